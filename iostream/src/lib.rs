@@ -1,0 +1,2 @@
+//! iostream
+#![forbid(unsafe_code)]

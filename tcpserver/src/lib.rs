@@ -1,0 +1,2 @@
+//! tcpserver
+#![forbid(unsafe_code)]
