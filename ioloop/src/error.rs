@@ -1,0 +1,60 @@
+//! What can go wrong in running a loop and waiting for tasks.
+
+use std::io;
+
+use thiserror::Error;
+
+/// Why a run of the loop ended without what it was for.
+#[derive(Debug, Error)]
+#[non_exhaustive]
+pub enum RunError {
+    /// The loop runs already; starting it from inside would never return (IL32).
+    #[error("the loop is already running")]
+    AlreadyRunning,
+    /// Something stopped the loop before the future was done (IL35).
+    #[error("the loop was stopped before the future was done")]
+    Stopped,
+    /// The time allowed for the future has passed (IL35).
+    #[error("the future was not done in time")]
+    Timeout,
+    /// On a virtual clock: nothing is ready, no timer waits, so the future can never be done.
+    #[error("nothing is left that could wake the future")]
+    Stalled,
+    /// The operating system's poller failed.
+    #[error("polling failed: {0}")]
+    Poll(#[source] io::Error),
+}
+
+/// Why a task gave no output.
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
+#[non_exhaustive]
+pub enum JoinError {
+    /// The task was aborted, or its loop closed.
+    #[error("the task was aborted")]
+    Aborted,
+    /// The task panicked, with this message.
+    #[error("the task panicked: {0}")]
+    Panicked(String),
+}
+
+/// The time allowed by [`timeout`](crate::timeout) has passed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
+#[error("not done in time")]
+pub struct TimedOut;
+
+/// A handler id that names nothing: the handler was removed, or was disarmed after a panic (IL3).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
+#[error("no such handler")]
+pub struct NoSuchHandler;
+
+/// Why a handler's interest was not changed.
+#[derive(Debug, Error)]
+#[non_exhaustive]
+pub enum UpdateError {
+    /// The id names no handler (IL3).
+    #[error(transparent)]
+    NoSuchHandler(#[from] NoSuchHandler),
+    /// The operating system refused.
+    #[error("changing the interest failed: {0}")]
+    Os(#[from] io::Error),
+}

@@ -1,0 +1,30 @@
+//! Panics of the code that the loop calls: caught, counted, logged, and never the loop's end.
+
+use std::any::Any;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+
+use crate::counters::count;
+use crate::io_loop::Inner;
+
+/// What a panic said, if it said it in words.
+pub(crate) fn message(panic: &(dyn Any + Send)) -> &str {
+    panic
+        .downcast_ref::<&'static str>()
+        .copied()
+        .or_else(|| panic.downcast_ref::<String>().map(String::as_str))
+        .unwrap_or("(a panic without a message)")
+}
+
+impl Inner {
+    /// Calls `f`; `false` if it panicked, which is counted and logged under the name of `what` it was (IL13).
+    pub(crate) fn guarded(&self, what: &'static str, f: impl FnOnce()) -> bool {
+        match catch_unwind(AssertUnwindSafe(f)) {
+            Ok(()) => true,
+            Err(panic) => {
+                count(&self.tally.panics);
+                tracing::error!(what, panic = message(&*panic), "a callback panicked");
+                false
+            }
+        }
+    }
+}

@@ -1,0 +1,201 @@
+//! Readiness for tasks: a slot in the loop's table that futures wait on, with or without a descriptor behind it.
+//! Step 5 of path 2 and step 3 of path 3 through the house (see ARCHITECTURE.md).
+
+use std::io;
+use std::rc::Rc;
+use std::task::{Context, Poll};
+
+use mio::event::Source;
+
+use crate::IoLoop;
+use crate::counters::count;
+use crate::io_loop::Inner;
+use crate::ready::{Interest, Ready};
+use crate::sources::{Listener, SourceKey, concerned, place};
+use crate::wake::WakeTarget;
+
+/// A place where readiness is kept and tasks wait for it: what streams stand on.
+///
+/// A source is [`attach`](Registration::attach)ed at most once, for both directions, edge-triggered; after that
+/// its waits cost no syscall. Readiness stays until it is [`clear`](Registration::clear)ed, which is to be done
+/// after the operation said `WouldBlock` (or after a short read or write, where that means the same).
+/// A registration without a source is made ready from user space with [`set_ready`](Registration::set_ready):
+/// that is how scripted transports work.
+///
+/// Dropping it frees the slot. It does not deregister the source: closing the descriptor does, and events that
+/// still come carry a generation that no longer fits. A source that lives on must be
+/// [`detach`](Registration::detach)ed first.
+pub struct Registration {
+    inner: Rc<Inner>,
+    key: SourceKey,
+}
+
+impl Registration {
+    /// Takes a slot in `io_loop`. Costs no syscall. Nothing is ready at first.
+    #[must_use]
+    pub fn new(io_loop: &IoLoop) -> Registration {
+        let inner = Rc::clone(&io_loop.inner);
+        let key = inner.sources.borrow_mut().insert(Listener::tasks());
+        Registration { inner, key }
+    }
+
+    /// Has the operating system report `source` here: one `epoll_ctl`, both directions, edge-triggered.
+    ///
+    /// # Errors
+    ///
+    /// What the operating system says, for instance that the source is of a kind that cannot be polled.
+    pub fn attach(&self, source: &mut (impl Source + ?Sized)) -> io::Result<()> {
+        source.register(&self.inner.registry, self.key.token(), Interest::READ_WRITE.to_mio())?;
+        count(&self.inner.tally.registrations);
+        Ok(())
+    }
+
+    /// Ends what [`attach`](Registration::attach) began, for a source that outlives this registration.
+    ///
+    /// # Errors
+    ///
+    /// What the operating system says.
+    pub fn detach(&self, source: &mut (impl Source + ?Sized)) -> io::Result<()> {
+        source.deregister(&self.inner.registry)
+    }
+
+    /// What has been seen and not been cleared. `READ_CLOSED`, `WRITE_CLOSED` and `ERROR` stay for ever.
+    #[must_use]
+    pub fn ready(&self) -> Ready {
+        self.inner.sources.borrow_mut().get_mut(self.key).map_or(Ready::EMPTY, |source| source.ready)
+    }
+
+    /// Forgets `READABLE` or `WRITABLE`, so that the next wait waits for a new event. The flags that say that
+    /// a side is closed cannot be cleared: they come once.
+    pub fn clear(&self, ready: Ready) {
+        let sticky = Ready::READ_CLOSED | Ready::WRITE_CLOSED | Ready::ERROR;
+        if let Some(source) = self.inner.sources.borrow_mut().get_mut(self.key) {
+            source.ready = source.ready.without(ready.without(sticky));
+        }
+    }
+
+    /// Waits until `interest` is ready, closed or failed. The latest task to ask in a direction is the one told.
+    ///
+    /// For both directions at once the wait is kept with the readers; use two tasks for two waits.
+    pub fn poll_ready(&self, cx: &mut Context<'_>, interest: Interest) -> Poll<Ready> {
+        let mut sources = self.inner.sources.borrow_mut();
+        let Some(source) = sources.get_mut(self.key) else {
+            return Poll::Ready(Ready::ERROR); // the loop has closed
+        };
+        if source.ready.intersects(interest.answered_by()) {
+            return Poll::Ready(source.ready);
+        }
+        let target = self.inner.wake_target(cx.waker());
+        if interest == Interest::READ_WRITE
+            && let Some(other) = place(&mut source.listener, Interest::WRITE)
+        {
+            *other = Some(self.inner.wake_target(cx.waker()));
+        }
+        if let Some(place) = place(&mut source.listener, interest) {
+            let previous = place.replace(target);
+            drop(sources);
+            drop(previous); // a foreign waker's drop runs foreign code
+        }
+        Poll::Pending
+    }
+
+    /// Waits until the source shows that either side is closed, or an error: also while others read and write.
+    pub fn poll_closed(&self, cx: &mut Context<'_>) -> Poll<Ready> {
+        let mut sources = self.inner.sources.borrow_mut();
+        let Some(source) = sources.get_mut(self.key) else {
+            return Poll::Ready(Ready::ERROR);
+        };
+        if source.ready.intersects(Ready::READ_CLOSED | Ready::WRITE_CLOSED | Ready::ERROR) {
+            return Poll::Ready(source.ready);
+        }
+        if let Listener::Tasks { closed, .. } = &mut source.listener {
+            let previous = closed.replace(Box::new(self.inner.wake_target(cx.waker())));
+            drop(sources);
+            drop(previous);
+        }
+        Poll::Pending
+    }
+
+    /// Makes this ready from user space; whoever waits is told after the next poll, like for any event.
+    pub fn set_ready(&self, ready: Ready) {
+        if let Some(source) = self.inner.sources.borrow_mut().get_mut(self.key) {
+            source.ready |= ready;
+            if !std::mem::replace(&mut source.queued, true) {
+                self.inner.made_ready.borrow_mut().push(self.key);
+            }
+        }
+    }
+
+    /// The loop that this belongs to.
+    #[must_use]
+    pub fn io_loop(&self) -> IoLoop {
+        IoLoop::handle(Rc::clone(&self.inner))
+    }
+
+    /// The loop's time, as [`IoLoop::now`], without making a handle.
+    #[must_use]
+    pub fn now(&self) -> std::time::Instant {
+        self.inner.now.get()
+    }
+
+    /// [`IoLoop::before_poll`], without making a handle.
+    pub fn before_poll(&self, hook: Rc<dyn crate::BeforePoll>) {
+        if !self.inner.closed.get() {
+            self.inner.before_poll.borrow_mut().push(hook);
+        }
+    }
+}
+
+impl Drop for Registration {
+    fn drop(&mut self) {
+        let source = self.inner.sources.borrow_mut().remove(self.key);
+        drop(source); // outside the borrow: it may hold foreign wakers
+    }
+}
+
+impl std::fmt::Debug for Registration {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Registration").field("ready", &self.ready()).finish_non_exhaustive()
+    }
+}
+
+impl Inner {
+    /// Tells whoever is concerned that the source named by `key` is ready.
+    pub(crate) fn tell(&self, key: SourceKey, ready: Ready) {
+        let mut sources = self.sources.borrow_mut();
+        let Some(source) = sources.get_mut(key) else {
+            return; // an event for a source that has been removed
+        };
+        if matches!(source.listener, Listener::Handler(_)) {
+            drop(sources);
+            return self.run_handler(key, ready);
+        }
+        source.ready |= ready;
+        let targets = concerned(&mut source.listener, ready);
+        drop(sources);
+        self.wake_all(targets);
+    }
+
+    /// Tells whoever is concerned by sources that user code has made ready.
+    pub(crate) fn tell_made_ready(&self) -> bool {
+        if self.made_ready.borrow().is_empty() {
+            return false;
+        }
+        let keys = self.made_ready.take();
+        for key in keys {
+            let mut sources = self.sources.borrow_mut();
+            let Some(source) = sources.get_mut(key) else { continue };
+            source.queued = false;
+            let targets = concerned(&mut source.listener, source.ready);
+            drop(sources);
+            self.wake_all(targets);
+        }
+        true
+    }
+
+    fn wake_all(&self, targets: [Option<WakeTarget>; 3]) {
+        for target in targets.into_iter().flatten() {
+            self.wake(target);
+        }
+    }
+}

@@ -1,0 +1,153 @@
+//! The table of what the loop watches: one slot per source, reached by a token that carries a generation.
+//!
+//! An event may arrive for a slot that has been given up and taken again since the poll collected it. The
+//! generation in the token tells the two apart, so a removed handler is never called (IL4).
+
+use mio::Token;
+use slab::Slab;
+
+use crate::ready::{Interest, Ready};
+use crate::wake::WakeTarget;
+
+/// Half of the token is the slot, half the generation.
+const HALF: u32 = usize::BITS / 2;
+const SLOT_MASK: usize = (1 << HALF) - 1;
+
+/// The token of the waker through which other threads reach the loop.
+pub(crate) const WAKER: Token = Token(usize::MAX);
+
+/// Names one registration of one loop; stale once it is gone.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub(crate) struct SourceKey {
+    slot: u32,
+    generation: u32,
+}
+
+impl SourceKey {
+    pub(crate) fn token(self) -> Token {
+        Token(((self.generation as usize) << HALF) | self.slot as usize)
+    }
+
+    pub(crate) fn from_token(token: Token) -> SourceKey {
+        SourceKey { slot: (token.0 & SLOT_MASK) as u32, generation: (token.0 >> HALF) as u32 }
+    }
+}
+
+/// One watched thing.
+pub(crate) struct Source {
+    generation: u32,
+    /// What was seen and not yet used up. Only readiness futures look at it.
+    pub(crate) ready: Ready,
+    /// Whether the slot stands in the queue of sources made ready from user space.
+    pub(crate) queued: bool,
+    pub(crate) listener: Listener,
+}
+
+/// Who listens to a source.
+pub(crate) enum Listener {
+    /// Tasks that wait, one per direction and, rarely, one for the end of the connection.
+    Tasks { read: Option<WakeTarget>, write: Option<WakeTarget>, closed: Option<Box<WakeTarget>> },
+    /// A callback with its source inside; out of its place while it runs.
+    Handler(Option<Box<dyn Handler>>),
+}
+
+/// A handler with the source it owns, its type forgotten.
+pub(crate) trait Handler: std::any::Any {
+    fn run(&mut self, ready: Ready);
+    fn source(&mut self) -> &mut dyn mio::event::Source;
+    fn into_any(self: Box<Self>) -> Box<dyn std::any::Any>;
+}
+
+/// All sources of one loop.
+pub(crate) struct Sources {
+    slots: Slab<Source>,
+    next_generation: u32,
+}
+
+impl Sources {
+    pub(crate) fn new() -> Sources {
+        Sources { slots: Slab::new(), next_generation: 0 }
+    }
+
+    pub(crate) fn len(&self) -> usize {
+        self.slots.len()
+    }
+
+    pub(crate) fn insert(&mut self, listener: Listener) -> SourceKey {
+        // The generation must fit into its half of the token, and must not make the waker's token.
+        let generation = self.next_generation;
+        self.next_generation = (generation + 1) % (SLOT_MASK as u32);
+        let slot = self.slots.insert(Source { generation, ready: Ready::EMPTY, queued: false, listener });
+        assert!(slot < SLOT_MASK, "more sources than a token can name");
+        SourceKey { slot: slot as u32, generation }
+    }
+
+    pub(crate) fn get_mut(&mut self, key: SourceKey) -> Option<&mut Source> {
+        self.slots.get_mut(key.slot as usize).filter(|source| source.generation == key.generation)
+    }
+
+    pub(crate) fn remove(&mut self, key: SourceKey) -> Option<Source> {
+        self.get_mut(key)?;
+        Some(self.slots.remove(key.slot as usize))
+    }
+
+    /// Takes everything out, for a loop that closes.
+    pub(crate) fn drain(&mut self) -> Vec<Source> {
+        self.slots.drain().collect()
+    }
+}
+
+impl Listener {
+    pub(crate) fn tasks() -> Listener {
+        Listener::Tasks { read: None, write: None, closed: None }
+    }
+}
+
+/// Takes out of `listener` the targets that `ready` concerns.
+pub(crate) fn concerned(listener: &mut Listener, ready: Ready) -> [Option<WakeTarget>; 3] {
+    let Listener::Tasks { read, write, closed } = listener else {
+        return [None, None, None];
+    };
+    let gone = ready.intersects(Ready::READ_CLOSED | Ready::WRITE_CLOSED | Ready::ERROR);
+    [
+        if ready.is_readable() { read.take() } else { None },
+        if ready.is_writable() { write.take() } else { None },
+        if gone { closed.take().map(|target| *target) } else { None },
+    ]
+}
+
+/// The place where a task waits for `interest`; reading wins where both are asked for.
+pub(crate) fn place(listener: &mut Listener, interest: Interest) -> Option<&mut Option<WakeTarget>> {
+    match listener {
+        Listener::Tasks { read, write, .. } => Some(if interest.is_read() { read } else { write }),
+        Listener::Handler(_) => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn il4_a_token_of_a_removed_source_does_not_reach_the_one_that_took_its_slot() {
+        let mut sources = Sources::new();
+        let old = sources.insert(Listener::tasks());
+        let token = old.token();
+        sources.remove(old);
+        let new = sources.insert(Listener::tasks());
+        assert_eq!(old.slot, new.slot, "the slot is used again");
+        assert!(sources.get_mut(SourceKey::from_token(token)).is_none());
+        assert!(sources.get_mut(SourceKey::from_token(new.token())).is_some());
+    }
+
+    #[test]
+    fn no_generation_makes_the_token_of_the_waker() {
+        let mut sources = Sources::new();
+        sources.next_generation = SLOT_MASK as u32 - 1;
+        let last = sources.insert(Listener::tasks());
+        let first = sources.insert(Listener::tasks());
+        assert_eq!(last.generation, SLOT_MASK as u32 - 1);
+        assert_eq!(first.generation, 0);
+        assert_ne!(last.token(), WAKER);
+    }
+}

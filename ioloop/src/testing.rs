@@ -1,0 +1,111 @@
+//! A loop on virtual time, for tests: seconds pass in no time, and the same run is the same run every time.
+//!
+//! ```
+//! use std::time::Duration;
+//! use ioloop::testing::VirtualLoop;
+//!
+//! let test = VirtualLoop::new();
+//! let done = test.run(async {
+//!     ioloop::sleep(Duration::from_secs(3_600)).await; // takes no time
+//!     "an hour later"
+//! });
+//! assert_eq!(done, "an hour later");
+//! assert_eq!(test.elapsed(), Duration::from_secs(3_600));
+//! ```
+
+use std::cell::Cell;
+use std::future::Future;
+use std::ops::Deref;
+use std::time::{Duration, Instant};
+
+use crate::IoLoop;
+use crate::clock::Clock;
+use crate::io_loop::CurrentGuard;
+use crate::turn::Sleep;
+
+/// An [`IoLoop`] whose clock stands still while anything is ready, and otherwise jumps to the next deadline.
+///
+/// It dereferences to the loop. Use it with sources made ready from user space; with real sockets, time would
+/// jump while the kernel works.
+#[derive(Debug)]
+pub struct VirtualLoop {
+    io_loop: IoLoop,
+    began: Instant,
+}
+
+impl VirtualLoop {
+    /// Makes a loop whose clock starts anywhere and moves only as said above.
+    ///
+    /// # Panics
+    ///
+    /// When the operating system has no descriptor left for the poller.
+    #[must_use]
+    #[expect(
+        clippy::new_without_default,
+        reason = "a default that makes descriptors and may panic would surprise"
+    )]
+    pub fn new() -> VirtualLoop {
+        let began = Instant::now();
+        let clock = Clock::Virtual(Cell::new(began));
+        VirtualLoop { io_loop: IoLoop::with_clock(clock).expect("a poller for the test"), began }
+    }
+
+    /// How far the clock has moved.
+    #[must_use]
+    pub fn elapsed(&self) -> Duration {
+        self.io_loop.inner.clock.now() - self.began
+    }
+
+    /// [`run_sync`](IoLoop::run_sync) that expects the future to be done.
+    ///
+    /// # Panics
+    ///
+    /// When it is not, because the loop was stopped or nothing was left that could wake it.
+    #[track_caller]
+    pub fn run<F: Future>(&self, future: F) -> F::Output {
+        match self.io_loop.run_sync(future) {
+            Ok(output) => output,
+            Err(error) => panic!("the future was not done: {error}"),
+        }
+    }
+
+    /// Runs turns until nothing is ready any more; the clock stands still.
+    ///
+    /// # Panics
+    ///
+    /// When called from inside the running loop.
+    pub fn run_until_stalled(&self) {
+        let inner = &self.io_loop.inner;
+        assert!(!inner.running.replace(true), "run_until_stalled inside the running loop");
+        let _current = CurrentGuard::enter(&self.io_loop);
+        while !inner.stopping.get() && inner.turn(&mut |_| {}, Sleep::Never).expect("the poller works") {}
+        inner.stopping.set(false);
+        inner.running.set(false);
+    }
+
+    /// Moves the clock forward by `duration`, stopping at each deadline on the way to run what is due there.
+    pub fn advance(&self, duration: Duration) {
+        let inner = &self.io_loop.inner;
+        let end = inner.clock.now() + duration;
+        self.run_until_stalled();
+        loop {
+            let next = inner.timers.borrow_mut().next_deadline();
+            match next.filter(|next| *next <= end) {
+                Some(next) => inner.clock.advance_to(next),
+                None => break,
+            }
+            inner.now.set(inner.clock.now());
+            self.run_until_stalled();
+        }
+        inner.clock.advance_to(end);
+        inner.now.set(end);
+    }
+}
+
+impl Deref for VirtualLoop {
+    type Target = IoLoop;
+
+    fn deref(&self) -> &IoLoop {
+        &self.io_loop
+    }
+}

@@ -1,0 +1,203 @@
+//! Timers as Tornado has them, and the futures that stand on them.
+
+use std::future::Future;
+use std::pin::Pin;
+use std::rc::{Rc, Weak};
+use std::task::{Context, Poll};
+use std::time::{Duration, Instant};
+
+use crate::IoLoop;
+use crate::counters::count;
+use crate::error::TimedOut;
+use crate::io_loop::Inner;
+use crate::timers::{Action, TimerKey};
+
+/// Beyond this a deadline is as good as never: it keeps `Instant` arithmetic from overflowing.
+const NEVER: Duration = Duration::from_secs(60 * 60 * 24 * 365 * 100);
+
+/// Names a timer, so that it can be removed. Dropping it changes nothing.
+#[derive(Debug, Clone)]
+pub struct Timeout {
+    key: Option<TimerKey>,
+    inner: Weak<Inner>,
+}
+
+impl IoLoop {
+    /// Calls `callback` at `deadline`, or in the next turn if that has passed; never at once (IL18, IL19).
+    ///
+    /// Timers with equal deadlines run first in, first out (IL21). On a closed loop the callback is dropped.
+    #[doc(alias = "add_timeout")]
+    pub fn call_at(&self, deadline: Instant, callback: impl FnOnce() + 'static) -> Timeout {
+        let key = self.inner.add_timer(deadline, || Action::Call(Box::new(callback)));
+        Timeout { key, inner: Rc::downgrade(&self.inner) }
+    }
+
+    /// Calls `callback` when `delay` has passed, counted from [`now`](IoLoop::now).
+    pub fn call_later(&self, delay: Duration, callback: impl FnOnce() + 'static) -> Timeout {
+        self.call_at(self.now() + delay.min(NEVER), callback)
+    }
+
+    /// Removes a timer, which then does not run, even if it is due in this very turn (IL20).
+    ///
+    /// Harmless after it has fired, and for a timer of another loop, which stays.
+    pub fn remove_timeout(&self, timeout: &Timeout) {
+        if let Some(key) = timeout.key
+            && timeout.inner.as_ptr() == Rc::as_ptr(&self.inner)
+        {
+            let action = self.inner.timers.borrow_mut().remove(key);
+            drop(action); // outside the borrow: a callback owns what it captured
+        }
+    }
+}
+
+impl Inner {
+    fn add_timer(&self, deadline: Instant, action: impl FnOnce() -> Action) -> Option<TimerKey> {
+        if self.closed.get() {
+            return None;
+        }
+        count(&self.tally.timers_inserted);
+        Some(self.timers.borrow_mut().insert(deadline, action()))
+    }
+}
+
+/// A deadline that a task looks at whenever it is polled, and that wakes it when it has passed.
+///
+/// Moving the deadline is a store: the timer behind it is only touched when the new deadline is *earlier* than
+/// the one that is armed, or when an armed one fires before its time has come and is set again. So a connection
+/// that pushes its idle deadline forward with every request costs no timer operation per request.
+///
+/// Dropping it removes its timer.
+#[derive(Debug)]
+pub struct Deadline {
+    inner: Weak<Inner>,
+    deadline: Option<Instant>,
+    armed: Option<(TimerKey, Instant)>,
+}
+
+impl Deadline {
+    /// A deadline of `io_loop` that never passes until it is [`set`](Deadline::set).
+    #[must_use]
+    pub fn new(io_loop: &IoLoop) -> Deadline {
+        Deadline { inner: Rc::downgrade(&io_loop.inner), deadline: None, armed: None }
+    }
+
+    /// Moves the deadline; `None` means never. The wait for it begins with the next [`poll`](Deadline::poll).
+    pub fn set(&mut self, deadline: Option<Instant>) {
+        self.deadline = deadline;
+    }
+
+    /// The deadline as it stands.
+    #[must_use]
+    pub fn deadline(&self) -> Option<Instant> {
+        self.deadline
+    }
+
+    /// Ready when the deadline has passed; otherwise the task is woken when it does, and perhaps before.
+    pub fn poll(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        let Some(deadline) = self.deadline else { return Poll::Pending };
+        let Some(inner) = self.inner.upgrade() else { return Poll::Pending };
+        if deadline <= inner.now.get() {
+            return Poll::Ready(());
+        }
+        let target = inner.wake_target(cx.waker());
+        if let Some((key, at)) = self.armed {
+            if at <= deadline && inner.timers.borrow_mut().set_wake(key, target) {
+                return Poll::Pending;
+            }
+            inner.timers.borrow_mut().remove(key);
+        }
+        let target = inner.wake_target(cx.waker());
+        self.armed = inner.add_timer(deadline, || Action::Wake(target)).map(|key| (key, deadline));
+        Poll::Pending
+    }
+}
+
+impl Drop for Deadline {
+    fn drop(&mut self) {
+        if let (Some((key, _)), Some(inner)) = (self.armed, self.inner.upgrade()) {
+            let action = inner.timers.borrow_mut().remove(key);
+            drop(action);
+        }
+    }
+}
+
+/// A future that is done when its time has come. Made by [`sleep`] and [`sleep_until`].
+#[derive(Debug)]
+#[must_use = "a sleep does nothing unless it is awaited"]
+pub struct Sleep {
+    deadline: Deadline,
+}
+
+/// Waits until `duration` has passed, counted from the loop's [`now`](IoLoop::now) at this call.
+///
+/// # Panics
+///
+/// When the thread has no current loop; inside a task there always is one.
+pub fn sleep(duration: Duration) -> Sleep {
+    let io_loop = current("sleep");
+    sleep_on(&io_loop, io_loop.now() + duration.min(NEVER))
+}
+
+/// Waits until `deadline`.
+///
+/// # Panics
+///
+/// When the thread has no current loop; inside a task there always is one.
+pub fn sleep_until(deadline: Instant) -> Sleep {
+    sleep_on(&current("sleep_until"), deadline)
+}
+
+fn sleep_on(io_loop: &IoLoop, at: Instant) -> Sleep {
+    let mut deadline = Deadline::new(io_loop);
+    deadline.set(Some(at));
+    Sleep { deadline }
+}
+
+fn current(what: &str) -> IoLoop {
+    match IoLoop::try_current() {
+        Some(io_loop) => io_loop,
+        None => panic!("`{what}` needs a current loop on this thread"),
+    }
+}
+
+impl Future for Sleep {
+    type Output = ();
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
+        self.deadline.poll(cx)
+    }
+}
+
+/// Runs `future` for at most `limit`; drops it when the time has passed.
+///
+/// The future is looked at before the clock, so one that is done in time is never lost to a late look.
+///
+/// # Errors
+///
+/// [`TimedOut`] if `limit` has passed first.
+///
+/// # Panics
+///
+/// When the thread has no current loop; inside a task there always is one.
+pub async fn timeout<F: Future>(limit: Duration, future: F) -> Result<F::Output, TimedOut> {
+    let mut sleep = sleep(limit);
+    let mut future = std::pin::pin!(future);
+    std::future::poll_fn(|cx| match future.as_mut().poll(cx) {
+        Poll::Ready(output) => Poll::Ready(Ok(output)),
+        Poll::Pending => sleep.deadline.poll(cx).map(|()| Err(TimedOut)),
+    })
+    .await
+}
+
+/// Gives way to everything else that is ready, and goes on in the next turn.
+pub async fn yield_now() {
+    let mut yielded = false;
+    std::future::poll_fn(|cx| {
+        if std::mem::replace(&mut yielded, true) {
+            return Poll::Ready(());
+        }
+        cx.waker().wake_by_ref();
+        Poll::Pending
+    })
+    .await;
+}

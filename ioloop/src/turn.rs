@@ -1,0 +1,266 @@
+//! Running: what one turn does, in which order, and how a run begins and ends.
+//!
+//! ```text
+//!   ┌─▶ callbacks and tasks that were queued when the turn began, first in first out
+//!   │   timers that are due, collected before any runs
+//!   │   before-poll hooks: streams flush what the turn has written
+//!   │   poll: sleeps until something is ready, the next deadline, or a word from another thread
+//!   └── handlers and waiting tasks are told what is ready; tasks are queued for the next turn
+//! ```
+//!
+//! What is queued during a turn waits for the next, so nobody can starve input and output (IL10, IL22, IL23).
+
+use std::future::Future;
+use std::io;
+use std::panic::Location;
+use std::pin::pin;
+use std::sync::Arc;
+use std::task::{Poll, Waker};
+use std::time::Duration;
+
+use crate::IoLoop;
+use crate::counters::count;
+use crate::error::RunError;
+use crate::io_loop::{CurrentGuard, Inner, Runnable};
+use crate::ready::Ready;
+use crate::sources::{SourceKey, WAKER};
+use crate::timers::Action;
+use crate::wake::{TaskKey, TaskWaker};
+
+impl IoLoop {
+    /// Runs until [`stop`](IoLoop::stop). A loop can be started and stopped again and again (IL32).
+    ///
+    /// If `stop` was called since the last run, returns at once and runs nothing (IL33).
+    ///
+    /// # Errors
+    ///
+    /// [`RunError::AlreadyRunning`] from inside a running loop; [`RunError::Poll`] if the operating system's
+    /// poller fails, which a correct program never sees.
+    pub fn start(&self) -> Result<(), RunError> {
+        let _run = Run::begin(self)?;
+        while !self.inner.stopping.get() {
+            self.inner.turn(&mut |_| {}, self.inner.sleep())?;
+        }
+        Ok(())
+    }
+
+    /// Ends the run at the end of the current turn (IL33). Before a run: the next [`start`](IoLoop::start)
+    /// returns at once.
+    pub fn stop(&self) {
+        self.inner.stopping.set(true);
+    }
+
+    /// Runs the loop until `future` is done and gives its output (IL34).
+    ///
+    /// The future runs as a task of the loop, which is current meanwhile; it need not be `'static`. Its panic
+    /// is the caller's. Other tasks run too, and stay where they are when it is done.
+    ///
+    /// # Errors
+    ///
+    /// [`RunError::Stopped`] if something stopped the loop first; [`RunError::Stalled`] on a virtual clock when
+    /// nothing is left that could wake anybody; and the errors of [`start`](IoLoop::start). The future is then
+    /// dropped.
+    #[track_caller]
+    pub fn run_sync<F: Future>(&self, future: F) -> Result<F::Output, RunError> {
+        let _run = Run::begin(self)?;
+        self.inner.stopping.set(false); // a stop from before is not for this run
+        let inner = &*self.inner;
+        let root = Root { inner, key: inner.reserve(Location::caller()) };
+        let waker = Waker::from(TaskWaker::new(root.key, Arc::clone(&inner.shared)));
+        let mut future = pin!(future);
+        let mut output = None;
+        inner.schedule(root.key);
+        loop {
+            let mut poll_root = |key: TaskKey| {
+                if key == root.key && output.is_none() {
+                    match inner.poll_task(key, &waker, |cx| future.as_mut().poll(cx)) {
+                        Ok(Poll::Ready(value)) => {
+                            output = Some(value);
+                            inner.stopping.set(true); // the turn goes on, but its poll must not sleep
+                        }
+                        Ok(Poll::Pending) => {}
+                        Err(panic) => std::panic::resume_unwind(panic),
+                    }
+                }
+            };
+            let progress = inner.turn(&mut poll_root, inner.sleep())?;
+            if let Some(output) = output {
+                return Ok(output);
+            }
+            if inner.stopping.get() {
+                return Err(RunError::Stopped);
+            }
+            if !progress {
+                return Err(RunError::Stalled);
+            }
+        }
+    }
+
+    /// [`run_sync`](IoLoop::run_sync) with a limit on the time it may take (IL35).
+    ///
+    /// # Errors
+    ///
+    /// [`RunError::Timeout`] when `limit` has passed; the future is then dropped. Otherwise as `run_sync`.
+    #[track_caller]
+    pub fn run_sync_timeout<F: Future>(&self, limit: Duration, future: F) -> Result<F::Output, RunError> {
+        self.run_sync(async { crate::timeout(limit, future).await })?.map_err(|_| RunError::Timeout)
+    }
+}
+
+/// One run of a loop, from `start` to `stop`; ends however the run is left.
+struct Run<'a> {
+    io_loop: &'a IoLoop,
+    _current: CurrentGuard,
+}
+
+impl<'a> Run<'a> {
+    fn begin(io_loop: &'a IoLoop) -> Result<Run<'a>, RunError> {
+        if io_loop.inner.running.replace(true) {
+            return Err(RunError::AlreadyRunning);
+        }
+        io_loop.inner.now.set(io_loop.inner.clock.now());
+        Ok(Run { io_loop, _current: CurrentGuard::enter(io_loop) })
+    }
+}
+
+impl Drop for Run<'_> {
+    fn drop(&mut self) {
+        self.io_loop.inner.running.set(false);
+        // A closed loop stays stopped; any other can be started again.
+        self.io_loop.inner.stopping.set(self.io_loop.inner.closed.get());
+    }
+}
+
+/// The slot of a future that `run_sync` keeps on its stack.
+struct Root<'a> {
+    inner: &'a Inner,
+    key: TaskKey,
+}
+
+impl Drop for Root<'_> {
+    fn drop(&mut self) {
+        self.inner.end_by_key(self.key);
+    }
+}
+
+/// What a turn does when nothing is ready.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Sleep {
+    /// Sleeps in the poll until the next deadline or event.
+    Real,
+    /// Polls without sleeping; if still nothing is ready, moves the virtual clock to the next deadline.
+    Jump,
+    /// Polls without sleeping and leaves the clock alone.
+    #[cfg_attr(
+        not(any(test, feature = "testing")),
+        allow(dead_code, reason = "used by ioloop::testing alone")
+    )]
+    Never,
+}
+
+impl Inner {
+    pub(crate) fn sleep(&self) -> Sleep {
+        if self.clock.is_virtual() { Sleep::Jump } else { Sleep::Real }
+    }
+
+    /// One turn. `false` if nothing was ready and nothing ever will be without a word from outside.
+    pub(crate) fn turn(&self, poll_root: &mut dyn FnMut(TaskKey), sleep: Sleep) -> Result<bool, RunError> {
+        count(&self.tally.turns);
+        let ran = self.run_queued(poll_root) | self.run_due_timers() | self.run_before_poll();
+        let at_most = if sleep == Sleep::Real { self.sleep_at_most() } else { Some(Duration::ZERO) };
+        let events = self.poll(at_most).map_err(RunError::Poll)?;
+        self.now.set(self.clock.now());
+        let told = self.tell_made_ready();
+        let mut progress = ran || events || told || sleep == Sleep::Real || self.has_work();
+        if !progress && sleep == Sleep::Jump {
+            let deadline = self.timers.borrow_mut().next_deadline();
+            if let Some(deadline) = deadline {
+                self.clock.advance_to(deadline);
+                self.now.set(self.clock.now());
+                progress = true;
+            }
+        }
+        Ok(progress)
+    }
+
+    fn has_work(&self) -> bool {
+        !self.ready.borrow().is_empty() || !self.before_poll.borrow().is_empty()
+    }
+
+    /// Runs what was queued when the turn began; what is queued meanwhile waits.
+    fn run_queued(&self, poll_root: &mut dyn FnMut(TaskKey)) -> bool {
+        let queued = self.ready.borrow().len();
+        for _ in 0..queued {
+            let next = self.ready.borrow_mut().pop_front();
+            match next {
+                Some(Runnable::Task(key)) => {
+                    if !self.run_task(key) {
+                        poll_root(key);
+                    }
+                }
+                Some(Runnable::Call(callback)) => {
+                    self.guarded("callback", callback);
+                }
+                None => break, // the loop was closed from inside
+            }
+        }
+        queued > 0
+    }
+
+    fn run_due_timers(&self) -> bool {
+        let mut due = self.due.take();
+        self.timers.borrow_mut().collect_due(self.now.get(), &mut due);
+        let ran = !due.is_empty();
+        for key in due.drain(..) {
+            let action = self.timers.borrow_mut().take(key);
+            match action {
+                Some(Action::Call(callback)) => {
+                    count(&self.tally.timers_fired);
+                    self.guarded("timer", callback);
+                }
+                Some(Action::Wake(target)) => {
+                    count(&self.tally.timers_fired);
+                    self.wake(target);
+                }
+                None => {} // removed by a peer of the same batch (IL20)
+            }
+        }
+        self.due.replace(due);
+        ran
+    }
+
+    fn run_before_poll(&self) -> bool {
+        if self.before_poll.borrow().is_empty() {
+            return false;
+        }
+        let mut hooks = self.before_poll.take();
+        for hook in hooks.drain(..) {
+            self.guarded("before-poll hook", || hook.before_poll());
+        }
+        // Keep the longer list's memory, and what the hooks have added.
+        let mut list = self.before_poll.borrow_mut();
+        if list.is_empty() {
+            *list = hooks;
+        }
+        true
+    }
+
+    /// Polls the operating system and tells who is concerned. `false` if there was no event.
+    fn poll(&self, at_most: Option<Duration>) -> io::Result<bool> {
+        let mut events = self.events.borrow_mut();
+        if let Err(error) = self.poll.borrow_mut().poll(&mut events, at_most) {
+            // A signal that interrupts the poll is an early end of its sleep, nothing more.
+            return if error.kind() == io::ErrorKind::Interrupted { Ok(true) } else { Err(error) };
+        }
+        let any = !events.is_empty();
+        for event in events.iter() {
+            count(&self.tally.events);
+            if event.token() == WAKER {
+                self.receive();
+            } else {
+                self.tell(SourceKey::from_token(event.token()), Ready::of(event));
+            }
+        }
+        Ok(any)
+    }
+}
