@@ -1,0 +1,66 @@
+//! Listening sockets bound right, after Tornado's `netutil`, as std types.
+//!
+//! ```
+//! use netutil::{BindOptions, bind_sockets};
+//!
+//! // All interfaces, IPv4 and IPv6, on one port that the kernel chooses.
+//! let listeners = bind_sockets(0, &BindOptions::new())?;
+//! let port = listeners[0].local_addr()?.port();
+//! for listener in &listeners {
+//!     assert_eq!(listener.local_addr()?.port(), port);
+//! }
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+//!
+//! # In scope
+//!
+//! - [`bind_sockets`]: one listening TCP socket per local address of a host, all on one port.
+//! - [`bind_unix_socket`]: a listening Unix socket that leaves a live server its address, and
+//!   [`UnlinkOnDrop`], which removes its file (Unix only).
+//! - [`is_valid_ip`]: whether a text is an IP address, strictly.
+//! - [`set_close_exec`]: keep a descriptor from child processes (Unix only).
+//!
+//! # Out of scope
+//!
+//! Accepting (that needs a loop: see the crate `tcpserver`), connecting, TLS, UDP.
+//!
+//! # What you own
+//!
+//! Everything returned is a std type ([`TcpListener`](std::net::TcpListener),
+//! `std::os::unix::net::UnixListener`), already nonblocking and close-on-exec, and closes when dropped. Hand
+//! it to any event loop. No function keeps state, and no failed call leaves a socket open or a file behind.
+//!
+//! # Cost
+//!
+//! Setup code, meant to run once per listener. [`bind_sockets`] blocks for one `getaddrinfo` call, so a name
+//! (not a literal) may cost a DNS round trip; then it makes seven to nine system calls per address. Its
+//! memory is the lists of addresses and sockets. [`bind_unix_socket`] makes nine system calls, six more to
+//! replace a dead socket, never waits, and allocates only paths. [`is_valid_ip`] neither allocates nor makes
+//! a system call.
+
+#![forbid(unsafe_code)]
+
+mod addresses;
+mod bind;
+#[cfg(unix)]
+mod close_exec;
+mod error;
+mod ip;
+mod options;
+mod platform;
+#[cfg(unix)]
+mod unix;
+#[cfg(unix)]
+mod unlink_on_drop;
+
+pub use crate::bind::bind_sockets;
+#[cfg(unix)]
+pub use crate::close_exec::set_close_exec;
+pub use crate::error::{BindError, BindStep};
+pub use crate::ip::is_valid_ip;
+pub use crate::options::{BindOptions, DEFAULT_BACKLOG, Family};
+pub use crate::platform::{AI_ADDRCONFIG, AI_NUMERICHOST, AI_PASSIVE};
+#[cfg(unix)]
+pub use crate::unix::{UnixBindOptions, bind_unix_socket, bind_unix_socket_guarded};
+#[cfg(unix)]
+pub use crate::unlink_on_drop::UnlinkOnDrop;
