@@ -222,6 +222,7 @@ impl Inner {
         match target {
             WakeTarget::Task(key) => self.schedule(key),
             WakeTarget::Waker(waker) => waker.wake(),
+            WakeTarget::Hook(hook) => self.before_poll.borrow_mut().push(hook),
         }
     }
 

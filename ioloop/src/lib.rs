@@ -64,7 +64,7 @@ pub use handlers::HandlerId;
 pub use io_loop::IoLoop;
 pub use join::JoinHandle;
 pub use ready::{Interest, Ready};
-pub use registration::Registration;
+pub use registration::{Notifier, Registration};
 pub use remote::Remote;
 #[cfg(unix)]
 pub use signal::{Signal, SignalKind, signal};

@@ -2,17 +2,17 @@
 //! Step 5 of path 2 and step 3 of path 3 through the house (see ARCHITECTURE.md).
 
 use std::io;
-use std::rc::Rc;
+use std::rc::{Rc, Weak};
 use std::task::{Context, Poll};
 
 use mio::event::Source;
 
-use crate::IoLoop;
 use crate::counters::count;
 use crate::io_loop::Inner;
 use crate::ready::{Interest, Ready};
 use crate::sources::{Listener, SourceKey, concerned, place};
 use crate::wake::WakeTarget;
+use crate::{BeforePoll, IoLoop};
 
 /// A place where readiness is kept and tasks wait for it: what streams stand on.
 ///
@@ -116,14 +116,49 @@ impl Registration {
         Poll::Pending
     }
 
-    /// Makes this ready from user space; whoever waits is told after the next poll, like for any event.
-    pub fn set_ready(&self, ready: Ready) {
-        if let Some(source) = self.inner.sources.borrow_mut().get_mut(self.key) {
-            source.ready |= ready;
-            if !std::mem::replace(&mut source.queued, true) {
-                self.inner.made_ready.borrow_mut().push(self.key);
-            }
+    /// Has `hook` called before the next poll once writing is possible again, in place of a task that waits to
+    /// write. Right away if it is possible now.
+    pub fn call_when_writable(&self, hook: Rc<dyn BeforePoll>) {
+        let mut sources = self.inner.sources.borrow_mut();
+        let Some(source) = sources.get_mut(self.key) else { return };
+        if source.ready.is_writable() {
+            drop(sources);
+            return self.before_poll(hook);
         }
+        if let Some(place) = place(&mut source.listener, Interest::WRITE) {
+            let previous = place.replace(WakeTarget::Hook(hook));
+            drop(sources);
+            drop(previous);
+        }
+    }
+
+    /// Marks both sides closed for good and tells everybody who waits: what a stream does when it closes itself.
+    pub fn close(&self) {
+        let gone = Ready::READ_CLOSED | Ready::WRITE_CLOSED | Ready::ERROR;
+        let mut sources = self.inner.sources.borrow_mut();
+        let Some(source) = sources.get_mut(self.key) else { return };
+        source.ready |= gone;
+        let targets = concerned(&mut source.listener, gone);
+        drop(sources);
+        self.inner.wake_all(targets);
+    }
+
+    /// Lets somebody else make this ready, for as long as it lives.
+    #[must_use]
+    pub fn notifier(&self) -> Notifier {
+        Notifier { inner: Rc::downgrade(&self.inner), key: self.key }
+    }
+
+    /// The number of the loop's current turn, for what is to happen at most so often in one turn.
+    #[must_use]
+    pub fn turn(&self) -> u64 {
+        self.inner.tally.turns.get()
+    }
+
+    /// Makes this ready from user space. Like any event it shows, and whoever waits is told, after the next poll; so a
+    /// report that is made while the source is read outlives the `clear` that follows the read.
+    pub fn set_ready(&self, ready: Ready) {
+        self.inner.set_ready(self.key, ready);
     }
 
     /// The loop that this belongs to.
@@ -139,10 +174,33 @@ impl Registration {
     }
 
     /// [`IoLoop::before_poll`], without making a handle.
-    pub fn before_poll(&self, hook: Rc<dyn crate::BeforePoll>) {
+    pub fn before_poll(&self, hook: Rc<dyn BeforePoll>) {
         if !self.inner.closed.get() {
             self.inner.before_poll.borrow_mut().push(hook);
         }
+    }
+}
+
+/// Makes a [`Registration`] ready from elsewhere in the same thread: the far end of a scripted transport.
+/// Made by [`Registration::notifier`]; does nothing once the registration is gone.
+#[derive(Clone)]
+pub struct Notifier {
+    inner: Weak<Inner>,
+    key: SourceKey,
+}
+
+impl Notifier {
+    /// [`Registration::set_ready`].
+    pub fn set_ready(&self, ready: Ready) {
+        if let Some(inner) = self.inner.upgrade() {
+            inner.set_ready(self.key, ready);
+        }
+    }
+}
+
+impl std::fmt::Debug for Notifier {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Notifier").finish_non_exhaustive()
     }
 }
 
@@ -176,6 +234,15 @@ impl Inner {
         self.wake_all(targets);
     }
 
+    fn set_ready(&self, key: SourceKey, ready: Ready) {
+        if let Some(source) = self.sources.borrow_mut().get_mut(key) {
+            if source.made_ready.is_empty() && !ready.is_empty() {
+                self.made_ready.borrow_mut().push(key);
+            }
+            source.made_ready |= ready;
+        }
+    }
+
     /// Tells whoever is concerned by sources that user code has made ready.
     pub(crate) fn tell_made_ready(&self) -> bool {
         if self.made_ready.borrow().is_empty() {
@@ -185,8 +252,9 @@ impl Inner {
         for key in keys {
             let mut sources = self.sources.borrow_mut();
             let Some(source) = sources.get_mut(key) else { continue };
-            source.queued = false;
-            let targets = concerned(&mut source.listener, source.ready);
+            let ready = std::mem::take(&mut source.made_ready);
+            source.ready |= ready;
+            let targets = concerned(&mut source.listener, ready);
             drop(sources);
             self.wake_all(targets);
         }

@@ -38,8 +38,8 @@ pub(crate) struct Source {
     generation: u32,
     /// What was seen and not yet used up. Only readiness futures look at it.
     pub(crate) ready: Ready,
-    /// Whether the slot stands in the queue of sources made ready from user space.
-    pub(crate) queued: bool,
+    /// What user space has reported since the last poll. The slot stands in the queue while this is not empty.
+    pub(crate) made_ready: Ready,
     pub(crate) listener: Listener,
 }
 
@@ -77,7 +77,8 @@ impl Sources {
         // The generation must fit into its half of the token, and must not make the waker's token.
         let generation = self.next_generation;
         self.next_generation = (generation + 1) % (SLOT_MASK as u32);
-        let slot = self.slots.insert(Source { generation, ready: Ready::EMPTY, queued: false, listener });
+        let slot =
+            self.slots.insert(Source { generation, ready: Ready::EMPTY, made_ready: Ready::EMPTY, listener });
         assert!(slot < SLOT_MASK, "more sources than a token can name");
         SourceKey { slot: slot as u32, generation }
     }

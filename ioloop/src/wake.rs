@@ -1,9 +1,11 @@
 //! Who is to be told: a task of this loop by its key, or anybody by a [`Waker`].
 
+use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Wake, Waker};
 
+use crate::BeforePoll;
 use crate::io_loop;
 use crate::remote::{Message, Shared};
 
@@ -21,6 +23,8 @@ pub(crate) struct TaskKey {
 pub(crate) enum WakeTarget {
     Task(TaskKey),
     Waker(Waker),
+    /// Not a task: a stream that has bytes to send as soon as there is room.
+    Hook(Rc<dyn BeforePoll>),
 }
 
 /// The waker of one task. On the loop's own thread it takes no lock and makes no syscall.

@@ -1,2 +1,61 @@
-//! iostream
+//! Buffered reads and writes over any non-blocking transport, after Tornado's `iostream`.
+//!
+//! **In scope:** [`IoStream`] with reads by delimiter, length and end; writes that coalesce; limits; closing in
+//! good order; a [`Transport`] trait for what is neither TCP nor a Unix socket; a scripted transport for tests
+//! (`testing`, with the feature of that name). **Out of scope:** listening and accepting (`tcpserver`), names and
+//! addresses (`netutil`).
+//!
+//! ```
+//! use ioloop::IoLoop;
+//! use iostream::IoStream;
+//! # use std::io::{Read, Write};
+//! # let listener = std::net::TcpListener::bind("127.0.0.1:0")?;
+//! # let address = listener.local_addr()?;
+//! # let peer = std::thread::spawn(move || {
+//! #     let mut socket = listener.accept().unwrap().0;
+//! #     let mut request = [0; 6];
+//! #     socket.read_exact(&mut request).unwrap();
+//! #     socket.write_all(b"world\r\nand more").unwrap();
+//! # });
+//!
+//! let answer = IoLoop::new()?.run_sync(async {
+//!     let stream = IoStream::connect(address).await?;
+//!     stream.write("hello\n").await?;
+//!     stream.read_until(b"\r\n").await
+//! })??;
+//! assert_eq!(answer, "world\r\n");
+//! # peer.join().unwrap();
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+//!
+//! # What things cost
+//!
+//! A transport is registered with the poller once, when it would first block. A read that finds data is one
+//! syscall, and none is made just to learn that there is no more. What one turn of the loop writes leaves in one
+//! syscall. An idle stream holds no buffer: blocks of 64 KiB are borrowed from the thread's pool while bytes are in
+//! flight ([`leased_blocks`] counts them), and a small remainder that waits for more is moved to memory of its own
+//! size. A result is one copy out of the block, or the block itself where the result is most of it. Writes of
+//! 16 KiB and more are not copied.
+
 #![forbid(unsafe_code)]
+
+mod close;
+mod connect;
+mod error;
+mod options;
+mod pool;
+mod read;
+mod read_buffer;
+mod stream;
+#[cfg(feature = "testing")]
+pub mod testing;
+mod transport;
+mod write;
+mod write_buffer;
+
+pub use error::{CloseReason, StreamError};
+pub use options::StreamOptions;
+pub use pool::leased_blocks;
+pub use stream::IoStream;
+pub use transport::{Carrier, IntoTransport, Transport};
+pub use write::Write;

@@ -1,0 +1,67 @@
+//! Streams towards a server.
+
+use std::future::poll_fn;
+use std::io;
+use std::net::SocketAddr;
+use std::rc::Rc;
+use std::task::Poll;
+
+use ioloop::{Interest, Ready};
+
+use crate::error::StreamError;
+use crate::options::StreamOptions;
+use crate::stream::IoStream;
+
+impl IoStream {
+    /// Connects to `addr` over TCP (IO42). Done when the connection stands.
+    ///
+    /// # Errors
+    ///
+    /// [`Closed`](StreamError::Closed) with the operating system's error inside, for instance "connection refused"
+    /// (IO43).
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropping it gives up the attempt and its socket.
+    pub async fn connect(addr: SocketAddr) -> Result<IoStream, StreamError> {
+        IoStream::connect_with_options(addr, Rc::new(StreamOptions::default())).await
+    }
+
+    /// [`connect`](IoStream::connect) with limits of its own.
+    ///
+    /// # Errors
+    ///
+    /// As for `connect`.
+    pub async fn connect_with_options(
+        addr: SocketAddr,
+        options: Rc<StreamOptions>,
+    ) -> Result<IoStream, StreamError> {
+        let failed = |error: io::Error| StreamError::Closed(std::sync::Arc::new(error).into());
+        let socket = mio::net::TcpStream::connect(addr).map_err(failed)?;
+        let stream = IoStream::with_options(socket, options).map_err(failed)?;
+        stream.inner.attach().map_err(|error| stream.inner.fail(error))?;
+        poll_fn(|cx| {
+            loop {
+                std::task::ready!(stream.inner.registration.poll_ready(cx, Interest::WRITE));
+                match stream.established() {
+                    Ok(true) => return Poll::Ready(Ok(())),
+                    Ok(false) => stream.inner.registration.clear(Ready::WRITABLE),
+                    Err(error) => return Poll::Ready(Err(stream.inner.fail(error))),
+                }
+            }
+        })
+        .await?;
+        Ok(stream)
+    }
+
+    /// Whether a connect that was begun has come to an end, as mio's documentation has it: no error is kept, and the
+    /// peer has a name.
+    fn established(&self) -> io::Result<bool> {
+        let socket = self.inner.socket.borrow();
+        let Some(socket) = socket.as_ref() else { return Err(io::ErrorKind::NotConnected.into()) };
+        if let Some(error) = socket.take_error()? {
+            return Err(error);
+        }
+        Ok(socket.peer_addr().is_some())
+    }
+}

@@ -1,0 +1,97 @@
+//! What a stream says when it cannot do what was asked, always with the cause.
+
+use std::io;
+use std::sync::Arc;
+
+use thiserror::Error;
+
+/// Why a stream operation failed.
+///
+/// Cheap to clone, because one cause may end several operations at once.
+#[derive(Debug, Clone, Error)]
+#[non_exhaustive]
+pub enum StreamError {
+    /// The stream is closed, or the peer has ended its side and what is buffered does not satisfy the read.
+    /// Tornado's `StreamClosedError`, with its `real_error` inside (IO21, IO35).
+    #[error("stream closed: {0}")]
+    Closed(CloseReason),
+    /// Another read is under way; a stream has one reader at a time (IO6).
+    #[error("already reading")]
+    AlreadyReading,
+    /// What was asked for needs more room than `max_buffer_size`. The stream stays as it was.
+    #[error("asked for {asked} bytes, but the read buffer holds at most {limit}")]
+    ReadTooLarge {
+        /// The bytes asked for.
+        asked: usize,
+        /// The stream's `max_buffer_size`.
+        limit: usize,
+    },
+    /// The delimiter was not found within the bytes allowed. The stream stays open and the bytes stay buffered,
+    /// so that the caller can answer, skip or close (IO16).
+    #[error("no delimiter within {max_bytes} bytes")]
+    DelimiterNotFound {
+        /// The limit of this read, delimiter included.
+        max_bytes: usize,
+    },
+    /// An empty delimiter would match everywhere (IO14).
+    #[error("the delimiter is empty")]
+    EmptyDelimiter,
+}
+
+/// Why a stream closed.
+#[derive(Debug, Clone, Error)]
+#[non_exhaustive]
+pub enum CloseReason {
+    /// The peer has ended its side.
+    #[error("end of stream")]
+    EndOfStream,
+    /// This side called `close`, or dropped the stream.
+    #[error("closed by this side")]
+    Local,
+    /// More bytes arrived than `max_buffer_size` allows without satisfying the read (IO20).
+    #[error("the read buffer reached its limit of {0} bytes")]
+    ReadBufferFull(usize),
+    /// A write that found no room was given up, so what follows would leave a gap (IO32).
+    #[error("a write was dropped while it waited for room")]
+    WriteAbandoned,
+    /// The operating system or the transport failed; a reset is among these (IO39).
+    #[error(transparent)]
+    Io(#[from] Arc<io::Error>),
+}
+
+impl StreamError {
+    pub(crate) fn end_of_stream() -> StreamError {
+        StreamError::Closed(CloseReason::EndOfStream)
+    }
+
+    /// Whether the peer simply went away, which a server need not log: end of stream, reset, broken pipe, or a
+    /// connection that timed out (IO39).
+    #[must_use]
+    pub fn is_disconnect(&self) -> bool {
+        match self {
+            StreamError::Closed(CloseReason::EndOfStream) => true,
+            StreamError::Closed(CloseReason::Io(error)) => matches!(
+                error.kind(),
+                io::ErrorKind::ConnectionReset
+                    | io::ErrorKind::ConnectionAborted
+                    | io::ErrorKind::BrokenPipe
+                    | io::ErrorKind::TimedOut
+            ),
+            _ => false,
+        }
+    }
+}
+
+impl From<StreamError> for io::Error {
+    fn from(error: StreamError) -> io::Error {
+        let kind = match &error {
+            StreamError::Closed(CloseReason::Io(cause)) => cause.kind(),
+            StreamError::Closed(CloseReason::EndOfStream) => io::ErrorKind::UnexpectedEof,
+            StreamError::Closed(_) => io::ErrorKind::NotConnected,
+            StreamError::ReadTooLarge { .. } | StreamError::EmptyDelimiter => io::ErrorKind::InvalidInput,
+            StreamError::AlreadyReading => io::ErrorKind::ResourceBusy,
+            StreamError::DelimiterNotFound { .. } => io::ErrorKind::InvalidData,
+        };
+        io::Error::new(kind, error)
+    }
+}

@@ -1,0 +1,70 @@
+//! The limits of a stream, with their defaults.
+
+/// The limits of a stream. Sizes are in bytes.
+///
+/// | limit | default | why |
+/// | --- | --- | --- |
+/// | `max_buffer_size` | 100 MiB | Tornado's (IO2): room for one large upload, an end to an endless line |
+/// | `max_write_buffer_size` | 100 MiB | the same for output; Tornado has none (IO4) |
+/// | `read_chunk_size` | 64 KiB | Tornado's (IO3): one read empties what a kernel buffer usually holds |
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct StreamOptions {
+    /// The most bytes that are buffered for reading (IO2). Exactly full is allowed; one more closes the stream
+    /// with [`ReadBufferFull`](crate::CloseReason::ReadBufferFull). At most 4 GiB − 1.
+    pub max_buffer_size: usize,
+    /// The most bytes that may wait to be sent before a write waits for room (IO32). One write may be larger than
+    /// this: it is queued when nothing else is.
+    pub max_write_buffer_size: usize,
+    /// The most bytes asked of the transport in one read (IO3). Streams with the default share pooled blocks.
+    pub read_chunk_size: usize,
+}
+
+impl Default for StreamOptions {
+    fn default() -> StreamOptions {
+        StreamOptions {
+            max_buffer_size: 100 * 1024 * 1024,
+            max_write_buffer_size: 100 * 1024 * 1024,
+            read_chunk_size: crate::pool::BLOCK_BYTES,
+        }
+    }
+}
+
+impl StreamOptions {
+    /// The defaults.
+    #[must_use]
+    pub fn new() -> StreamOptions {
+        StreamOptions::default()
+    }
+
+    /// Sets [`max_buffer_size`](StreamOptions::max_buffer_size).
+    ///
+    /// # Panics
+    ///
+    /// When it is zero or does not fit 32 bits.
+    #[must_use]
+    pub fn max_buffer_size(mut self, bytes: usize) -> StreamOptions {
+        assert!(bytes > 0 && u32::try_from(bytes).is_ok(), "max_buffer_size must be 1 to 4 GiB - 1");
+        self.max_buffer_size = bytes;
+        self
+    }
+
+    /// Sets [`max_write_buffer_size`](StreamOptions::max_write_buffer_size).
+    #[must_use]
+    pub fn max_write_buffer_size(mut self, bytes: usize) -> StreamOptions {
+        self.max_write_buffer_size = bytes;
+        self
+    }
+
+    /// Sets [`read_chunk_size`](StreamOptions::read_chunk_size).
+    ///
+    /// # Panics
+    ///
+    /// When it is zero.
+    #[must_use]
+    pub fn read_chunk_size(mut self, bytes: usize) -> StreamOptions {
+        assert!(bytes > 0, "read_chunk_size must not be zero");
+        self.read_chunk_size = bytes;
+        self
+    }
+}

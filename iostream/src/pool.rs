@@ -1,0 +1,113 @@
+//! The blocks that streams borrow while bytes are in flight: one pool per thread, so one per loop.
+//!
+//! A block is initialised once, when it is made, and never again: a lease costs a pop, its return a push. What
+//! is in a returned block is stale bytes of some connection, which is why nobody is ever shown more of a block
+//! than was just read into it.
+
+use std::cell::{Cell, RefCell};
+
+use crate::write_buffer::WriteBuffer;
+
+/// The size of a pooled block.
+pub(crate) const BLOCK_BYTES: usize = 64 * 1024;
+
+/// Free blocks that are kept; more are given back to the allocator. 64 blocks are 4 MiB a thread.
+const KEEP_BLOCKS: usize = 64;
+
+thread_local! {
+    static POOL: Pool = const { Pool::new() };
+}
+
+struct Pool {
+    free: RefCell<Vec<Box<[u8]>>>,
+    #[expect(clippy::vec_box, reason = "streams hold the boxes, which travel in and out as they are")]
+    free_writes: RefCell<Vec<Box<WriteBuffer>>>,
+    leased: Cell<usize>,
+}
+
+/// How many pooled blocks this thread's streams hold right now, for reading and for writing.
+///
+/// An idle stream holds none. Bytes that a read has returned may keep their block too, until they are dropped.
+#[must_use]
+pub fn leased_blocks() -> usize {
+    POOL.with(|pool| pool.leased.get())
+}
+
+/// A piece of memory for reading: a pooled block, or one of another size that the pool does not know.
+#[derive(Debug, Default)]
+pub(crate) struct Block(Box<[u8]>);
+
+impl Block {
+    /// A pooled block.
+    pub(crate) fn lease() -> Block {
+        let free = POOL.with(|pool| {
+            pool.leased.set(pool.leased.get() + 1);
+            pool.free.borrow_mut().pop()
+        });
+        Block(free.unwrap_or_else(|| vec![0; BLOCK_BYTES].into_boxed_slice()))
+    }
+
+    /// A block of just this size, unless that is the pool's.
+    pub(crate) fn of(bytes: usize) -> Block {
+        if bytes == BLOCK_BYTES { Block::lease() } else { Block(vec![0; bytes].into_boxed_slice()) }
+    }
+}
+
+impl std::ops::Deref for Block {
+    type Target = [u8];
+
+    fn deref(&self) -> &[u8] {
+        &self.0
+    }
+}
+
+impl std::ops::DerefMut for Block {
+    fn deref_mut(&mut self) -> &mut [u8] {
+        &mut self.0
+    }
+}
+
+impl Drop for Block {
+    fn drop(&mut self) {
+        if self.0.len() != BLOCK_BYTES {
+            return;
+        }
+        let block = std::mem::take(&mut self.0);
+        // While a thread is torn down its pool may be gone; the block then simply goes too. A block that was
+        // carried to another thread joins that thread's pool, whose count it never entered.
+        let _ = POOL.try_with(|pool| {
+            pool.leased.set(pool.leased.get().saturating_sub(1));
+            let mut free = pool.free.borrow_mut();
+            if free.len() < KEEP_BLOCKS {
+                free.push(block);
+            }
+        });
+    }
+}
+
+/// An empty write buffer, from the pool if it has one.
+pub(crate) fn lease_write_buffer() -> Box<WriteBuffer> {
+    POOL.with(|pool| {
+        pool.leased.set(pool.leased.get() + 1);
+        pool.free_writes.borrow_mut().pop()
+    })
+    .unwrap_or_default()
+}
+
+/// Gives a write buffer back, emptied.
+pub(crate) fn return_write_buffer(mut buffer: Box<WriteBuffer>) {
+    buffer.clear();
+    let _ = POOL.try_with(|pool| {
+        pool.leased.set(pool.leased.get().saturating_sub(1));
+        let mut free = pool.free_writes.borrow_mut();
+        if free.len() < KEEP_BLOCKS {
+            free.push(buffer);
+        }
+    });
+}
+
+impl Pool {
+    const fn new() -> Pool {
+        Pool { free: RefCell::new(Vec::new()), free_writes: RefCell::new(Vec::new()), leased: Cell::new(0) }
+    }
+}

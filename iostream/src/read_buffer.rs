@@ -1,0 +1,253 @@
+//! What has been read and not been taken: one piece of memory, borrowed while it holds bytes.
+//!
+//! ```text
+//!   ┌──────────┬───────────────────┬──────────────────┐
+//!   │ taken    │ buffered          │ room to read into│      empty: no block at all
+//!   └──────────┴───────────────────┴──────────────────┘
+//!   0        start                end            block.len()
+//! ```
+
+use std::io;
+
+use bytes::Bytes;
+
+use crate::pool::{BLOCK_BYTES, Block};
+
+/// Below this a result is copied out; from here on, if it is most of its block, the block itself is given away.
+const GIVE_AWAY_BYTES: usize = BLOCK_BYTES / 2;
+
+/// A remainder up to this size is moved to memory of its own while the stream waits for more, so that a peer
+/// that sends a little and stops does not keep a block.
+const PARK_BYTES: usize = BLOCK_BYTES / 4;
+
+/// The bytes between transport and reader. Its own size is all that an idle stream pays.
+#[derive(Debug, Default)]
+pub(crate) struct ReadBuffer {
+    block: Block,
+    start: u32,
+    end: u32,
+}
+
+impl ReadBuffer {
+    pub(crate) fn len(&self) -> usize {
+        (self.end - self.start) as usize
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        self.start == self.end
+    }
+
+    pub(crate) fn filled(&self) -> &[u8] {
+        &self.block[self.start as usize..self.end as usize]
+    }
+
+    /// Takes `n` bytes off the front. The block goes back to the pool with the last of them.
+    pub(crate) fn consume(&mut self, n: usize) {
+        debug_assert!(n <= self.len());
+        self.start += n as u32;
+        if self.start == self.end {
+            *self = ReadBuffer::default();
+        }
+    }
+
+    /// Takes the first `n` bytes out. A small result is copied; one that is most of a block takes the block
+    /// along if nothing else is in it.
+    pub(crate) fn take(&mut self, n: usize) -> Bytes {
+        if n == self.len() && n >= GIVE_AWAY_BYTES && n >= self.block.len() / 2 {
+            let ReadBuffer { block, start, end } = std::mem::take(self);
+            return Bytes::from_owner(Filled { block, start: start as usize, end: end as usize });
+        }
+        let taken = Bytes::copy_from_slice(&self.filled()[..n]);
+        self.consume(n);
+        taken
+    }
+
+    /// Copies as much as fits into `target` and takes it.
+    pub(crate) fn copy_to(&mut self, target: &mut [u8]) -> usize {
+        let n = target.len().min(self.len());
+        target[..n].copy_from_slice(&self.filled()[..n]);
+        self.consume(n);
+        n
+    }
+
+    /// Reads once through `read`, at most `chunk` bytes, into room that is made if there is none.
+    /// Gives what `read` gave, and how much room it had.
+    pub(crate) fn fill(
+        &mut self,
+        chunk: usize,
+        limit: usize,
+        read: impl FnOnce(&mut [u8]) -> io::Result<usize>,
+    ) -> (io::Result<usize>, usize) {
+        self.make_room(chunk, limit);
+        let end = self.end as usize;
+        let room = chunk.min(self.block.len() - end);
+        let result = read(&mut self.block[end..end + room]);
+        match result {
+            // A transport of the user's own that claims more than it was given must not show stale bytes.
+            Ok(n) => self.end += n.min(room) as u32,
+            Err(_) if self.is_empty() => *self = ReadBuffer::default(),
+            Err(_) => {}
+        }
+        if self.is_empty() {
+            *self = ReadBuffer::default(); // end of stream
+        }
+        (result, room)
+    }
+
+    /// Gives back the block if what is left in it is small: called before the stream waits.
+    pub(crate) fn park(&mut self) {
+        if self.len() <= PARK_BYTES && self.block.len() >= BLOCK_BYTES {
+            self.move_to(Block::of(self.len()));
+        }
+    }
+
+    /// Makes room for half a chunk at least, so that reads stay large; never for more than `limit` bytes and one, the
+    /// one that tells "exactly full" from "too much". There is room for a byte as long as the limit is not passed.
+    fn make_room(&mut self, chunk: usize, limit: usize) {
+        let most = limit.saturating_add(1);
+        if self.block.is_empty() {
+            self.block = Block::of(chunk.min(most));
+            return;
+        }
+        let (len, size) = (self.len(), self.block.len());
+        let enough = chunk.min(most - len).div_ceil(2);
+        if size - self.end as usize >= enough {
+            return;
+        }
+        if size - len >= enough && (len <= size / 2 || size >= most) {
+            // Moving down costs no more than what was taken off the front since the last time.
+            self.block.copy_within(self.start as usize..self.end as usize, 0);
+            (self.start, self.end) = (0, len as u32);
+        } else if size < BLOCK_BYTES && len <= BLOCK_BYTES / 2 && chunk == BLOCK_BYTES && most >= BLOCK_BYTES
+        {
+            self.move_to(Block::lease()); // a parked remainder comes back into a block
+        } else {
+            self.move_to(Block::of((2 * size).max(len + chunk).min(most))); // doubling keeps the sum of copies linear
+        }
+    }
+
+    fn move_to(&mut self, mut block: Block) {
+        let len = self.len();
+        block[..len].copy_from_slice(self.filled());
+        *self = ReadBuffer { block, start: 0, end: len as u32 };
+    }
+}
+
+/// The filled part of a block that was given away; dropping the last reference returns the block to the pool.
+struct Filled {
+    block: Block,
+    start: usize,
+    end: usize,
+}
+
+impl AsRef<[u8]> for Filled {
+    fn as_ref(&self) -> &[u8] {
+        &self.block[self.start..self.end]
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::leased_blocks;
+
+    const LIMIT: usize = 1 << 20;
+
+    fn feed(buffer: &mut ReadBuffer, data: &[u8], chunk: usize) -> usize {
+        let (result, _) = buffer.fill(chunk, LIMIT, |room| {
+            let n = room.len().min(data.len());
+            room[..n].copy_from_slice(&data[..n]);
+            Ok(n)
+        });
+        result.unwrap()
+    }
+
+    #[test]
+    fn bytes_come_out_as_they_went_in_against_a_naive_model() {
+        let mut model = std::collections::VecDeque::new();
+        let mut buffer = ReadBuffer::default();
+        let mut state = 7_u32;
+        let mut next = 0_u8;
+        for _ in 0..20_000 {
+            state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+            let size = (state >> 16) as usize % 9_000;
+            if (state >> 8) & 1 == 0 && model.len() < LIMIT / 2 {
+                let data: Vec<u8> = (0..size.max(1))
+                    .map(|_| {
+                        next = next.wrapping_add(1);
+                        next
+                    })
+                    .collect();
+                let n = feed(&mut buffer, &data, BLOCK_BYTES);
+                next = next.wrapping_sub((data.len() - n) as u8);
+                model.extend(&data[..n]);
+            } else {
+                let n = size.min(model.len());
+                let expected: Vec<u8> = model.drain(..n).collect();
+                assert_eq!(buffer.take(n), expected);
+            }
+            if (state >> 24).is_multiple_of(5) {
+                buffer.park();
+            }
+            assert_eq!(buffer.len(), model.len());
+        }
+    }
+
+    #[test]
+    fn an_empty_buffer_holds_no_block() {
+        let before = leased_blocks();
+        let mut buffer = ReadBuffer::default();
+        feed(&mut buffer, b"hello", BLOCK_BYTES);
+        assert_eq!(leased_blocks(), before + 1);
+        buffer.consume(5);
+        assert_eq!(leased_blocks(), before);
+    }
+
+    #[test]
+    fn a_small_remainder_is_parked_outside_the_pool() {
+        let before = leased_blocks();
+        let mut buffer = ReadBuffer::default();
+        feed(&mut buffer, b"a line\npart of", BLOCK_BYTES);
+        buffer.consume(7);
+        buffer.park();
+        assert_eq!(leased_blocks(), before);
+        assert_eq!(buffer.block.len(), 7);
+        feed(&mut buffer, b" the next", BLOCK_BYTES);
+        assert_eq!(buffer.take(16), "part of the next");
+    }
+
+    #[test]
+    fn a_large_result_takes_its_block_along_and_returns_it_when_dropped() {
+        let before = leased_blocks();
+        let mut buffer = ReadBuffer::default();
+        feed(&mut buffer, &vec![7; BLOCK_BYTES], BLOCK_BYTES);
+        let taken = buffer.take(BLOCK_BYTES);
+        assert!(buffer.is_empty());
+        assert_eq!(leased_blocks(), before + 1, "the block is still out");
+        drop(taken);
+        assert_eq!(leased_blocks(), before);
+    }
+
+    #[test]
+    fn a_read_that_fails_leaves_an_empty_buffer_without_a_block() {
+        let before = leased_blocks();
+        let mut buffer = ReadBuffer::default();
+        let (result, _) = buffer.fill(BLOCK_BYTES, LIMIT, |_| Err(io::ErrorKind::WouldBlock.into()));
+        assert!(result.is_err());
+        assert_eq!(leased_blocks(), before);
+    }
+
+    #[test]
+    fn growth_copies_each_byte_a_bounded_number_of_times() {
+        let mut buffer = ReadBuffer::default();
+        let mut sizes = Vec::new();
+        while buffer.len() < LIMIT {
+            feed(&mut buffer, &[1; 4096], BLOCK_BYTES);
+            if sizes.last() != Some(&buffer.block.len()) {
+                sizes.push(buffer.block.len());
+            }
+        }
+        assert!(sizes.len() <= 8, "grew {} times: {sizes:?}", sizes.len());
+        assert!(buffer.block.len() <= LIMIT + 1);
+    }
+}

@@ -1,0 +1,247 @@
+//! The stream: its state, how it is made, and the questions it answers.
+//! Step 4 of path 2 and step 2 of path 3 through the house (see ARCHITECTURE.md).
+
+use std::cell::{Cell, RefCell};
+use std::io;
+use std::net::SocketAddr;
+use std::rc::Rc;
+use std::task::{Context, Poll};
+
+use ioloop::{Interest, IoLoop, Ready, Registration};
+
+use crate::close::CloseCallback;
+use crate::error::{CloseReason, StreamError};
+use crate::options::StreamOptions;
+use crate::read_buffer::ReadBuffer;
+use crate::transport::{IntoTransport, Socket};
+use crate::write::WriteSide;
+
+/// A buffered stream of bytes over a non-blocking transport: Tornado's `IOStream`.
+///
+/// This is a handle: clones share one stream, and the stream closes when the last of them goes. All methods take
+/// `&self`, so one task may read while another writes. It belongs to the loop that was current when it was made,
+/// and to that loop's thread.
+///
+/// Nothing is read before somebody reads: the kernel's buffer is the back-pressure (IO5). No socket option is
+/// set. The transport is registered with the poller once in its life, the first time it would have blocked.
+#[derive(Debug)]
+#[doc(alias = "IOStream")]
+pub struct IoStream {
+    pub(crate) inner: Rc<Inner>,
+}
+
+pub(crate) struct Inner {
+    /// Before the socket, so that it is dropped first: the slot goes before the descriptor.
+    pub(crate) registration: Registration,
+    pub(crate) socket: RefCell<Option<Socket>>,
+    pub(crate) read_buffer: RefCell<ReadBuffer>,
+    pub(crate) write: RefCell<WriteSide>,
+    pub(crate) flags: Flags,
+    /// The turn in which bytes were last read, and how many in that turn: see `Inner::may_read_on`.
+    pub(crate) read_in_turn: Cell<(u32, u32)>,
+    pub(crate) closed: RefCell<Option<Box<CloseReason>>>,
+    pub(crate) close_callback: RefCell<Option<Rc<CloseCallback>>>,
+    pub(crate) options: Rc<StreamOptions>,
+    handles: Cell<u32>,
+}
+
+/// The small facts of a stream.
+#[derive(Default)]
+pub(crate) struct Flags {
+    /// The transport reports to the registration.
+    pub(crate) attached: Cell<bool>,
+    /// Before that: the last read found the transport empty, so the next must wait.
+    pub(crate) drained: Cell<bool>,
+    /// The transport has said that the peer will send nothing more.
+    pub(crate) end_of_stream: Cell<bool>,
+    /// A read is under way.
+    pub(crate) reading: Cell<bool>,
+    /// Nothing more may be written.
+    pub(crate) write_shut: Cell<bool>,
+    /// The loop will flush at the end of the turn.
+    pub(crate) flush_due: Cell<bool>,
+    /// The loop will flush when the transport has room.
+    pub(crate) awaits_room: Cell<bool>,
+}
+
+impl IoStream {
+    /// Makes a stream with the default limits, on the current loop.
+    ///
+    /// # Errors
+    ///
+    /// When a socket of the standard library cannot be switched to non-blocking mode.
+    pub fn new(transport: impl IntoTransport) -> io::Result<IoStream> {
+        IoStream::with_options(transport, Rc::new(StreamOptions::default()))
+    }
+
+    /// Makes a stream with limits of its own, on the current loop. Many streams can share one set of limits.
+    ///
+    /// # Errors
+    ///
+    /// As for [`new`](IoStream::new).
+    pub fn with_options(transport: impl IntoTransport, options: Rc<StreamOptions>) -> io::Result<IoStream> {
+        let socket = transport.into_socket()?.0;
+        let inner = Inner {
+            registration: Registration::new(&IoLoop::current()),
+            socket: RefCell::new(Some(socket)),
+            read_buffer: RefCell::default(),
+            write: RefCell::default(),
+            flags: Flags::default(),
+            read_in_turn: Cell::new((0, 0)),
+            closed: RefCell::default(),
+            close_callback: RefCell::default(),
+            options,
+            handles: Cell::new(1),
+        };
+        Ok(IoStream { inner: Rc::new(inner) })
+    }
+
+    /// Whether a read is under way (IO22).
+    #[must_use]
+    #[doc(alias = "reading")]
+    pub fn is_reading(&self) -> bool {
+        self.inner.flags.reading.get()
+    }
+
+    /// Whether bytes wait to be sent (IO22).
+    #[must_use]
+    #[doc(alias = "writing")]
+    pub fn is_writing(&self) -> bool {
+        self.inner.write.borrow().pending() > 0
+    }
+
+    /// Whether the stream is closed. The end of the peer's side alone does not close it.
+    #[must_use]
+    pub fn is_closed(&self) -> bool {
+        self.inner.closed.borrow().is_some()
+    }
+
+    /// Why the stream closed, if it did (IO35: `stream.error`).
+    #[must_use]
+    #[doc(alias = "error")]
+    pub fn close_reason(&self) -> Option<CloseReason> {
+        self.inner.closed.borrow().as_deref().cloned()
+    }
+
+    /// Whether the peer is gone for good, reading and writing: a reset or another error of the connection, which
+    /// only shows once the transport waits. A peer that has merely ended its side is not gone.
+    #[must_use]
+    pub fn is_peer_gone(&self) -> bool {
+        self.is_closed() || self.inner.registration.ready().intersects(Ready::WRITE_CLOSED | Ready::ERROR)
+    }
+
+    /// Turns Nagle's algorithm off (`true`) or on. Harmless where there is none (IO40).
+    ///
+    /// # Errors
+    ///
+    /// What the operating system says, except that a connection which is already going down is not an error.
+    pub fn set_nodelay(&self, nodelay: bool) -> io::Result<()> {
+        match self.inner.socket.borrow().as_ref().map(|socket| socket.set_nodelay(nodelay)) {
+            Some(Err(error))
+                if !matches!(error.kind(), io::ErrorKind::InvalidInput | io::ErrorKind::ConnectionReset) =>
+            {
+                Err(error)
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// The peer's address, for TCP.
+    #[must_use]
+    pub fn peer_addr(&self) -> Option<SocketAddr> {
+        self.inner.socket.borrow().as_ref()?.peer_addr()
+    }
+
+    /// This side's address, for TCP.
+    #[must_use]
+    pub fn local_addr(&self) -> Option<SocketAddr> {
+        self.inner.socket.borrow().as_ref()?.local_addr()
+    }
+
+    /// Gives the descriptor to `f`, for options that have no method here. `None` once the stream is closed, and
+    /// for a transport without a descriptor.
+    #[cfg(unix)]
+    pub fn with_descriptor<R>(&self, f: impl FnOnce(std::os::fd::BorrowedFd<'_>) -> R) -> Option<R> {
+        use std::os::fd::AsFd;
+        // A duplicate, so that no borrow is held while the caller's code runs.
+        let copy = self.inner.socket.borrow().as_ref()?.descriptor()?.try_clone_to_owned().ok()?;
+        Some(f(copy.as_fd()))
+    }
+
+    /// The loop that the stream belongs to.
+    #[must_use]
+    pub fn io_loop(&self) -> IoLoop {
+        self.inner.registration.io_loop()
+    }
+}
+
+impl Clone for IoStream {
+    fn clone(&self) -> IoStream {
+        self.inner.handles.set(self.inner.handles.get() + 1);
+        IoStream { inner: Rc::clone(&self.inner) }
+    }
+}
+
+impl Drop for IoStream {
+    fn drop(&mut self) {
+        let left = self.inner.handles.get() - 1;
+        self.inner.handles.set(left);
+        if left == 0 {
+            self.inner.close(CloseReason::Local);
+        }
+    }
+}
+
+impl std::fmt::Debug for Inner {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Inner")
+            .field("reading", &self.flags.reading.get())
+            .field("closed", &self.closed.borrow())
+            .finish_non_exhaustive()
+    }
+}
+
+impl Inner {
+    /// The error of an operation on a stream that is closed.
+    pub(crate) fn closed_error(&self) -> Option<StreamError> {
+        self.closed.borrow().as_deref().map(|reason| StreamError::Closed(reason.clone()))
+    }
+
+    /// Registers the transport with the poller if it is not yet: once in a stream's life.
+    pub(crate) fn attach(&self) -> io::Result<()> {
+        if self.flags.attached.replace(true) {
+            return Ok(());
+        }
+        match self.socket.borrow_mut().as_mut() {
+            Some(socket) => socket.attach(&self.registration),
+            None => Ok(()),
+        }
+    }
+
+    /// Waits until reading is worth a try.
+    pub(crate) fn poll_readable(&self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.attach()?;
+        let _ready = std::task::ready!(self.registration.poll_ready(cx, Interest::READ));
+        self.flags.drained.set(false);
+        Poll::Ready(Ok(()))
+    }
+
+    /// Notes that the transport has nothing to read for now. The end of the peer's side stays noted: data and FIN
+    /// that arrive together are one event, and the read that finds the FIN is still to come.
+    pub(crate) fn note_drained(&self) {
+        if self.flags.attached.get() {
+            self.registration.clear(Ready::READABLE);
+        } else {
+            self.flags.drained.set(true);
+        }
+    }
+
+    /// Whether a read is worth a try without waiting.
+    pub(crate) fn may_read(&self) -> bool {
+        if self.flags.attached.get() {
+            self.registration.ready().is_readable()
+        } else {
+            !self.flags.drained.get()
+        }
+    }
+}

@@ -1,0 +1,237 @@
+//! What a stream runs over: TCP, a Unix socket, or anything that behaves like one.
+
+use std::io::{self, IoSlice, Read, Write};
+use std::net::{Shutdown, SocketAddr};
+#[cfg(unix)]
+use std::os::fd::{AsFd, BorrowedFd};
+
+use ioloop::Registration;
+
+/// Bytes in and out without blocking: what it takes to be carried by an [`IoStream`](crate::IoStream).
+///
+/// Every operation either makes progress or fails at once with `WouldBlock`; readiness is reported through the
+/// registration that [`attach`](Transport::attach) is given.
+pub trait Transport {
+    /// Has readiness reported to `registration`, in both directions. Called at most once, the first time that an
+    /// operation would have blocked. What is ready by then must be reported too.
+    ///
+    /// # Errors
+    ///
+    /// Closes the stream with that error.
+    fn attach(&mut self, registration: &Registration) -> io::Result<()>;
+
+    /// Reads up to `buffer.len()` bytes, which is never zero; `Ok(0)` is the end of the stream.
+    ///
+    /// # Errors
+    ///
+    /// `WouldBlock` and `Interrupted` mean "later" and "again"; any other closes the stream.
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize>;
+
+    /// Writes some of `data`.
+    ///
+    /// # Errors
+    ///
+    /// As for [`read`](Transport::read).
+    fn write(&mut self, data: &[u8]) -> io::Result<usize>;
+
+    /// Writes some of `slices`, in order. By default the first that is not empty.
+    ///
+    /// # Errors
+    ///
+    /// As for [`read`](Transport::read).
+    fn write_vectored(&mut self, slices: &[IoSlice<'_>]) -> io::Result<usize> {
+        let first = slices.iter().find(|slice| !slice.is_empty());
+        first.map_or(Ok(0), |slice| self.write(slice))
+    }
+
+    /// Tells the peer that nothing more will be written; reading goes on. Everything written before has left.
+    ///
+    /// # Errors
+    ///
+    /// Any error closes the stream.
+    fn shutdown_write(&mut self) -> io::Result<()>;
+
+    /// Whether a read that returned less than it was given room for has emptied the transport, so that the next
+    /// read can wait for an event. True for sockets on epoll and kqueue; when in doubt, false costs one read.
+    fn short_read_means_drained(&self) -> bool {
+        false
+    }
+}
+
+/// The transports that streams know by type, and any other behind a pointer.
+pub(crate) enum Socket {
+    Tcp(mio::net::TcpStream),
+    #[cfg(unix)]
+    Unix(mio::net::UnixStream),
+    Boxed(Box<dyn Transport>),
+}
+
+/// On these systems an edge-triggered poller reports the next arrival after a short read.
+const SHORT_READ_MEANS_DRAINED: bool = cfg!(any(
+    target_os = "linux",
+    target_os = "android",
+    target_os = "macos",
+    target_os = "ios",
+    target_os = "freebsd",
+    target_os = "netbsd",
+    target_os = "openbsd",
+    target_os = "dragonfly",
+));
+
+impl Socket {
+    pub(crate) fn attach(&mut self, registration: &Registration) -> io::Result<()> {
+        match self {
+            Socket::Tcp(socket) => registration.attach(socket),
+            #[cfg(unix)]
+            Socket::Unix(socket) => registration.attach(socket),
+            Socket::Boxed(transport) => transport.attach(registration),
+        }
+    }
+
+    pub(crate) fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        match self {
+            Socket::Tcp(socket) => socket.read(buffer),
+            #[cfg(unix)]
+            Socket::Unix(socket) => socket.read(buffer),
+            Socket::Boxed(transport) => transport.read(buffer),
+        }
+    }
+
+    pub(crate) fn write(&mut self, data: &[u8]) -> io::Result<usize> {
+        match self {
+            Socket::Tcp(socket) => socket.write(data),
+            #[cfg(unix)]
+            Socket::Unix(socket) => socket.write(data),
+            Socket::Boxed(transport) => transport.write(data),
+        }
+    }
+
+    pub(crate) fn write_vectored(&mut self, slices: &[IoSlice<'_>]) -> io::Result<usize> {
+        match self {
+            Socket::Tcp(socket) => socket.write_vectored(slices),
+            #[cfg(unix)]
+            Socket::Unix(socket) => socket.write_vectored(slices),
+            Socket::Boxed(transport) => transport.write_vectored(slices),
+        }
+    }
+
+    pub(crate) fn shutdown_write(&mut self) -> io::Result<()> {
+        match self {
+            Socket::Tcp(socket) => socket.shutdown(Shutdown::Write),
+            #[cfg(unix)]
+            Socket::Unix(socket) => socket.shutdown(Shutdown::Write),
+            Socket::Boxed(transport) => transport.shutdown_write(),
+        }
+    }
+
+    pub(crate) fn short_read_means_drained(&self) -> bool {
+        match self {
+            Socket::Boxed(transport) => transport.short_read_means_drained(),
+            _ => SHORT_READ_MEANS_DRAINED,
+        }
+    }
+
+    /// Turns Nagle's algorithm off or on; other than TCP has none (IO40).
+    pub(crate) fn set_nodelay(&self, nodelay: bool) -> io::Result<()> {
+        match self {
+            Socket::Tcp(socket) => socket.set_nodelay(nodelay),
+            _ => Ok(()),
+        }
+    }
+
+    /// The error that the socket keeps, `SO_ERROR`: what a connect or an event ended in.
+    pub(crate) fn take_error(&self) -> io::Result<Option<io::Error>> {
+        match self {
+            Socket::Tcp(socket) => socket.take_error(),
+            #[cfg(unix)]
+            Socket::Unix(socket) => socket.take_error(),
+            Socket::Boxed(_) => Ok(None),
+        }
+    }
+
+    pub(crate) fn peer_addr(&self) -> Option<SocketAddr> {
+        match self {
+            Socket::Tcp(socket) => socket.peer_addr().ok(),
+            _ => None,
+        }
+    }
+
+    pub(crate) fn local_addr(&self) -> Option<SocketAddr> {
+        match self {
+            Socket::Tcp(socket) => socket.local_addr().ok(),
+            _ => None,
+        }
+    }
+
+    #[cfg(unix)]
+    pub(crate) fn descriptor(&self) -> Option<BorrowedFd<'_>> {
+        match self {
+            Socket::Tcp(socket) => Some(socket.as_fd()),
+            Socket::Unix(socket) => Some(socket.as_fd()),
+            Socket::Boxed(_) => None,
+        }
+    }
+}
+
+/// What an [`IoStream`](crate::IoStream) can be made from.
+///
+/// Sockets of the standard library are switched to non-blocking mode, as Tornado does (IO1); mio's are so
+/// already. Everything else comes as a [`Transport`].
+pub trait IntoTransport: sealed::Sealed {
+    #[doc(hidden)]
+    fn into_socket(self) -> io::Result<Carrier>;
+}
+
+/// A transport on its way into a stream.
+pub struct Carrier(pub(crate) Socket);
+
+impl std::fmt::Debug for Carrier {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Carrier").finish_non_exhaustive()
+    }
+}
+
+mod sealed {
+    pub trait Sealed {}
+}
+
+impl sealed::Sealed for std::net::TcpStream {}
+impl IntoTransport for std::net::TcpStream {
+    fn into_socket(self) -> io::Result<Carrier> {
+        self.set_nonblocking(true)?;
+        Ok(Carrier(Socket::Tcp(mio::net::TcpStream::from_std(self))))
+    }
+}
+
+impl sealed::Sealed for mio::net::TcpStream {}
+impl IntoTransport for mio::net::TcpStream {
+    fn into_socket(self) -> io::Result<Carrier> {
+        Ok(Carrier(Socket::Tcp(self)))
+    }
+}
+
+#[cfg(unix)]
+impl sealed::Sealed for std::os::unix::net::UnixStream {}
+#[cfg(unix)]
+impl IntoTransport for std::os::unix::net::UnixStream {
+    fn into_socket(self) -> io::Result<Carrier> {
+        self.set_nonblocking(true)?;
+        Ok(Carrier(Socket::Unix(mio::net::UnixStream::from_std(self))))
+    }
+}
+
+#[cfg(unix)]
+impl sealed::Sealed for mio::net::UnixStream {}
+#[cfg(unix)]
+impl IntoTransport for mio::net::UnixStream {
+    fn into_socket(self) -> io::Result<Carrier> {
+        Ok(Carrier(Socket::Unix(self)))
+    }
+}
+
+impl<T: Transport + 'static> sealed::Sealed for Box<T> {}
+impl<T: Transport + 'static> IntoTransport for Box<T> {
+    fn into_socket(self) -> io::Result<Carrier> {
+        Ok(Carrier(Socket::Boxed(self)))
+    }
+}
