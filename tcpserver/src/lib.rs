@@ -1,2 +1,46 @@
-//! tcpserver
+//! A TCP server for a protocol of your own, after Tornado's `tcpserver`.
+//!
+//! **In scope:** [`add_accept_handler`] (which stands in Tornado's `netutil`), and [`TcpServer`]: listen, accept fairly,
+//! run a [`HandleStream`] per connection, close what it leaves behind. **Out of scope:** what is said on the connection;
+//! `httpserver` is one such protocol.
+//!
+//! ```no_run
+//! use ioloop::IoLoop;
+//! use iostream::{IoStream, StreamError};
+//! use tcpserver::{ConnectionContext, TcpServer};
+//!
+//! async fn echo(stream: IoStream, _context: ConnectionContext) -> Result<(), StreamError> {
+//!     loop {
+//!         let line = stream.read_until_max(b"\n", 8192).await?;
+//!         stream.write(line).await?;
+//!     }
+//! }
+//!
+//! let server = TcpServer::new(echo);
+//! server.listen(9999)?;
+//! IoLoop::current().start()?;
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+//!
+//! # What things cost
+//!
+//! A connection is one `accept4`, one task and one stream: two allocations for the task (its future and its waker), one for
+//! the stream, no buffer before bytes arrive. Nagle's algorithm is turned off on the listener, where Linux hands it down.
+
 #![forbid(unsafe_code)]
+
+mod accept;
+mod context;
+mod error;
+mod handler;
+mod listener;
+mod peer;
+mod server;
+
+pub use accept::{ACCEPTS_PER_TURN, AcceptHandle, add_accept_handler};
+pub use context::ConnectionContext;
+pub use error::ListenError;
+pub use handler::{HandleStream, Outcome};
+pub use listener::{Connection, Listener};
+pub use peer::PeerAddr;
+pub use server::TcpServer;

@@ -1,0 +1,52 @@
+//! Who is at the other end.
+
+use std::fmt;
+use std::net::{IpAddr, SocketAddr};
+#[cfg(unix)]
+use std::path::{Path, PathBuf};
+
+/// The peer's address, by the family of its listener (TS11).
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum PeerAddr {
+    /// A TCP connection.
+    Tcp(SocketAddr),
+    /// A Unix socket. Clients seldom bind one of their own, so there is hardly ever a path.
+    #[cfg(unix)]
+    Unix(Option<Box<PathBuf>>),
+}
+
+impl PeerAddr {
+    /// The IP address, for TCP.
+    #[must_use]
+    pub fn ip(&self) -> Option<IpAddr> {
+        self.as_tcp().map(|addr| addr.ip())
+    }
+
+    /// The address with its port, for TCP.
+    #[must_use]
+    pub fn as_tcp(&self) -> Option<SocketAddr> {
+        match self {
+            PeerAddr::Tcp(addr) => Some(*addr),
+            #[cfg(unix)]
+            PeerAddr::Unix(_) => None,
+        }
+    }
+
+    #[cfg(unix)]
+    pub(crate) fn from_unix(path: Option<&Path>) -> PeerAddr {
+        PeerAddr::Unix(path.map(|path| Box::new(path.to_owned())))
+    }
+}
+
+impl fmt::Display for PeerAddr {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            PeerAddr::Tcp(addr) => addr.fmt(f),
+            #[cfg(unix)]
+            PeerAddr::Unix(Some(path)) => write!(f, "unix:{}", path.display()),
+            #[cfg(unix)]
+            PeerAddr::Unix(None) => f.write_str("unix:"),
+        }
+    }
+}
