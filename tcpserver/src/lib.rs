@@ -44,3 +44,6 @@ pub use handler::{HandleStream, Outcome};
 pub use listener::{Connection, Listener};
 pub use peer::PeerAddr;
 pub use server::TcpServer;
+
+/// How listeners are bound, from `netutil`.
+pub use netutil::{BindError, BindOptions};

@@ -1,0 +1,218 @@
+//! The only file that knows both the stream and the protocol: one task per connection, requests one after another.
+//! Step 5 of path 1 and step 1 of path 3 through the house (see ARCHITECTURE.md).
+//!
+//! ```text
+//!            ┌──────────── idle: no buffer, no request state ◀───────────┐
+//!            ▼                                                           │ nothing buffered
+//!   wait for bytes ──▶ head ──▶ handler ──▶ response done ──▶ rest of body dropped
+//!            │           ▲                                        │
+//!            │           └────────── pipelined request ───────────┘
+//!            └──▶ end of stream, deadline, error ──▶ (error answer) ──▶ linger ──▶ close
+//! ```
+//!
+//! What one turn answers leaves in one write, because the stream flushes at the end of the turn; nothing that is
+//! answered waits behind a handler that does.
+
+use std::any::Any;
+use std::future::Future;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::pin::pin;
+use std::rc::Rc;
+use std::task::Poll;
+
+use iostream::IoStream;
+use tcpserver::ConnectionContext;
+
+use crate::active::Active;
+use crate::core::Core;
+use crate::error::HttpError;
+use crate::exchange::Exchange;
+use crate::handler::Handler;
+use crate::http1::{Outcome, Received, RemoteError, RequestHead};
+use crate::session::{Arrival, Session};
+
+/// What is to become of the connection after some requests.
+enum Then {
+    /// Wait for the next request.
+    Idle,
+    /// All is said and read: close when it has been sent.
+    Close,
+    /// Close, but not before what the peer still sends has been dropped for a while.
+    Linger,
+    /// The connection failed, or the peer is gone.
+    Abandon,
+}
+
+/// Serves one connection from its first byte to its last.
+pub(crate) async fn serve<M, H: Handler<M>>(
+    handler: Rc<H>,
+    core: Rc<Core>,
+    stream: IoStream,
+    context: ConnectionContext,
+) {
+    let session = Session::new(stream, core, context);
+    loop {
+        let options = &session.core.options;
+        let patience =
+            if session.fresh.get() { Some(options.header_timeout) } else { options.idle_connection_timeout };
+        match session.arrival(patience.map(|patience| session.now() + patience)).await {
+            Arrival::Bytes => {}
+            // Nothing was asked, so nothing is answered (H1-4, H1-6).
+            Arrival::EndOfStream | Arrival::Timeout | Arrival::Failure(_) => return,
+        }
+        // Boxed: what only a running request needs exists only while one runs.
+        match Box::pin(serve_requests(&session, &*handler)).await {
+            Then::Idle => {}
+            Then::Close => return drop(session.flushed().await),
+            Then::Linger => return Box::pin(session.linger()).await,
+            Then::Abandon => return session.stream.close(),
+        }
+    }
+}
+
+/// Serves requests until none is buffered, not even in part.
+async fn serve_requests<M, H: Handler<M>>(session: &Session, handler: &H) -> Then {
+    let active = Active::new(session);
+    loop {
+        let head = match next_head(&active).await {
+            Ok(Some(head)) => head,
+            Ok(None) => return Then::Idle,
+            Err(error) => return refuse(&active, &error),
+        };
+        session.fresh.set(false);
+        let answered = {
+            let mut exchange = Exchange::new(&active, head);
+            answer(&active, handler, &mut exchange).await
+        };
+        if let Err(error) = answered {
+            return refuse(&active, &error);
+        }
+        if active.body_unread()
+            && let Err(then) = drop_rest_of_body(&active).await
+        {
+            return then;
+        }
+        match active.protocol.borrow_mut().start_next_request() {
+            Outcome::KeepAlive => {}
+            Outcome::Close => return Then::Close,
+            // Nobody took the connection over, so nobody will speak the other protocol.
+            Outcome::Switched | Outcome::InProgress => return Then::Linger,
+        }
+    }
+}
+
+/// The next request's head; `None` if there is no byte of one.
+async fn next_head(active: &Active<'_>) -> Result<Option<Box<RequestHead>>, HttpError> {
+    let session = active.session;
+    let mut head = None;
+    let mut deadline = None;
+    loop {
+        if session.stream.buffered() == 0 && deadline.is_none() {
+            return Ok(None);
+        }
+        let lent = head.get_or_insert_with(|| session.core.lease_head());
+        let limits = &session.core.options.limits;
+        let received = session.stream.read_with(|input| {
+            match active.protocol.borrow_mut().receive_head(input, limits, lent) {
+                Ok(Received::Head { consumed }) => (consumed, Ok(true)),
+                Ok(Received::NeedMore { consumed }) => (consumed, Ok(false)),
+                Ok(Received::Paused) => (0, Ok(false)),
+                Err(error) => (0, Err(error)),
+            }
+        })?;
+        if received {
+            active.begin();
+            return Ok(head);
+        }
+        if session.stream.buffered() == 0 && deadline.is_none() {
+            continue; // only empty lines, which begin nothing
+        }
+        let until = *deadline.get_or_insert(session.now() + session.core.options.header_timeout);
+        match session.arrival(Some(until)).await {
+            Arrival::Bytes => {}
+            Arrival::EndOfStream => return Err(RemoteError::Truncated.into()),
+            Arrival::Timeout => return Err(RemoteError::HeadTimeout.into()),
+            Arrival::Failure(error) => return Err(error.into()),
+        }
+    }
+}
+
+/// Has the handler answer; watches the connection while the handler waits for something else.
+async fn answer<M, H: Handler<M>>(
+    active: &Active<'_>,
+    handler: &H,
+    exchange: &mut Exchange<'_>,
+) -> Result<(), HttpError> {
+    let stream = &active.session.stream;
+    let mut handling = pin!(handler.handle(exchange));
+    let mut gone = pin!(stream.closed());
+    std::future::poll_fn(|cx| {
+        match catch_unwind(AssertUnwindSafe(|| handling.as_mut().poll(cx))) {
+            Ok(Poll::Pending) => {}
+            Ok(Poll::Ready(result)) => return Poll::Ready(result),
+            Err(panic) => {
+                let peer = active.session.context.peer_addr();
+                tracing::error!(panic = message(&*panic), %peer, "a request handler panicked");
+                return Poll::Ready(Err(HttpError::Panicked));
+            }
+        }
+        // The peer has gone for good, not merely ended its side: nobody is left to answer.
+        gone.as_mut().poll(cx).map(|()| {
+            let reason = stream.close_reason().unwrap_or(iostream::CloseReason::EndOfStream);
+            Err(HttpError::Stream(iostream::StreamError::Closed(reason)))
+        })
+    })
+    .await?;
+    if active.protocol.borrow().is_response_complete() { Ok(()) } else { Err(HttpError::Unfinished) }
+}
+
+/// Reads and drops what the handler has not read of the body, if that is little and comes soon: then the connection can be
+/// kept. Says how it ends otherwise.
+async fn drop_rest_of_body(active: &Active<'_>) -> Result<(), Then> {
+    /// More than this is dearer to read than a new connection.
+    const AT_MOST: u64 = 64 * 1024;
+    if active.protocol.borrow().is_last_response() {
+        return Err(Then::Linger);
+    }
+    let mut dropped = 0;
+    loop {
+        match active.chunk().await {
+            Ok(Some(chunk)) => dropped += chunk.len() as u64,
+            Ok(None) => return Ok(()),
+            Err(HttpError::Stream(_)) => return Err(Then::Abandon),
+            Err(_) => return Err(Then::Linger),
+        }
+        if dropped > AT_MOST {
+            return Err(Then::Linger);
+        }
+    }
+}
+
+/// Answers what went wrong, if an answer is still possible, and says how the connection ends.
+fn refuse(active: &Active<'_>, error: &HttpError) -> Then {
+    let peer = active.session.context.peer_addr();
+    match error {
+        HttpError::Stream(_) => return Then::Abandon,
+        HttpError::WriteTimeout => {
+            tracing::info!(%peer, %error, "closing the connection");
+            return Then::Abandon;
+        }
+        HttpError::Remote(error) => tracing::info!(%peer, %error, "malformed HTTP message"),
+        HttpError::Panicked => {} // logged where it was caught
+        _ => tracing::error!(%peer, %error, "a request handler failed"),
+    }
+    match active.send_error(error) {
+        Ok(true) => Then::Linger,
+        // Part of a response is out: ending the connection is all that can still be said (matrix row 35).
+        Ok(false) => Then::Close,
+        Err(_) => Then::Abandon,
+    }
+}
+
+fn message(panic: &(dyn Any + Send)) -> &str {
+    panic
+        .downcast_ref::<&'static str>()
+        .copied()
+        .or_else(|| panic.downcast_ref::<String>().map(String::as_str))
+        .unwrap_or("(a panic without a message)")
+}

@@ -1,0 +1,58 @@
+//! What can end an exchange, by whose doing: the peer's, the handler's, or the network's.
+
+use http::StatusCode;
+use iostream::StreamError;
+use thiserror::Error;
+
+use crate::headers::HeaderError;
+use crate::http1::{LocalError, RemoteError};
+
+/// Why an exchange did not come to its good end.
+///
+/// A handler may return it with `?`: if no response has begun, the peer gets the status that goes with it (the one of
+/// [`RemoteError::status`], else 500); otherwise the connection closes, as the only honest way to end a response that
+/// cannot be completed.
+#[derive(Debug, Clone, Error)]
+#[non_exhaustive]
+pub enum HttpError {
+    /// The peer broke the protocol or a limit: Tornado's `HTTPInputError`.
+    #[error("bad request: {0}")]
+    Remote(#[from] RemoteError),
+    /// The handler tried to send something that is not HTTP: Tornado's `HTTPOutputError`.
+    #[error("bad response: {0}")]
+    Local(#[from] LocalError),
+    /// The handler gave a header that is none.
+    #[error("bad response: {0}")]
+    Header(#[from] HeaderError),
+    /// The connection failed, or the peer went away.
+    #[error("connection lost: {0}")]
+    Stream(#[from] StreamError),
+    /// The peer took nothing of the response for so long that it was given up.
+    #[error("the peer does not take the response")]
+    WriteTimeout,
+    /// The handler ended without a complete response.
+    #[error("the handler ended without finishing its response")]
+    Unfinished,
+    /// The handler panicked.
+    #[error("the handler panicked")]
+    Panicked,
+    /// An error of the handler's own, in words.
+    #[error("{0}")]
+    Handler(std::rc::Rc<str>),
+}
+
+impl HttpError {
+    /// An error of the handler's own; the peer gets 500, the log gets the words.
+    pub fn handler(error: impl std::fmt::Display) -> HttpError {
+        HttpError::Handler(error.to_string().into())
+    }
+
+    /// The status to answer with, if an answer is possible at all.
+    #[must_use]
+    pub fn status(&self) -> StatusCode {
+        match self {
+            HttpError::Remote(error) => error.status(),
+            _ => StatusCode::INTERNAL_SERVER_ERROR,
+        }
+    }
+}

@@ -1,0 +1,298 @@
+//! A request and its response side by side: what streaming and classic handlers are given.
+
+use std::cell::RefCell;
+use std::net::IpAddr;
+use std::rc::Rc;
+use std::time::{Duration, Instant};
+
+use bytes::{Bytes, BytesMut};
+use http::{Method, StatusCode, Version};
+use tcpserver::PeerAddr;
+
+use crate::active::Active;
+use crate::error::HttpError;
+use crate::headers::Headers;
+use crate::http1::{LocalError, RawHead, RequestHead, ResponseHead};
+use crate::request::Request;
+use crate::response::Response;
+use crate::writer::ResponseBuilder;
+
+/// One request, and the response to it.
+///
+/// The request is there from the start; its [`body`](Exchange::body) is read as it comes, or has been read whole for a
+/// classic handler. The response begins with [`respond`](Exchange::respond), or is sent whole with
+/// [`send`](Exchange::send), or is written in the classic way with [`write`](Exchange::write) and
+/// [`finish`](Exchange::finish). All checks apply to all three: what leaves is well-formed, or nothing does.
+#[doc(alias = "HTTPConnection")]
+pub struct Exchange<'c> {
+    active: &'c Active<'c>,
+    /// Taken by [`Exchange::take_request`], which ends the use of this exchange as a request.
+    head: Option<Box<RequestHead>>,
+    body: Bytes,
+    began: Instant,
+    classic: RefCell<ClassicResponse>,
+}
+
+/// What a classic handler has written so far.
+enum ClassicResponse {
+    /// The pre-encoded head is not complete yet.
+    Head(BytesMut),
+    Body,
+    Finished,
+    /// The first thing that went wrong; the rest is ignored.
+    Failed(HttpError),
+}
+
+impl<'c> Exchange<'c> {
+    pub(crate) fn new(active: &'c Active<'c>, head: Box<RequestHead>) -> Exchange<'c> {
+        Exchange {
+            active,
+            head: Some(head),
+            body: Bytes::new(),
+            began: active.session.now(),
+            classic: RefCell::new(ClassicResponse::Head(BytesMut::new())),
+        }
+    }
+
+    fn head(&self) -> &RequestHead {
+        self.head
+            .as_deref()
+            .expect("the head is there until the request is taken, which only the last step does")
+    }
+
+    /// The method.
+    #[must_use]
+    pub fn method(&self) -> &Method {
+        self.head().method()
+    }
+
+    /// The request target as it was sent (HU15: `request.uri`).
+    #[must_use]
+    #[doc(alias = "target")]
+    pub fn uri(&self) -> &str {
+        self.head().target()
+    }
+
+    /// The path, not percent-decoded (HU16).
+    #[must_use]
+    pub fn path(&self) -> &str {
+        self.head().path()
+    }
+
+    /// What follows the first `?`, not percent-decoded.
+    #[must_use]
+    pub fn query(&self) -> Option<&str> {
+        self.head().query()
+    }
+
+    /// The HTTP version.
+    #[must_use]
+    pub fn version(&self) -> Version {
+        self.head().version()
+    }
+
+    /// The header fields.
+    #[must_use]
+    pub fn headers(&self) -> &Headers {
+        self.head().headers()
+    }
+
+    /// The host that was asked, with the port if one was named. `None` from an HTTP/1.0 client that names none.
+    #[must_use]
+    pub fn host(&self) -> Option<&str> {
+        self.head().host()
+    }
+
+    /// Who is at the other end.
+    #[must_use]
+    pub fn peer_addr(&self) -> &PeerAddr {
+        self.active.session.context.peer_addr()
+    }
+
+    /// The peer's IP address; `None` on a Unix socket (HU22).
+    #[must_use]
+    pub fn remote_ip(&self) -> Option<IpAddr> {
+        self.peer_addr().ip()
+    }
+
+    /// The time since the head had arrived, by the loop's clock (HU24).
+    #[must_use]
+    pub fn request_time(&self) -> Duration {
+        self.active.session.now().saturating_duration_since(self.began)
+    }
+
+    /// The request body, to be read as it comes.
+    #[must_use]
+    pub fn body(&self) -> Body<'_> {
+        Body { active: self.active }
+    }
+
+    /// The whole body, where it has been read whole: in a classic handler. Empty otherwise.
+    #[must_use]
+    pub fn whole_body(&self) -> &Bytes {
+        &self.body
+    }
+
+    /// Allows this request's body so many bytes instead of the server's `limits.body_bytes` (H1-18). To be called before
+    /// the body is read; the next request has the server's limit again.
+    pub fn set_max_body_size(&self, bytes: u64) {
+        self.active.protocol.borrow_mut().set_max_body_size(bytes);
+    }
+
+    /// Begins a response.
+    pub fn respond(&self, status: StatusCode) -> ResponseBuilder<'_> {
+        ResponseBuilder::new(self.active, status)
+    }
+
+    /// Sends a whole response and waits until the connection has room for the next.
+    ///
+    /// # Errors
+    ///
+    /// When the response is not HTTP, a response was begun before, or the peer is gone.
+    pub async fn send(&self, response: Response) -> Result<(), HttpError> {
+        self.active.send(response)?;
+        self.active.session.room_for_more().await
+    }
+
+    /// Writes part of a response that the handler has encoded itself, head first: Tornado's oldest interface (H1-40).
+    ///
+    /// The head is parsed and checked when it is complete, and goes out like any other: Date, Server and Connection are
+    /// added, and the body must have the length that the head says. What goes wrong is logged, and the peer gets a 500
+    /// if the head was at fault, else a closed connection.
+    ///
+    /// Nothing waits here: what is written stays in memory until the peer takes it. For large or endless responses use
+    /// [`respond`](Exchange::respond).
+    pub fn write(&mut self, data: impl Into<Bytes>) {
+        let state = self.classic.get_mut();
+        let result = match state {
+            ClassicResponse::Head(head) => {
+                head.extend_from_slice(&data.into());
+                write_raw_head(self.active, head)
+            }
+            ClassicResponse::Body => self.active.send_data(data.into()).map(|()| false),
+            ClassicResponse::Finished => Err(LocalError::AlreadyFinished.into()),
+            ClassicResponse::Failed(_) => return,
+        };
+        match result {
+            Ok(true) => *state = ClassicResponse::Body,
+            Ok(false) => {}
+            Err(error) => *state = ClassicResponse::Failed(error),
+        }
+    }
+
+    /// Ends a response that was written with [`write`](Exchange::write).
+    pub fn finish(&mut self) {
+        let state = self.classic.get_mut();
+        let result = match state {
+            ClassicResponse::Head(_) => Err(HttpError::Unfinished),
+            ClassicResponse::Body => self.active.finish(),
+            ClassicResponse::Finished => Err(LocalError::AlreadyFinished.into()),
+            ClassicResponse::Failed(_) => return,
+        };
+        *state = match result {
+            Ok(()) => ClassicResponse::Finished,
+            Err(error) => ClassicResponse::Failed(error),
+        };
+    }
+
+    /// Reads the whole body, for handlers that are called when it has arrived.
+    pub(crate) async fn receive_body(&mut self) -> Result<(), HttpError> {
+        if self.active.body_unread() {
+            // Boxed: requests with a body are the rarer ones, and the usual one should be small.
+            self.body = Box::pin(self.body().bytes()).await?;
+        }
+        Ok(())
+    }
+
+    /// What a classic handler has left behind when it returns.
+    pub(crate) async fn end_of_classic(&mut self) -> Result<(), HttpError> {
+        match self.classic.replace(ClassicResponse::Finished) {
+            ClassicResponse::Finished => self.active.session.room_for_more().await,
+            ClassicResponse::Failed(error) => Err(error),
+            ClassicResponse::Head(_) | ClassicResponse::Body => Err(HttpError::Unfinished),
+        }
+    }
+
+    pub(crate) fn take_request(&mut self) -> Request {
+        let session = self.active.session;
+        let head = self.head.take().unwrap_or_default();
+        let body = std::mem::take(&mut self.body);
+        Request::new(head, body, session.context.peer_addr().clone(), Rc::clone(&session.core))
+    }
+}
+
+/// Sends a pre-encoded head if it is complete. What follows it is body.
+fn write_raw_head(active: &Active<'_>, head: &mut BytesMut) -> Result<bool, HttpError> {
+    let Some(raw) = RawHead::parse(head, &active.session.core.options.limits)? else { return Ok(false) };
+    let mut response = ResponseHead::new(raw.status).headers(&raw.headers);
+    if let Some(reason) = raw.reason {
+        response = response.reason(reason);
+    }
+    active.send_head(&response)?;
+    let body = raw.len;
+    active.send_data(head.split_off(body).freeze())?;
+    Ok(true)
+}
+
+impl Drop for Exchange<'_> {
+    fn drop(&mut self) {
+        if let Some(head) = self.head.take() {
+            self.active.session.core.return_head(head);
+        }
+    }
+}
+
+/// Shows what was asked, but neither headers nor body: logs are no place for either (HU25).
+impl std::fmt::Debug for Exchange<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let mut debug = f.debug_struct("Exchange");
+        if let Some(head) = &self.head {
+            debug.field("method", head.method()).field("uri", &head.target());
+        }
+        debug.field("peer", self.peer_addr()).finish_non_exhaustive()
+    }
+}
+
+/// A request body on its way in.
+pub struct Body<'e> {
+    active: &'e Active<'e>,
+}
+
+impl Body<'_> {
+    /// The next piece, never empty; `None` at the end. Nothing more is read from the peer before it is asked for, so a slow
+    /// handler slows the peer down. If the peer waits for `100 Continue`, the first call sends it (RFC 9110 §10.1.1).
+    ///
+    /// # Errors
+    ///
+    /// [`HttpError::Remote`] when the body breaks the protocol, the limit, or the deadline; [`HttpError::Stream`] when the
+    /// connection fails.
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropped while it waits, it has taken nothing.
+    pub async fn chunk(&mut self) -> Result<Option<Bytes>, HttpError> {
+        self.active.chunk().await
+    }
+
+    /// All that is left of the body, in one piece, within the limit on bodies.
+    ///
+    /// # Errors
+    ///
+    /// As for [`chunk`](Body::chunk).
+    pub async fn bytes(&mut self) -> Result<Bytes, HttpError> {
+        let Some(first) = self.chunk().await? else { return Ok(Bytes::new()) };
+        let Some(second) = self.chunk().await? else { return Ok(first) };
+        let mut whole = BytesMut::from(first);
+        whole.extend_from_slice(&second);
+        while let Some(chunk) = self.chunk().await? {
+            whole.extend_from_slice(&chunk);
+        }
+        Ok(whole.freeze())
+    }
+}
+
+impl std::fmt::Debug for Body<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Body").finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,94 @@
+//! The three shapes of a handler, and the one trait behind them.
+
+use std::future::Future;
+
+use crate::error::HttpError;
+use crate::exchange::Exchange;
+use crate::request::Request;
+use crate::response::IntoResponse;
+
+/// Answers requests. Three shapes of functions and closures implement it, told apart by `Marker`, which is inferred:
+///
+/// ```
+/// use http::StatusCode;
+/// use httpserver::{Exchange, HttpError, HttpServer, Request, Response};
+///
+/// // 1. The classic Tornado program, word for word.
+/// fn handle_request(request: &mut Exchange<'_>) {
+///     let message = format!("You requested {}\n", request.uri());
+///     request.write(format!("HTTP/1.1 200 OK\r\nContent-Length: {}\r\n\r\n{}", message.len(), message));
+///     request.finish();
+/// }
+///
+/// // 2. From a request to a response.
+/// async fn hello(request: Request) -> Response {
+///     Response::text(format!("You requested {}\n", request.uri()))
+/// }
+///
+/// // 3. Streaming both ways, with back-pressure.
+/// async fn echo(exchange: &mut Exchange<'_>) -> Result<(), HttpError> {
+///     let mut response = exchange.respond(StatusCode::OK).start().await?;
+///     while let Some(chunk) = exchange.body().chunk().await? {
+///         response.write(chunk).await?;
+///     }
+///     response.finish().await
+/// }
+///
+/// HttpServer::new(handle_request);
+/// HttpServer::new(hello);
+/// HttpServer::new(echo);
+/// HttpServer::new(|request: &mut Exchange<'_>| request.finish());
+/// HttpServer::new(async |request: Request| Response::text(request.method().to_string()));
+/// HttpServer::new(async |exchange: &mut Exchange<'_>| exchange.respond(StatusCode::OK).send("closure").await);
+/// ```
+///
+/// The first two get a request whose body has arrived whole, within the limit; the third reads it as it comes.
+pub trait Handler<Marker>: 'static {
+    /// Answers one request.
+    fn handle(&self, exchange: &mut Exchange<'_>) -> impl Future<Output = Result<(), HttpError>>;
+}
+
+/// Marks a handler of the classic shape.
+#[derive(Debug)]
+pub enum Classic {}
+
+/// Marks a handler from a [`Request`] to something that is [`IntoResponse`].
+#[derive(Debug)]
+pub enum Whole {}
+
+/// Marks a handler that streams.
+#[derive(Debug)]
+pub enum Streaming {}
+
+impl<F> Handler<Classic> for F
+where
+    F: Fn(&mut Exchange<'_>) + 'static,
+{
+    async fn handle(&self, exchange: &mut Exchange<'_>) -> Result<(), HttpError> {
+        exchange.receive_body().await?;
+        self(exchange);
+        exchange.end_of_classic().await
+    }
+}
+
+impl<F, Fut> Handler<Whole> for F
+where
+    F: Fn(Request) -> Fut + 'static,
+    Fut: Future<Output: IntoResponse>,
+{
+    async fn handle(&self, exchange: &mut Exchange<'_>) -> Result<(), HttpError> {
+        exchange.receive_body().await?;
+        let request = exchange.take_request();
+        let response = self(request).await.into_response();
+        exchange.send(response).await
+    }
+}
+
+impl<F> Handler<Streaming> for F
+where
+    F: AsyncFn(&mut Exchange<'_>) -> Result<(), HttpError> + 'static,
+{
+    async fn handle(&self, exchange: &mut Exchange<'_>) -> Result<(), HttpError> {
+        self(exchange).await
+    }
+}

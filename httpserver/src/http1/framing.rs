@@ -1,0 +1,169 @@
+//! Where a request's body ends, and all else that its fields decide about the connection.
+
+use http::{Method, Version};
+
+use super::error::RemoteError;
+use super::grammar::{is_token, list};
+use super::host::is_authority;
+
+/// How the end of a request's body is found (RFC 9112 §6.3).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum BodyLength {
+    /// There is no body.
+    #[default]
+    Empty,
+    /// So many bytes, at least one.
+    Known(u64),
+    /// Chunks, until an empty one.
+    Chunked,
+}
+
+/// What the head of a request says about its connection.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[non_exhaustive]
+pub struct Framing {
+    /// How the end of the body is found.
+    pub body: BodyLength,
+    /// Whether the peer wants to go on after this request.
+    pub keep_alive: bool,
+    /// Whether the peer waits for `100 Continue` before it sends the body.
+    pub expects_continue: bool,
+    /// Whether the peer offers to switch protocols (RFC 9110 §7.8). Only then may the response be a 101.
+    pub upgrade: bool,
+}
+
+/// Decides from *all* fields, in one pass; whatever two parties could read differently is refused.
+pub(crate) fn decide<'a>(
+    method: &Method,
+    version: Version,
+    fields: impl Iterator<Item = (&'a str, &'a [u8])>,
+) -> Result<Framing, RemoteError> {
+    let is_11 = version == Version::HTTP_11;
+    let mut length = None;
+    let mut coding = None;
+    let mut has_host = false;
+    let mut options = Options::default();
+    let mut expects_continue = false;
+    let mut offers_upgrade = false;
+
+    for (name, value) in fields {
+        // The length tells nearly all names apart.
+        match name.len() {
+            4 if name.eq_ignore_ascii_case("host") => {
+                let is_valid = value.is_empty() || is_authority(value);
+                if has_host || !is_valid {
+                    return Err(RemoteError::InvalidHost);
+                }
+                has_host = true;
+            }
+            6 if name.eq_ignore_ascii_case("expect") && is_11 => {
+                for expectation in list(value).filter(|expectation| !expectation.is_empty()) {
+                    if !expectation.eq_ignore_ascii_case(b"100-continue") {
+                        return Err(RemoteError::UnknownExpectation);
+                    }
+                    expects_continue = true;
+                }
+            }
+            7 if name.eq_ignore_ascii_case("upgrade") => offers_upgrade = true,
+            10 if name.eq_ignore_ascii_case("connection") => {
+                list(value).for_each(|option| options.note(option))
+            }
+            14 if name.eq_ignore_ascii_case("content-length") => length = Some(one_length(length, value)?),
+            17 if name.eq_ignore_ascii_case("transfer-encoding") => coding = Some(one_coding(coding, value)?),
+            _ => {}
+        }
+    }
+
+    if is_11 && !has_host {
+        return Err(RemoteError::MissingHost);
+    }
+    let body = match (length, coding) {
+        (Some(_), Some(_)) => return Err(RemoteError::ConflictingFraming),
+        (None, Some(_)) if !is_11 => return Err(RemoteError::InvalidTransferEncoding),
+        (None, Some(Coding::Chunked)) => BodyLength::Chunked,
+        (None, Some(Coding::Unknown | Coding::UnknownThenChunked)) => {
+            return Err(RemoteError::UnknownTransferCoding);
+        }
+        (Some((_, 0)), None) | (None, None) => BodyLength::Empty,
+        (Some((_, bytes)), None) => BodyLength::Known(bytes),
+    };
+    // An HTTP/1.0 request that may have a body but does not say so once meant "until I close".
+    let is_delimited = length.is_some() || matches!(*method, Method::GET | Method::HEAD);
+    Ok(Framing {
+        body,
+        keep_alive: !options.close && (is_11 || options.keep_alive && is_delimited),
+        expects_continue: expects_continue && body != BodyLength::Empty,
+        upgrade: is_11 && offers_upgrade && options.upgrade,
+    })
+}
+
+/// The connection options that mean something to us (RFC 9110 §7.6.1).
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct Options {
+    pub(crate) close: bool,
+    pub(crate) keep_alive: bool,
+    pub(crate) upgrade: bool,
+}
+
+impl Options {
+    pub(crate) fn note(&mut self, option: &[u8]) {
+        self.close |= option.eq_ignore_ascii_case(b"close");
+        self.keep_alive |= option.eq_ignore_ascii_case(b"keep-alive");
+        self.upgrade |= option.eq_ignore_ascii_case(b"upgrade");
+    }
+}
+
+/// One length from all Content-Length fields: repeats must be equal as text (RFC 9112 §6.3, rule 5), so `3, 03` is refused.
+fn one_length<'a>(earlier: Option<(&'a [u8], u64)>, value: &'a [u8]) -> Result<(&'a [u8], u64), RemoteError> {
+    let mut length = earlier;
+    for text in list(value) {
+        length = match length {
+            Some((first, _)) if first != text => return Err(RemoteError::InvalidContentLength),
+            Some(same) => Some(same),
+            None => Some((text, decimal(text)?)),
+        };
+    }
+    // A list has at least one element, be it empty; an empty one is no number.
+    length.ok_or(RemoteError::InvalidContentLength)
+}
+
+/// Digits and nothing else. What cannot be counted is larger than any limit.
+pub(crate) fn decimal(text: &[u8]) -> Result<u64, RemoteError> {
+    if text.is_empty() || !text.iter().all(u8::is_ascii_digit) {
+        return Err(RemoteError::InvalidContentLength);
+    }
+    text.iter()
+        .try_fold(0_u64, |number, digit| number.checked_mul(10)?.checked_add(u64::from(digit - b'0')))
+        .ok_or(RemoteError::BodyTooLarge)
+}
+
+/// What the transfer codings come down to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Coding {
+    Chunked,
+    Unknown,
+    UnknownThenChunked,
+}
+
+/// `chunked` once and last (RFC 9112 §6.1); others before it are well-formed but unknown to us.
+fn one_coding(earlier: Option<Coding>, value: &[u8]) -> Result<Coding, RemoteError> {
+    let mut coding = earlier;
+    for element in list(value) {
+        let name = element.split(|&byte| byte == b';').next().unwrap_or_default().trim_ascii_end();
+        if !is_token(name) {
+            return Err(RemoteError::InvalidTransferEncoding);
+        }
+        let is_chunked = name.eq_ignore_ascii_case(b"chunked");
+        coding = match (coding, is_chunked) {
+            // Nothing may follow it, and it has no parameters.
+            (Some(Coding::Chunked | Coding::UnknownThenChunked), _) => {
+                return Err(RemoteError::InvalidTransferEncoding);
+            }
+            (_, true) if name.len() != element.len() => return Err(RemoteError::InvalidTransferEncoding),
+            (None, true) => Some(Coding::Chunked),
+            (Some(Coding::Unknown), true) => Some(Coding::UnknownThenChunked),
+            (_, false) => Some(Coding::Unknown),
+        };
+    }
+    coding.ok_or(RemoteError::InvalidTransferEncoding)
+}

@@ -1,0 +1,188 @@
+//! Looks at each byte of an unfinished head once, and refuses the first that cannot be right.
+//!
+//! The usual head arrives whole and is parsed at once (`head.rs`). This automaton is for all others: a head that arrives in
+//! pieces is never parsed from its beginning again, however small the pieces, and a fault is named the same way whether
+//! its head came whole or not.
+//!
+//! ```text
+//!   Method ──SP──> Target ──SP──> Protocol ──> Major ──> Dot ──> Minor ──> LineCr ──CR──> LineLf ──LF─┐
+//!   ┌─────────────────────────────────────────────────────────────────────────────────────────────────┘
+//!   └> FieldStart ──token──> Name ──":"──> Value ──CR──> ValueLf ──LF──> FieldStart
+//!          └──CR──> EndLf ──LF──> the head is complete
+//! ```
+
+use super::error::RemoteError;
+use super::grammar::{is_field_value_byte, is_token_byte};
+use super::limits::Limits;
+use crate::headers::Headers;
+
+/// How far an unfinished head, or trailer section, has been looked at.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Scan {
+    position: u32,
+    fields: u16,
+    state: State,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum State {
+    MethodStart,
+    Method,
+    TargetStart,
+    Target,
+    /// This many bytes of `HTTP/` have been seen.
+    Protocol(u8),
+    Major,
+    Dot {
+        served: bool,
+    },
+    Minor {
+        served: bool,
+    },
+    LineCr,
+    LineLf,
+    FieldStart,
+    Name,
+    Value,
+    ValueLf,
+    EndLf,
+}
+
+/// What bounds a scan, and what going beyond is called.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Bounds {
+    line: usize,
+    bytes: (usize, RemoteError),
+    fields: (usize, RemoteError),
+}
+
+impl Bounds {
+    pub(crate) fn head(limits: &Limits) -> Self {
+        Self {
+            line: limits.request_line_bytes,
+            bytes: (max_head_bytes(limits), RemoteError::HeadTooLarge),
+            fields: (max_fields(limits), RemoteError::TooManyFields),
+        }
+    }
+
+    pub(crate) fn trailers(limits: &Limits) -> Self {
+        Self {
+            line: 0,
+            bytes: (limits.trailer_bytes.min(Headers::MAX_BYTES), RemoteError::TrailersTooLarge),
+            fields: (limits.trailer_fields.min(Limits::MAX_FIELDS), RemoteError::TrailersTooLarge),
+        }
+    }
+}
+
+/// The bound on a head that is in force.
+pub(crate) fn max_head_bytes(limits: &Limits) -> usize {
+    limits.head_bytes.min(Headers::MAX_BYTES)
+}
+
+/// The bound on the number of fields that is in force.
+pub(crate) fn max_fields(limits: &Limits) -> usize {
+    limits.fields.min(Limits::MAX_FIELDS)
+}
+
+impl Scan {
+    pub(crate) const fn head() -> Self {
+        Self { position: 0, fields: 0, state: State::MethodStart }
+    }
+
+    pub(crate) const fn trailers() -> Self {
+        Self { position: 0, fields: 0, state: State::FieldStart }
+    }
+
+    /// Whether no byte has been looked at.
+    pub(crate) fn is_fresh(self) -> bool {
+        self.position == 0
+    }
+
+    /// Goes on where it stopped. `input` begins where it began before; the answer is the length of the head with its blank
+    /// line, or `None` if that has not arrived.
+    pub(crate) fn advance(&mut self, input: &[u8], bounds: &Bounds) -> Result<Option<usize>, RemoteError> {
+        let new = input.get(self.position as usize..).unwrap_or_default();
+        for &byte in new {
+            #[cfg(test)]
+            counters::SCANNED.with(|count| count.set(count.get() + 1));
+            if self.position as usize >= bounds.bytes.0 {
+                return Err(bounds.bytes.1);
+            }
+            if self.state.is_in_request_line() && self.position as usize >= bounds.line {
+                return Err(RemoteError::RequestLineTooLong);
+            }
+            self.position += 1;
+            let (before, after) = (self.state, self.state.step(byte)?);
+            self.state = after;
+            if before == State::ValueLf {
+                self.fields += 1;
+                if usize::from(self.fields) > bounds.fields.0 {
+                    return Err(bounds.fields.1);
+                }
+            }
+            if before == State::EndLf {
+                return Ok(Some(self.position as usize));
+            }
+        }
+        Ok(None)
+    }
+}
+
+impl State {
+    fn is_in_request_line(self) -> bool {
+        !matches!(self, Self::FieldStart | Self::Name | Self::Value | Self::ValueLf | Self::EndLf)
+    }
+
+    fn step(self, byte: u8) -> Result<Self, RemoteError> {
+        use RemoteError as E;
+        Ok(match (self, byte) {
+            (Self::MethodStart | Self::Method, _) if is_token_byte(byte) => Self::Method,
+            (Self::Method, b' ') => Self::TargetStart,
+            (Self::MethodStart | Self::Method, _) => return Err(E::InvalidMethod),
+
+            (Self::TargetStart | Self::Target, b'!'..=b'~') => Self::Target,
+            (Self::Target, b' ') => Self::Protocol(0),
+            (Self::TargetStart | Self::Target, _) => return Err(E::InvalidTarget),
+
+            (Self::Protocol(4), b'/') => Self::Major,
+            (Self::Protocol(at @ 0..=3), _) if byte == b"HTTP"[usize::from(at)] => Self::Protocol(at + 1),
+            (Self::Major, b'0'..=b'9') => Self::Dot { served: byte == b'1' },
+            (Self::Dot { served }, b'.') => Self::Minor { served },
+            (Self::Minor { served: true }, b'0'..=b'9') => Self::LineCr,
+            (Self::Minor { served: false }, b'0'..=b'9') => return Err(E::UnsupportedVersion),
+            (Self::Protocol(_) | Self::Major | Self::Dot { .. } | Self::Minor { .. }, _) => {
+                return Err(E::InvalidVersion);
+            }
+
+            (Self::LineCr, b'\r') => Self::LineLf,
+            (Self::LineCr, b'\n') => return Err(E::BareLf),
+            (Self::LineCr, _) => return Err(E::InvalidVersion),
+
+            (Self::FieldStart, b'\r') => Self::EndLf,
+            (Self::FieldStart, b'\n') => return Err(E::BareLf),
+            (Self::FieldStart, b' ' | b'\t') => return Err(E::FoldedField),
+            (Self::FieldStart | Self::Name, _) if is_token_byte(byte) => Self::Name,
+            (Self::Name, b':') => Self::Value,
+            (Self::FieldStart | Self::Name, _) => return Err(E::InvalidFieldName),
+
+            (Self::Value, b'\r') => Self::ValueLf,
+            (Self::Value, b'\n') => return Err(E::BareLf),
+            (Self::Value, _) if is_field_value_byte(byte) => Self::Value,
+            (Self::Value, _) => return Err(E::InvalidFieldValue),
+
+            (Self::LineLf | Self::ValueLf | Self::EndLf, b'\n') => Self::FieldStart,
+            (Self::LineLf | Self::ValueLf | Self::EndLf, _) => return Err(E::BareCr),
+        })
+    }
+}
+
+#[cfg(test)]
+pub(crate) mod counters {
+    use std::cell::Cell;
+    thread_local! {
+        /// Bytes that the automaton looked at.
+        pub(crate) static SCANNED: Cell<usize> = const { Cell::new(0) };
+        /// Heads that were given to httparse.
+        pub(crate) static PARSED: Cell<usize> = const { Cell::new(0) };
+    }
+}

@@ -1,0 +1,55 @@
+//! A strict HTTP/1.1 server, after Tornado's `httpserver`.
+//!
+//! **In scope:** [`HttpServer`], its three shapes of [`Handler`], requests and responses whole and streamed, limits and deadlines,
+//! and the protocol core by itself, without sockets and clocks ([`http1`]). **Out of scope:** routing, templates, clients.
+//!
+//! ```no_run
+//! use httpserver::{HttpServer, Request, Response};
+//! use ioloop::IoLoop;
+//!
+//! async fn hello(request: Request) -> Response {
+//!     Response::text(format!("You requested {}\n", request.uri()))
+//! }
+//!
+//! let server = HttpServer::new(hello);
+//! server.listen(8888)?;
+//! IoLoop::current().start()?;
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+//!
+//! # What things cost
+//!
+//! A kept-alive request is one read and one write; so are sixteen that arrive in one segment. No syscall and no allocation is made
+//! per header; a head is copied once, into memory that is used again. An idle connection holds neither buffer nor request state.
+//! Bodies of more than 16 KiB are not copied on their way out.
+
+#![forbid(unsafe_code)]
+
+mod active;
+mod ambient;
+mod core;
+mod driver;
+mod error;
+mod exchange;
+mod handler;
+mod headers;
+pub mod http1;
+mod options;
+mod request;
+mod response;
+mod server;
+mod session;
+mod writer;
+
+pub use error::HttpError;
+pub use exchange::{Body, Exchange};
+pub use handler::{Classic, Handler, Streaming, Whole};
+pub use headers::{HeaderError, Headers};
+pub use options::HttpOptions;
+pub use request::Request;
+pub use response::{IntoResponse, Response};
+pub use server::HttpServer;
+pub use writer::{ResponseBuilder, ResponseWriter};
+
+/// Methods, statuses and versions are those of the `http` crate.
+pub use http::{Method, StatusCode, Version};

@@ -1,0 +1,161 @@
+//! The limits and deadlines of an HTTP server, all on by default.
+
+use std::time::Duration;
+
+use crate::headers::HeaderError;
+use crate::http1::{Ambient, Limits};
+
+/// What an [`HttpServer`](crate::HttpServer) allows its peers. Every limit and deadline has a default:
+///
+/// | option | default | when it is met |
+/// | --- | --- | --- |
+/// | `limits` | see [`Limits`] | 400, 413, 414 or 431, and the connection closes |
+/// | `header_timeout` | 10 s | 408 if part of a request came, else the connection just closes |
+/// | `idle_connection_timeout` | 75 s | the connection closes |
+/// | `body_timeout` | 30 s | 408, and the connection closes |
+/// | `minimum_body_rate` | 240 bytes a second | as `body_timeout` |
+/// | `write_timeout` | 30 s | the connection closes |
+/// | `linger` | 2 s | the connection closes |
+/// | `max_buffered_response` | 64 KiB | the handler waits; see there |
+#[derive(Debug, Clone)]
+#[non_exhaustive]
+pub struct HttpOptions {
+    /// Sizes and counts of a request.
+    pub limits: Limits,
+    /// How long the head of a request may take, from its first byte to its last; on a new connection from the accept
+    /// (H1-4). Ten seconds suffice for the slowest honest link; they are what a slow-loris can hold.
+    pub header_timeout: Duration,
+    /// How long a connection may idle between requests; `None` for ever (HS3). 75 seconds is what common proxies and
+    /// servers take, so their pools and ours agree.
+    pub idle_connection_timeout: Option<Duration>,
+    /// How long a request body may take, and how long it may pause, beyond what `minimum_body_rate` grants (H1-19).
+    pub body_timeout: Duration,
+    /// Bytes per second that each earn the body a second more than `body_timeout`. A large upload over a slow link gets
+    /// the time it needs; one byte a second does not. Zero is taken as one.
+    pub minimum_body_rate: u32,
+    /// How long the peer may take nothing of a response that waits to be sent.
+    pub write_timeout: Duration,
+    /// How long a connection that ends with unread input is kept to drop what still comes, so that a reset does not
+    /// overtake the answer (H1-52, RFC 9112 §9.6).
+    pub linger: Duration,
+    /// Bytes of response that may wait in memory: a streaming handler that has written so much waits for the peer, and the
+    /// next request is not begun before less is left. A [`Response`](crate::Response) may be larger, because its body is in
+    /// memory anyway. Streamed pieces are gathered up to this before they are sent.
+    pub max_buffered_response: usize,
+    /// Whether connections are kept alive between requests. Tornado's `no_keep_alive`, the other way round.
+    pub keep_alive: bool,
+    /// The Server field, validated.
+    pub(crate) ambient: Ambient,
+}
+
+impl Default for HttpOptions {
+    fn default() -> HttpOptions {
+        HttpOptions {
+            limits: Limits::default(),
+            header_timeout: Duration::from_secs(10),
+            idle_connection_timeout: Some(Duration::from_secs(75)),
+            body_timeout: Duration::from_secs(30),
+            minimum_body_rate: 240,
+            write_timeout: Duration::from_secs(30),
+            linger: Duration::from_secs(2),
+            max_buffered_response: 64 * 1024,
+            keep_alive: true,
+            ambient: Ambient::with_server("waterspout").unwrap_or_default(),
+        }
+    }
+}
+
+impl HttpOptions {
+    /// The defaults.
+    #[must_use]
+    pub fn new() -> HttpOptions {
+        HttpOptions::default()
+    }
+
+    /// Sets [`limits`](HttpOptions::limits).
+    #[must_use]
+    pub fn limits(mut self, limits: Limits) -> HttpOptions {
+        self.limits = limits;
+        self
+    }
+
+    /// Sets the most bytes of a request body: a shorthand for that one of the [`Limits`].
+    #[must_use]
+    pub fn max_body_size(mut self, bytes: u64) -> HttpOptions {
+        self.limits.body_bytes = bytes;
+        self
+    }
+
+    /// Sets the most bytes of a request head: a shorthand for that one of the [`Limits`].
+    #[must_use]
+    pub fn max_header_size(mut self, bytes: usize) -> HttpOptions {
+        self.limits.head_bytes = bytes;
+        self
+    }
+
+    /// Sets [`header_timeout`](HttpOptions::header_timeout).
+    #[must_use]
+    pub fn header_timeout(mut self, limit: Duration) -> HttpOptions {
+        self.header_timeout = limit;
+        self
+    }
+
+    /// Sets [`idle_connection_timeout`](HttpOptions::idle_connection_timeout).
+    #[must_use]
+    pub fn idle_connection_timeout(mut self, limit: impl Into<Option<Duration>>) -> HttpOptions {
+        self.idle_connection_timeout = limit.into();
+        self
+    }
+
+    /// Sets [`body_timeout`](HttpOptions::body_timeout).
+    #[must_use]
+    pub fn body_timeout(mut self, limit: Duration) -> HttpOptions {
+        self.body_timeout = limit;
+        self
+    }
+
+    /// Sets [`minimum_body_rate`](HttpOptions::minimum_body_rate).
+    #[must_use]
+    pub fn minimum_body_rate(mut self, bytes_per_second: u32) -> HttpOptions {
+        self.minimum_body_rate = bytes_per_second;
+        self
+    }
+
+    /// Sets [`write_timeout`](HttpOptions::write_timeout).
+    #[must_use]
+    pub fn write_timeout(mut self, limit: Duration) -> HttpOptions {
+        self.write_timeout = limit;
+        self
+    }
+
+    /// Sets [`linger`](HttpOptions::linger).
+    #[must_use]
+    pub fn linger(mut self, limit: Duration) -> HttpOptions {
+        self.linger = limit;
+        self
+    }
+
+    /// Sets [`max_buffered_response`](HttpOptions::max_buffered_response).
+    #[must_use]
+    pub fn max_buffered_response(mut self, bytes: usize) -> HttpOptions {
+        self.max_buffered_response = bytes;
+        self
+    }
+
+    /// Closes each connection after its first response.
+    #[must_use]
+    pub fn no_keep_alive(mut self) -> HttpOptions {
+        self.keep_alive = false;
+        self
+    }
+
+    /// Sends this in the Server field instead of `waterspout`; nothing sends no such field.
+    ///
+    /// # Errors
+    ///
+    /// When the name has a byte that no field can have.
+    pub fn server_name<'a>(mut self, name: impl Into<Option<&'a str>>) -> Result<HttpOptions, HeaderError> {
+        self.ambient = name.into().map(Ambient::with_server).transpose()?.unwrap_or_default();
+        Ok(self)
+    }
+}

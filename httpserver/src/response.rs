@@ -1,0 +1,144 @@
+//! A whole response, and what can be turned into one.
+
+use std::borrow::Cow;
+
+use bytes::Bytes;
+use http::StatusCode;
+
+use crate::headers::{HeaderError, Headers};
+
+/// A response whose body is in memory.
+///
+/// Date, Server, Content-Length and Connection are added when it is sent. A large body is not copied.
+#[derive(Debug, Clone)]
+#[must_use = "a response does nothing unless it is returned or sent"]
+pub struct Response {
+    pub(crate) status: StatusCode,
+    /// Apart from the others, so that the usual response allocates no header list.
+    pub(crate) content_type: Option<Cow<'static, str>>,
+    pub(crate) headers: Headers,
+    pub(crate) body: Bytes,
+}
+
+impl Response {
+    /// A response without content type and body.
+    pub fn new(status: StatusCode) -> Response {
+        Response { status, content_type: None, headers: Headers::new(), body: Bytes::new() }
+    }
+
+    /// 200 with a text, as `text/plain; charset=utf-8`.
+    pub fn text(text: impl Into<Bytes>) -> Response {
+        Response::new(StatusCode::OK).content_type("text/plain; charset=utf-8").body(text)
+    }
+
+    /// 200 with a page, as `text/html; charset=utf-8`.
+    pub fn html(page: impl Into<Bytes>) -> Response {
+        Response::new(StatusCode::OK).content_type("text/html; charset=utf-8").body(page)
+    }
+
+    /// 200 with bytes, as `application/octet-stream`.
+    pub fn bytes(bytes: impl Into<Bytes>) -> Response {
+        Response::new(StatusCode::OK).content_type("application/octet-stream").body(bytes)
+    }
+
+    /// Changes the status.
+    pub fn status(mut self, status: StatusCode) -> Response {
+        self.status = status;
+        self
+    }
+
+    /// Sets the content type. A value that no header can have makes the response an error when it is sent.
+    pub fn content_type(mut self, content_type: impl Into<Cow<'static, str>>) -> Response {
+        self.content_type = Some(content_type.into());
+        self
+    }
+
+    /// Adds a header.
+    ///
+    /// # Errors
+    ///
+    /// When the name is no token, or the value has a control byte: nothing can be injected here (H1-45).
+    pub fn header(mut self, name: &str, value: impl AsRef<[u8]>) -> Result<Response, HeaderError> {
+        self.headers.add(name, value)?;
+        Ok(self)
+    }
+
+    /// Sets the body.
+    pub fn body(mut self, body: impl Into<Bytes>) -> Response {
+        self.body = body.into();
+        self
+    }
+}
+
+/// What a handler may return.
+pub trait IntoResponse {
+    /// Makes a response of it.
+    fn into_response(self) -> Response;
+}
+
+impl IntoResponse for Response {
+    fn into_response(self) -> Response {
+        self
+    }
+}
+
+impl IntoResponse for StatusCode {
+    fn into_response(self) -> Response {
+        Response::new(self)
+    }
+}
+
+impl IntoResponse for () {
+    fn into_response(self) -> Response {
+        Response::new(StatusCode::NO_CONTENT)
+    }
+}
+
+impl IntoResponse for &'static str {
+    fn into_response(self) -> Response {
+        Response::text(self)
+    }
+}
+
+impl IntoResponse for String {
+    fn into_response(self) -> Response {
+        Response::text(self)
+    }
+}
+
+impl IntoResponse for Bytes {
+    fn into_response(self) -> Response {
+        Response::bytes(self)
+    }
+}
+
+impl IntoResponse for Vec<u8> {
+    fn into_response(self) -> Response {
+        Response::bytes(self)
+    }
+}
+
+impl<R: IntoResponse> IntoResponse for (StatusCode, R) {
+    fn into_response(self) -> Response {
+        self.1.into_response().status(self.0)
+    }
+}
+
+impl<T: IntoResponse, E: IntoResponse> IntoResponse for Result<T, E> {
+    fn into_response(self) -> Response {
+        match self {
+            Ok(response) => response.into_response(),
+            Err(response) => response.into_response(),
+        }
+    }
+}
+
+/// The peer learns the status and no more; the words are for the log.
+impl IntoResponse for crate::HttpError {
+    fn into_response(self) -> Response {
+        if !matches!(self, crate::HttpError::Remote(_)) {
+            tracing::error!(error = %self, "a handler failed");
+        }
+        Response::new(self.status())
+    }
+}

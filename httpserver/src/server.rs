@@ -1,0 +1,162 @@
+//! The HTTP server: a TCP server whose handler speaks HTTP.
+//! Step 4 of path 1 through the house (see ARCHITECTURE.md).
+
+use std::cell::RefCell;
+use std::future::Future;
+use std::marker::PhantomData;
+use std::net::{SocketAddr, TcpListener};
+use std::rc::Rc;
+
+use iostream::{IoStream, StreamOptions};
+use tcpserver::{BindOptions, ConnectionContext, HandleStream, ListenError, Listener, Outcome, TcpServer};
+
+use crate::core::Core;
+use crate::driver;
+use crate::handler::Handler;
+use crate::options::HttpOptions;
+
+/// An HTTP/1.1 server: Tornado's `HTTPServer`, with the interface of its [`TcpServer`].
+///
+/// ```no_run
+/// use httpserver::{HttpServer, Request, Response};
+/// use ioloop::IoLoop;
+///
+/// async fn hello(request: Request) -> Response {
+///     Response::text(format!("You requested {}\n", request.uri()))
+/// }
+///
+/// let server = HttpServer::new(hello);
+/// server.listen(8888)?;
+/// IoLoop::current().start()?;
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+///
+/// It serves on the loop that is current when it begins to listen. Clones share one server, and it goes on until it is
+/// stopped, also when all of them are dropped.
+#[doc(alias = "HTTPServer")]
+pub struct HttpServer<H, M> {
+    tcp: TcpServer<Http<H, M>>,
+    http: Http<H, M>,
+}
+
+/// The handler of the TCP server underneath.
+struct Http<H, M> {
+    handler: Rc<H>,
+    core: Rc<RefCell<Rc<Core>>>,
+    marker: PhantomData<fn() -> M>,
+}
+
+impl<M: 'static, H: Handler<M>> HttpServer<H, M> {
+    /// A server with the default options whose requests are answered by `handler`, which has one of three shapes: see
+    /// [`Handler`]. It does not listen yet.
+    #[must_use]
+    pub fn new(handler: H) -> HttpServer<H, M> {
+        let core = Rc::new(Core::new(HttpOptions::default()));
+        let http = Http { handler: Rc::new(handler), core: Rc::new(RefCell::new(core)), marker: PhantomData };
+        HttpServer { tcp: TcpServer::new(http.clone()), http }
+    }
+
+    /// Gives connections that are accepted from now on these options.
+    #[must_use]
+    pub fn options(self, options: HttpOptions) -> HttpServer<H, M> {
+        self.http.core.replace(Rc::new(Core::new(options)));
+        self
+    }
+
+    /// Gives the streams of connections that are accepted from now on these limits.
+    #[must_use]
+    pub fn stream_options(self, options: StreamOptions) -> HttpServer<H, M> {
+        HttpServer { tcp: self.tcp.stream_options(options), http: self.http }
+    }
+
+    /// Listens on `port` of all interfaces, IPv4 and IPv6, and serves at once. Port 0 lets the kernel choose one. Gives the
+    /// addresses that are listened on.
+    ///
+    /// # Errors
+    ///
+    /// When nothing can be bound, or the loop refuses a socket.
+    pub fn listen(&self, port: u16) -> Result<Vec<SocketAddr>, ListenError> {
+        self.tcp.listen(port)
+    }
+
+    /// Listens on `port` with options: address, family, backlog and the others of `bind_sockets`.
+    ///
+    /// # Errors
+    ///
+    /// As for [`listen`](HttpServer::listen).
+    pub fn listen_with(&self, port: u16, options: &BindOptions) -> Result<Vec<SocketAddr>, ListenError> {
+        self.tcp.listen_with(port, options)
+    }
+
+    /// Serves listeners that were bound before, at once.
+    ///
+    /// # Errors
+    ///
+    /// When the loop refuses one; none of them is then served.
+    pub fn add_sockets(&self, listeners: impl IntoIterator<Item = TcpListener>) -> Result<(), ListenError> {
+        self.tcp.add_sockets(listeners)
+    }
+
+    /// Serves one listener, TCP or Unix, at once.
+    ///
+    /// # Errors
+    ///
+    /// When the socket cannot be made non-blocking, or the loop refuses it.
+    pub fn add_socket(
+        &self,
+        listener: impl TryInto<Listener, Error = std::io::Error>,
+    ) -> Result<(), ListenError> {
+        self.tcp.add_socket(listener)
+    }
+
+    /// Stops accepting and closes the listeners; live connections go on (HS13).
+    pub fn stop(&self) {
+        self.tcp.stop();
+    }
+
+    /// Serves one stream that came from elsewhere, a scripted transport for instance, until its end.
+    pub async fn serve_stream(&self, stream: IoStream, context: ConnectionContext) {
+        self.http.handle_stream(stream, context).await;
+    }
+
+    /// Connections that are open now.
+    #[must_use]
+    pub fn open_connections(&self) -> usize {
+        self.tcp.open_connections()
+    }
+
+    /// Connections accepted since the server was made.
+    #[must_use]
+    pub fn accepted_connections(&self) -> u64 {
+        self.tcp.accepted_connections()
+    }
+}
+
+impl<M: 'static, H: Handler<M>> HandleStream for Http<H, M> {
+    fn handle_stream(
+        &self,
+        stream: IoStream,
+        context: ConnectionContext,
+    ) -> impl Future<Output: Outcome> + 'static {
+        let core = Rc::clone(&self.core.borrow());
+        driver::serve(Rc::clone(&self.handler), core, stream, context)
+    }
+}
+
+impl<H, M> Clone for Http<H, M> {
+    fn clone(&self) -> Http<H, M> {
+        Http { handler: Rc::clone(&self.handler), core: Rc::clone(&self.core), marker: PhantomData }
+    }
+}
+
+impl<H, M> Clone for HttpServer<H, M> {
+    fn clone(&self) -> HttpServer<H, M> {
+        HttpServer { tcp: self.tcp.clone(), http: self.http.clone() }
+    }
+}
+
+impl<H, M> std::fmt::Debug for HttpServer<H, M> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_tuple("HttpServer").field(&self.tcp).finish()
+    }
+}

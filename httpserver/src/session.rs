@@ -1,0 +1,98 @@
+//! One connection for as long as it lives: its stream, its deadline, and the waits that both take part in.
+
+use std::cell::{Cell, RefCell};
+use std::future::poll_fn;
+use std::rc::Rc;
+use std::task::{Context, Poll};
+use std::time::{Duration, Instant};
+
+use ioloop::Deadline;
+use iostream::{IoStream, StreamError};
+use tcpserver::ConnectionContext;
+
+use crate::core::Core;
+use crate::error::HttpError;
+
+/// What is kept of a connection between requests: all that an idle one costs here.
+pub(crate) struct Session {
+    pub(crate) stream: IoStream,
+    pub(crate) core: Rc<Core>,
+    pub(crate) context: ConnectionContext,
+    /// The one deadline of the connection, whatever it waits for; its timer is re-armed lazily.
+    deadline: RefCell<Deadline>,
+    /// Whether no request has been answered yet.
+    pub(crate) fresh: Cell<bool>,
+}
+
+/// What a wait for bytes ended in.
+pub(crate) enum Arrival {
+    Bytes,
+    EndOfStream,
+    Timeout,
+    Failure(StreamError),
+}
+
+impl Session {
+    pub(crate) fn new(stream: IoStream, core: Rc<Core>, context: ConnectionContext) -> Session {
+        let deadline = RefCell::new(Deadline::new(&stream.io_loop()));
+        Session { stream, core, context, deadline, fresh: Cell::new(true) }
+    }
+
+    pub(crate) fn now(&self) -> Instant {
+        self.stream.now()
+    }
+
+    /// Waits for more input, until `deadline`.
+    pub(crate) async fn arrival(&self, deadline: Option<Instant>) -> Arrival {
+        self.deadline.borrow_mut().set(deadline);
+        poll_fn(|cx| self.poll_arrival(cx)).await
+    }
+
+    fn poll_arrival(&self, cx: &mut Context<'_>) -> Poll<Arrival> {
+        match self.stream.poll_fill(cx) {
+            Poll::Ready(Ok(0)) => Poll::Ready(Arrival::EndOfStream),
+            Poll::Ready(Ok(_)) => Poll::Ready(Arrival::Bytes),
+            Poll::Ready(Err(error)) => Poll::Ready(Arrival::Failure(error)),
+            Poll::Pending => self.deadline.borrow_mut().poll(cx).map(|()| Arrival::Timeout),
+        }
+    }
+
+    /// Waits, if as much output waits as may wait, until there is room for more. Sends nothing before.
+    pub(crate) async fn room_for_more(&self) -> Result<(), HttpError> {
+        let most = self.core.options.max_buffered_response.max(1);
+        if self.stream.pending() < most { Ok(()) } else { self.room(most - 1).await }
+    }
+
+    /// Waits until at most `pending` bytes of output wait, as long as the peer takes some now and then.
+    async fn room(&self, pending: usize) -> Result<(), HttpError> {
+        let limit = self.core.options.write_timeout;
+        let (mut sent, mut deadline) = (self.stream.bytes_sent(), self.now() + limit);
+        poll_fn(|cx| {
+            if let Poll::Ready(result) = self.stream.poll_flush_to(cx, pending) {
+                return Poll::Ready(result.map_err(HttpError::from));
+            }
+            if self.stream.bytes_sent() > sent {
+                (sent, deadline) = (self.stream.bytes_sent(), self.now() + limit);
+            }
+            let mut timer = self.deadline.borrow_mut();
+            timer.set(Some(deadline));
+            timer.poll(cx).map(|()| Err(HttpError::WriteTimeout))
+        })
+        .await
+    }
+
+    /// Sends all that waits.
+    pub(crate) async fn flushed(&self) -> Result<(), HttpError> {
+        self.room(0).await
+    }
+
+    /// Sends what waits, ends our side, and drops what the peer still sends, for a little while: bounded in time by
+    /// the `linger` option (H1-52, RFC 9112 §9.6).
+    pub(crate) async fn linger(&self) {
+        let limit: Duration = self.core.options.linger;
+        if self.flushed().await.is_ok() {
+            // Whether the peer takes its leave in time or not, this is the end.
+            let _ = self.stream.shutdown(limit).await;
+        }
+    }
+}

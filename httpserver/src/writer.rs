@@ -1,0 +1,142 @@
+//! A response that is sent bit by bit.
+
+use bytes::Bytes;
+use http::StatusCode;
+
+use crate::active::Active;
+use crate::error::HttpError;
+use crate::headers::{HeaderError, Headers};
+use crate::http1::{ResponseHead, ResponseLength};
+
+/// A response whose head is not sent yet. Made by [`Exchange::respond`](crate::Exchange::respond).
+#[must_use = "a response that is not started or sent is none"]
+pub struct ResponseBuilder<'e> {
+    active: &'e Active<'e>,
+    status: StatusCode,
+    headers: Headers,
+    length: ResponseLength,
+    error: Option<HeaderError>,
+}
+
+impl<'e> ResponseBuilder<'e> {
+    pub(crate) fn new(active: &'e Active<'e>, status: StatusCode) -> ResponseBuilder<'e> {
+        ResponseBuilder {
+            active,
+            status,
+            headers: Headers::new(),
+            length: ResponseLength::Streamed,
+            error: None,
+        }
+    }
+
+    /// Adds a header. A name or value that cannot be sent makes [`start`](ResponseBuilder::start) fail.
+    pub fn header(mut self, name: &str, value: impl AsRef<[u8]>) -> ResponseBuilder<'e> {
+        if let Err(error) = self.headers.add(name, value) {
+            self.error.get_or_insert(error);
+        }
+        self
+    }
+
+    /// Announces the length of the body, which must then be met. Without it the body is sent chunked, or, to an HTTP/1.0
+    /// client, ended by the end of the connection.
+    pub fn content_length(mut self, bytes: u64) -> ResponseBuilder<'e> {
+        self.length = ResponseLength::Known(bytes);
+        self
+    }
+
+    /// Begins the response. If the request has arrived whole, its head is sent now, to leave at the end of the turn; otherwise
+    /// with the first piece of the body, so that a request that turns out bad, or a peer that waits for `100 Continue`, can still
+    /// be answered as it should. [`ResponseWriter::flush`] sends it in any case.
+    ///
+    /// # Errors
+    ///
+    /// When a header cannot be sent, a response was begun before, or the peer is gone.
+    pub async fn start(self) -> Result<ResponseWriter<'e>, HttpError> {
+        let active = self.active;
+        let mut writer = ResponseWriter { active, head: Some(self) };
+        if !active.body_unread() {
+            writer.send_head()?;
+        }
+        Ok(writer)
+    }
+
+    /// Sends the whole response with this body.
+    ///
+    /// # Errors
+    ///
+    /// As for [`start`](ResponseBuilder::start).
+    pub async fn send(mut self, body: impl Into<Bytes>) -> Result<(), HttpError> {
+        let body = body.into();
+        self.length = ResponseLength::Known(body.len() as u64);
+        let mut writer = self.start().await?;
+        writer.write(body).await?;
+        writer.finish().await
+    }
+}
+
+impl std::fmt::Debug for ResponseBuilder<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("ResponseBuilder").field("status", &self.status).finish_non_exhaustive()
+    }
+}
+
+/// A response under way. It must be [`finish`](ResponseWriter::finish)ed.
+pub struct ResponseWriter<'e> {
+    active: &'e Active<'e>,
+    /// Not sent yet.
+    head: Option<ResponseBuilder<'e>>,
+}
+
+impl ResponseWriter<'_> {
+    fn send_head(&mut self) -> Result<(), HttpError> {
+        let Some(head) = self.head.take() else { return Ok(()) };
+        if let Some(error) = head.error {
+            return Err(error.into());
+        }
+        self.active.send_head(&ResponseHead::new(head.status).headers(&head.headers).length(head.length))
+    }
+
+    /// Sends what there is, the head included, and waits until the kernel has taken it: for events and other answers whose
+    /// beginning matters before their end.
+    ///
+    /// # Errors
+    ///
+    /// As for [`write`](ResponseWriter::write).
+    pub async fn flush(&mut self) -> Result<(), HttpError> {
+        self.send_head()?;
+        self.active.session.flushed().await
+    }
+
+    /// Sends a piece of the body, gathering pieces up to `max_buffered_response` and then waiting for the peer to take some. An
+    /// empty piece sends nothing (H1-38). To a HEAD request nothing of the body is sent.
+    ///
+    /// # Errors
+    ///
+    /// When the body becomes longer than announced (H1-36), the peer takes nothing for `write_timeout`, or it is gone.
+    ///
+    /// # Cancel safety
+    ///
+    /// The piece is queued by the first poll; dropped after that, only the wait is given up.
+    pub async fn write(&mut self, data: impl Into<Bytes>) -> Result<(), HttpError> {
+        self.send_head()?;
+        self.active.send_data(data.into())?;
+        self.active.session.room_for_more().await
+    }
+
+    /// Ends the response.
+    ///
+    /// # Errors
+    ///
+    /// When the body is shorter than announced (H1-36), or the peer is gone.
+    pub async fn finish(mut self) -> Result<(), HttpError> {
+        self.send_head()?;
+        self.active.finish()?;
+        self.active.session.room_for_more().await
+    }
+}
+
+impl std::fmt::Debug for ResponseWriter<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("ResponseWriter").finish_non_exhaustive()
+    }
+}
