@@ -1,0 +1,26 @@
+//! What is measured, and the programs that measure it.
+//!
+//! - `load` (the module and the program) puts load on a server and has less work with a request than the server.
+//! - `floor` is the least a server can do; `peers/` are the servers that people would pick instead.
+//! - `compare` runs them side by side and prints tables of **server CPU time per request**, paired within rounds.
+//! - `instructions` counts user instructions and syscalls per request, which repeat where times drift.
+//!
+//! Everything here is a tool: nothing in this package is meant to be depended on. Linux only, where it measures.
+
+#![forbid(unsafe_code)]
+
+pub mod answer;
+mod connection;
+mod drive;
+pub mod load;
+pub mod machine;
+mod outside;
+pub mod peer;
+pub mod process_cost;
+pub mod report;
+pub mod running;
+pub mod scenario;
+pub mod selection;
+pub mod server;
+pub mod slice;
+pub mod spread;
