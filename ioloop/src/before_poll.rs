@@ -14,10 +14,8 @@ impl IoLoop {
     /// Calls `hook` after this turn's callbacks, tasks and timers have run and before the loop sleeps.
     ///
     /// This is what lets sixteen small writes of one turn leave in one syscall. It costs a push onto a list;
-    /// the hook itself keeps note of whether it is on it. Ignored on a loop that has closed.
+    /// the hook itself keeps note of whether it is on it. On a loop that has closed it is dropped.
     pub fn before_poll(&self, hook: Rc<dyn BeforePoll>) {
-        if !self.inner.closed.get() {
-            self.inner.before_poll.borrow_mut().push(hook);
-        }
+        self.inner.add_hook(hook);
     }
 }

@@ -4,7 +4,7 @@ use std::cell::Cell;
 
 use crate::io_loop::Inner;
 
-/// A snapshot of a loop's counters. All but the last three only ever grow.
+/// A snapshot of a loop's counters. All but the last three only ever grow. Reading it takes the lock of the inbox once.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
 #[non_exhaustive]
 pub struct Counters {
@@ -12,6 +12,10 @@ pub struct Counters {
     pub turns: u64,
     /// Events that polls have returned.
     pub events: u64,
+    /// What other threads have sent: callbacks, stops, and wakes of tasks, of which a task has one under way at most.
+    pub messages: u64,
+    /// Times that a message had to wake the loop, a syscall each. Those that find one on its way ride along.
+    pub wakeups: u64,
     /// Sources registered with the operating system (`epoll_ctl` ADD). A socket is registered once in its life.
     pub registrations: u64,
     /// Changes of interest (`epoll_ctl` MOD). Streams never need one.
@@ -37,6 +41,7 @@ pub struct Counters {
 pub(crate) struct Tally {
     pub(crate) turns: Cell<u64>,
     pub(crate) events: Cell<u64>,
+    pub(crate) messages: Cell<u64>,
     pub(crate) registrations: Cell<u64>,
     pub(crate) reregistrations: Cell<u64>,
     pub(crate) timers_inserted: Cell<u64>,
@@ -55,6 +60,8 @@ impl Inner {
         Counters {
             turns: tally.turns.get(),
             events: tally.events.get(),
+            messages: tally.messages.get(),
+            wakeups: self.shared.wakeups(),
             registrations: tally.registrations.get(),
             reregistrations: tally.reregistrations.get(),
             timers_inserted: tally.timers_inserted.get(),

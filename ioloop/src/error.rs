@@ -11,14 +11,17 @@ pub enum RunError {
     /// The loop runs already; starting it from inside would never return (IL32).
     #[error("the loop is already running")]
     AlreadyRunning,
+    /// The loop has been closed, and a closed loop runs nothing any more.
+    #[error("the loop has been closed")]
+    Closed,
     /// Something stopped the loop before the future was done (IL35).
     #[error("the loop was stopped before the future was done")]
     Stopped,
     /// The time allowed for the future has passed (IL35).
     #[error("the future was not done in time")]
     Timeout,
-    /// On a virtual clock: nothing is ready, no timer waits, so the future can never be done.
-    #[error("nothing is left that could wake the future")]
+    /// On a virtual clock: nothing is ready, no timer waits, so the loop would wait for ever.
+    #[error("nothing is left that could wake the loop")]
     Stalled,
     /// The operating system's poller failed.
     #[error("polling failed: {0}")]

@@ -12,7 +12,7 @@ use crate::IoLoop;
 use crate::counters::count;
 use crate::io_loop::{Inner, Runnable};
 use crate::join::{JoinHandle, Joinable};
-use crate::panics::message;
+use crate::panics::{discard, message};
 use crate::wake::{TaskKey, TaskWaker};
 
 /// A task as the table keeps it, and as it travels while it is polled.
@@ -89,7 +89,7 @@ impl IoLoop {
         self.spawn_detached_at(future, Location::caller());
     }
 
-    fn spawn_detached_at(
+    pub(crate) fn spawn_detached_at(
         &self,
         future: impl Future<Output = ()> + 'static,
         at: &'static Location<'static>,
@@ -138,6 +138,7 @@ impl Inner {
             Ok(Poll::Ready(())) => self.end_task(key, body),
             Err(panic) => {
                 self.log_panic(key, &*panic);
+                discard(panic);
                 self.end_task(key, body);
             }
         }
@@ -198,5 +199,6 @@ fn drop_quietly(inner: &Inner, body: Body) {
     if let Err(panic) = catch_unwind(AssertUnwindSafe(|| drop(body))) {
         count(&inner.tally.panics);
         tracing::error!(panic = message(&*panic), "a task panicked while it was dropped");
+        discard(panic);
     }
 }

@@ -5,11 +5,12 @@ use std::collections::VecDeque;
 use std::io;
 use std::rc::Rc;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use crate::before_poll::BeforePoll;
 use crate::clock::Clock;
-use crate::counters::{Counters, Tally};
+use crate::counters::{Counters, Tally, count};
 use crate::executor::Tasks;
 use crate::remote::{Message, Remote, Shared};
 use crate::sources::{SourceKey, Sources, WAKER};
@@ -18,6 +19,14 @@ use crate::wake::{TaskKey, TaskWaker, WakeTarget};
 
 /// Events taken from the operating system at a time. More wait for the next turn.
 const EVENTS_PER_POLL: usize = 1024;
+
+/// The longest sleep of a poll (IL23): some pollers count milliseconds in 32 bits.
+const LONGEST_SLEEP: Duration = Duration::from_secs(3_600);
+
+/// A queue that was longer than this once gives its memory back when it is empty.
+pub(crate) const KEPT_CAPACITY: usize = 4_096;
+
+static LOOPS_MADE: AtomicUsize = AtomicUsize::new(0);
 
 thread_local! {
     static CURRENT: RefCell<Option<IoLoop>> = const { RefCell::new(None) };
@@ -40,8 +49,11 @@ pub(crate) enum Runnable {
 }
 
 pub(crate) struct Inner {
+    /// Which of the process's loops this is, so that an id of another one is not mistaken for one of ours.
+    pub(crate) number: usize,
     pub(crate) poll: RefCell<mio::Poll>,
-    pub(crate) events: RefCell<mio::Events>,
+    /// Out of its place while the events of a poll are handed out.
+    pub(crate) events: Cell<Option<mio::Events>>,
     pub(crate) registry: mio::Registry,
     pub(crate) clock: Clock,
     pub(crate) now: Cell<Instant>,
@@ -71,7 +83,7 @@ impl IoLoop {
     ///
     /// # Errors
     ///
-    /// When the operating system has no descriptor left for the poller (two are needed on Linux).
+    /// When the operating system has no descriptor left for the poller (three are needed on Linux).
     pub fn new() -> io::Result<IoLoop> {
         IoLoop::with_clock(Clock::Real)
     }
@@ -82,8 +94,9 @@ impl IoLoop {
         let waker = mio::Waker::new(&registry, WAKER)?;
         let now = clock.now();
         let inner = Inner {
+            number: LOOPS_MADE.fetch_add(1, Ordering::Relaxed),
             poll: RefCell::new(poll),
-            events: RefCell::new(mio::Events::with_capacity(EVENTS_PER_POLL)),
+            events: Cell::new(None),
             registry,
             clock,
             now: Cell::new(now),
@@ -106,8 +119,8 @@ impl IoLoop {
         Ok(IoLoop::handle(Rc::new(inner)))
     }
 
-    /// The loop of this thread: the one that runs, else the one that was made current, else a new one that
-    /// becomes this thread's (IL37, `IOLoop.current()` and `IOLoop.instance()`).
+    /// The loop of this thread: the one that runs or was made current, whichever came last, else a new one that
+    /// becomes this thread's and closes with it (IL37, `IOLoop.current()` and `IOLoop.instance()`).
     ///
     /// # Panics
     ///
@@ -125,19 +138,18 @@ impl IoLoop {
     /// The loop of this thread, if there is one: `IOLoop.current(instance=False)`.
     #[must_use]
     pub fn try_current() -> Option<IoLoop> {
-        CURRENT.with_borrow(Clone::clone)
+        // In the destructors of a thread that ends there is no current loop any more, and that is no reason to panic.
+        CURRENT.try_with(|current| current.borrow().clone()).ok().flatten()
     }
 
     /// Makes this the loop that [`current`](IoLoop::current) gives on this thread, until another is made so.
     pub fn make_current(&self) {
-        let previous = CURRENT.replace(Some(self.clone()));
-        drop(previous); // outside the borrow: it may be a last handle, which closes its loop
+        drop(replace_current(Some(self.clone())));
     }
 
     /// Leaves the thread without a current loop; harmless where there is none (IL37).
     pub fn clear_current() {
-        let previous = CURRENT.take();
-        drop(previous);
+        drop(replace_current(None));
     }
 
     /// A way to reach this loop from other threads.
@@ -146,13 +158,14 @@ impl IoLoop {
         Remote { shared: Arc::clone(&self.inner.shared) }
     }
 
-    /// The time, read once a turn; monotonic (`IOLoop.time()`, IL17).
+    /// The time; monotonic (`IOLoop.time()`, IL17). While the loop runs it is read once a turn.
     ///
-    /// Code that runs for long within one turn sees this stand still.
+    /// Code that runs for long within one turn sees this stand still, and a delay counted from it is that much
+    /// shorter.
     #[must_use]
     #[doc(alias = "time")]
     pub fn now(&self) -> Instant {
-        self.inner.now.get()
+        self.inner.now()
     }
 
     /// What the loop has done since it was made.
@@ -174,9 +187,11 @@ impl IoLoop {
     }
 
     /// Closes the loop: every task, handler, timer and callback is dropped, and what is added later is dropped
-    /// at once (IL12, IL36). Sources owned by handlers are closed by their drop.
+    /// at once (IL12, IL36). Sources owned by handlers are closed by their drop. A panic in one of these drops is
+    /// logged and keeps nothing else open.
     ///
-    /// From inside a running loop it also stops it. Harmless when repeated.
+    /// From inside a running loop it also stops it, and the task that called it is dropped when its poll returns.
+    /// Harmless when repeated. The poller's own descriptors go with the last handle, registration and [`Remote`].
     pub fn close(&self) {
         self.inner.close();
     }
@@ -210,6 +225,14 @@ impl std::fmt::Debug for IoLoop {
 }
 
 impl Inner {
+    /// The time of the turn. Between runs nothing else reads the clock, and a stale time would make timers early.
+    pub(crate) fn now(&self) -> Instant {
+        if !self.running.get() {
+            self.now.set(self.clock.now());
+        }
+        self.now.get()
+    }
+
     /// Turns a loop's own waker into the key of its task; keeps any other waker as it is.
     pub(crate) fn wake_target(&self, waker: &std::task::Waker) -> WakeTarget {
         match self.polled.get() {
@@ -218,11 +241,21 @@ impl Inner {
         }
     }
 
+    /// Tells `target`. A foreign waker is foreign code: its panic must not cost the others their wake.
     pub(crate) fn wake(&self, target: WakeTarget) {
         match target {
             WakeTarget::Task(key) => self.schedule(key),
-            WakeTarget::Waker(waker) => waker.wake(),
-            WakeTarget::Hook(hook) => self.before_poll.borrow_mut().push(hook),
+            WakeTarget::Hook(hook) => self.add_hook(hook),
+            WakeTarget::Waker(waker) => {
+                self.guarded("waker", || waker.wake());
+            }
+        }
+    }
+
+    /// Queues a hook; a loop that has closed drops it, or the two would keep each other alive.
+    pub(crate) fn add_hook(&self, hook: Rc<dyn BeforePoll>) {
+        if !self.closed.get() {
+            self.before_poll.borrow_mut().push(hook);
         }
     }
 
@@ -231,18 +264,20 @@ impl Inner {
         let mut received = self.received.take();
         self.shared.swap(&mut received);
         for message in received.drain(..) {
+            count(&self.tally.messages);
             match message {
                 Message::Call(callback) => self.ready.borrow_mut().push_back(Runnable::Call(callback)),
                 Message::Wake(waker) => self.receive_wake(&waker),
                 Message::Stop => self.stopping.set(true),
             }
         }
+        received.shrink_to(KEPT_CAPACITY);
         self.received.replace(received);
     }
 
     fn receive_wake(&self, waker: &TaskWaker) {
         // Before the task is scheduled: a wake that comes after this swap must post again.
-        waker.posted.swap(false, std::sync::atomic::Ordering::AcqRel);
+        waker.posted.swap(false, Ordering::AcqRel);
         self.schedule(waker.key);
     }
 
@@ -257,7 +292,7 @@ impl Inner {
         }
         let deadline = self.timers.borrow_mut().next_deadline()?;
         // A second look at the clock, but only before a sleep: what ran since the first must not make a timer late.
-        Some(deadline.saturating_duration_since(self.clock.now()))
+        Some(deadline.saturating_duration_since(self.clock.now()).min(LONGEST_SLEEP))
     }
 
     fn close(&self) {
@@ -265,20 +300,37 @@ impl Inner {
             return;
         }
         self.stopping.set(true);
-        self.shared.close();
         // Each table is emptied before what was in it is dropped: a destructor may call the loop, and then
         // finds it closed and empty.
-        let calls = self.ready.take();
-        drop(calls);
+        self.drop_each(self.shared.close());
+        self.drop_each(self.ready.take());
         let tasks = self.tasks.borrow_mut().drain();
-        drop(tasks);
+        self.drop_each(tasks);
         let actions = self.timers.borrow_mut().drain();
-        drop(actions);
+        self.drop_each(actions);
         let sources = self.sources.borrow_mut().drain();
-        drop(sources);
-        let hooks = self.before_poll.take();
-        drop(hooks);
+        self.drop_each(sources);
+        self.drop_each(self.before_poll.take());
+        self.made_ready.take();
     }
+
+    /// Drops what a closing loop held, one by one: a destructor that panics keeps nothing else alive.
+    fn drop_each<T>(&self, items: impl IntoIterator<Item = T>) {
+        for item in items {
+            self.guarded("destructor", || drop(item));
+        }
+    }
+
+    /// The buffer for the events of one poll.
+    pub(crate) fn take_events(&self) -> mio::Events {
+        self.events.take().unwrap_or_else(|| mio::Events::with_capacity(EVENTS_PER_POLL))
+    }
+}
+
+/// Puts a loop in the place of this thread's. The caller drops the one before, outside the borrow: a last handle
+/// closes its loop.
+fn replace_current(io_loop: Option<IoLoop>) -> Option<IoLoop> {
+    CURRENT.try_with(|current| current.replace(io_loop)).ok().flatten()
 }
 
 /// Runs `f` with this thread's current loop, if there is one and the thread is not being torn down.
@@ -293,13 +345,12 @@ pub(crate) struct CurrentGuard {
 
 impl CurrentGuard {
     pub(crate) fn enter(io_loop: &IoLoop) -> CurrentGuard {
-        CurrentGuard { previous: CURRENT.replace(Some(io_loop.clone())) }
+        CurrentGuard { previous: replace_current(Some(io_loop.clone())) }
     }
 }
 
 impl Drop for CurrentGuard {
     fn drop(&mut self) {
-        let ours = CURRENT.replace(self.previous.take());
-        drop(ours);
+        drop(replace_current(self.previous.take()));
     }
 }

@@ -55,6 +55,9 @@ impl<T> JoinHandle<T> {
     /// Ends the task: its future is dropped now, or when its current poll returns if it aborts itself.
     /// Harmless on a task that is done.
     pub fn abort(&self) {
+        if self.is_finished() {
+            return; // its key may name another task by now
+        }
         if let (Some(inner), Some(key)) = (self.inner.upgrade(), self.key) {
             inner.end_by_key(key);
         }

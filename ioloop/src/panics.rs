@@ -15,6 +15,13 @@ pub(crate) fn message(panic: &(dyn Any + Send)) -> &str {
         .unwrap_or("(a panic without a message)")
 }
 
+/// Drops what a panic carried. Even that may panic, and is then left alone: it would end the loop.
+pub(crate) fn discard(panic: Box<dyn Any + Send>) {
+    if let Err(another) = catch_unwind(AssertUnwindSafe(|| drop(panic))) {
+        std::mem::forget(another);
+    }
+}
+
 impl Inner {
     /// Calls `f`; `false` if it panicked, which is counted and logged under the name of `what` it was (IL13).
     pub(crate) fn guarded(&self, what: &'static str, f: impl FnOnce()) -> bool {
@@ -23,6 +30,7 @@ impl Inner {
             Err(panic) => {
                 count(&self.tally.panics);
                 tracing::error!(what, panic = message(&*panic), "a callback panicked");
+                discard(panic);
                 false
             }
         }

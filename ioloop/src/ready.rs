@@ -29,6 +29,10 @@ impl Interest {
         self.0 & 2 != 0
     }
 
+    pub(crate) const fn intersects(self, other: Interest) -> bool {
+        self.0 & other.0 != 0
+    }
+
     /// The events that answer this interest, hang-ups and errors included.
     pub(crate) const fn answered_by(self) -> Ready {
         let mut bits = Ready::ERROR.0;
@@ -112,6 +116,19 @@ impl Ready {
     #[must_use]
     pub const fn without(self, other: Ready) -> Ready {
         Ready(self.0 & !other.0)
+    }
+
+    /// What a handler with `interest` is told of this: a direction that it did not ask for is left out (IL5), the
+    /// end of one and errors are not.
+    pub(crate) const fn for_interest(self, interest: Interest) -> Ready {
+        let mut unasked = Ready::EMPTY;
+        if !interest.is_read() {
+            unasked.0 |= Ready::READABLE.0;
+        }
+        if !interest.is_write() {
+            unasked.0 |= Ready::WRITABLE.0;
+        }
+        self.without(unasked)
     }
 
     pub(crate) fn of(event: &mio::event::Event) -> Ready {

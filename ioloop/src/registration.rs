@@ -8,6 +8,7 @@ use std::task::{Context, Poll};
 use mio::event::Source;
 
 use crate::counters::count;
+use crate::error::RunError;
 use crate::io_loop::Inner;
 use crate::ready::{Interest, Ready};
 use crate::sources::{Listener, SourceKey, concerned, place};
@@ -25,17 +26,24 @@ use crate::{BeforePoll, IoLoop};
 /// Dropping it frees the slot. It does not deregister the source: closing the descriptor does, and events that
 /// still come carry a generation that no longer fits. A source that lives on must be
 /// [`detach`](Registration::detach)ed first.
+///
+/// On a loop that has closed nothing is ever ready and no wait ends. The loop's own tasks do not see this: they are
+/// dropped with it.
 pub struct Registration {
     inner: Rc<Inner>,
     key: SourceKey,
 }
 
 impl Registration {
-    /// Takes a slot in `io_loop`. Costs no syscall. Nothing is ready at first.
+    /// Takes a slot in `io_loop`, if that has not closed. Costs no syscall. Nothing is ready at first.
     #[must_use]
     pub fn new(io_loop: &IoLoop) -> Registration {
         let inner = Rc::clone(&io_loop.inner);
-        let key = inner.sources.borrow_mut().insert(Listener::tasks());
+        let key = if inner.closed.get() {
+            SourceKey::NOTHING
+        } else {
+            inner.sources.borrow_mut().insert(Listener::tasks())
+        };
         Registration { inner, key }
     }
 
@@ -43,8 +51,12 @@ impl Registration {
     ///
     /// # Errors
     ///
-    /// What the operating system says, for instance that the source is of a kind that cannot be polled.
+    /// What the operating system says, for instance that the source is of a kind that cannot be polled; and for a
+    /// loop that has closed.
     pub fn attach(&self, source: &mut (impl Source + ?Sized)) -> io::Result<()> {
+        if self.inner.closed.get() {
+            return Err(io::Error::other(RunError::Closed));
+        }
         source.register(&self.inner.registry, self.key.token(), Interest::READ_WRITE.to_mio())?;
         count(&self.inner.tally.registrations);
         Ok(())
@@ -76,60 +88,85 @@ impl Registration {
 
     /// Waits until `interest` is ready, closed or failed. The latest task to ask in a direction is the one told.
     ///
-    /// For both directions at once the wait is kept with the readers; use two tasks for two waits.
+    /// Asking for both directions takes the place of who waits in either; use two tasks for two waits.
     pub fn poll_ready(&self, cx: &mut Context<'_>, interest: Interest) -> Poll<Ready> {
-        let mut sources = self.inner.sources.borrow_mut();
-        let Some(source) = sources.get_mut(self.key) else {
-            return Poll::Ready(Ready::ERROR); // the loop has closed
-        };
-        if source.ready.intersects(interest.answered_by()) {
-            return Poll::Ready(source.ready);
+        let ready = self.ready();
+        if ready.intersects(interest.answered_by()) {
+            return Poll::Ready(ready);
         }
-        let target = self.inner.wake_target(cx.waker());
-        if interest == Interest::READ_WRITE
-            && let Some(other) = place(&mut source.listener, Interest::WRITE)
-        {
-            *other = Some(self.inner.wake_target(cx.waker()));
-        }
-        if let Some(place) = place(&mut source.listener, interest) {
-            let previous = place.replace(target);
-            drop(sources);
-            drop(previous); // a foreign waker's drop runs foreign code
-        }
+        self.wait_for_event(cx, interest);
         Poll::Pending
+    }
+
+    /// Leaves `target` with the source. Made before and dropped after the borrow: a foreign waker's clone and drop
+    /// are foreign code.
+    fn wait(&self, direction: Interest, target: WakeTarget) {
+        let mut sources = self.inner.sources.borrow_mut();
+        let place = sources.get_mut(self.key).and_then(|source| place(&mut source.listener, direction));
+        let unused = match place {
+            Some(place) => place.replace(target),
+            None => Some(target), // the loop has closed
+        };
+        drop(sources);
+        drop(unused);
     }
 
     /// Waits until the source shows that either side is closed, or an error: also while others read and write.
     pub fn poll_closed(&self, cx: &mut Context<'_>) -> Poll<Ready> {
+        let ready = self.ready();
+        if ready.intersects(Ready::READ_CLOSED | Ready::WRITE_CLOSED | Ready::ERROR) {
+            return Poll::Ready(ready);
+        }
+        let mut target = self.inner.wake_target(cx.waker());
         let mut sources = self.inner.sources.borrow_mut();
-        let Some(source) = sources.get_mut(self.key) else {
-            return Poll::Ready(Ready::ERROR);
-        };
-        if source.ready.intersects(Ready::READ_CLOSED | Ready::WRITE_CLOSED | Ready::ERROR) {
-            return Poll::Ready(source.ready);
+        match sources.get_mut(self.key).map(|source| &mut source.listener) {
+            Some(Listener::Tasks { closed: Some(place), .. }) => std::mem::swap(&mut **place, &mut target),
+            Some(Listener::Tasks { closed: place @ None, .. }) => {
+                *place = Some(Box::new(target));
+                return Poll::Pending;
+            }
+            _ => {} // the loop has closed
         }
-        if let Listener::Tasks { closed, .. } = &mut source.listener {
-            let previous = closed.replace(Box::new(self.inner.wake_target(cx.waker())));
-            drop(sources);
-            drop(previous);
-        }
+        drop(sources);
+        drop(target); // outside the borrow, as in `wait`
         Poll::Pending
     }
 
+    /// Has the task told of the next event that answers `interest`, whatever has been seen before: for an operation
+    /// that said `WouldBlock` although a side is reported closed or failed, which would otherwise be tried for ever.
+    pub fn wait_for_event(&self, cx: &mut Context<'_>, interest: Interest) {
+        for direction in [Interest::READ, Interest::WRITE] {
+            if interest.intersects(direction) {
+                self.wait(direction, self.inner.wake_target(cx.waker()));
+            }
+        }
+    }
+
+    /// Has `hook` called before the next poll once an event shows that a side is closed or failed, in place of a task
+    /// that waits in [`poll_closed`](Registration::poll_closed). What has been seen before does not count: look at
+    /// [`ready`](Registration::ready) first.
+    pub fn call_when_closed(&self, hook: Rc<dyn BeforePoll>) {
+        let target = Box::new(WakeTarget::Hook(hook));
+        let mut sources = self.inner.sources.borrow_mut();
+        let unused = match sources.get_mut(self.key).map(|source| &mut source.listener) {
+            Some(Listener::Tasks { closed, .. }) => closed.replace(target),
+            _ => Some(target), // the loop has closed
+        };
+        drop(sources);
+        drop(unused); // outside the borrow, as in `wait`
+    }
+
     /// Has `hook` called before the next poll once writing is possible again, in place of a task that waits to
-    /// write. Right away if it is possible now.
+    /// write. Right away if it is possible now; a failure that was reported earlier does not count as that.
     pub fn call_when_writable(&self, hook: Rc<dyn BeforePoll>) {
         let mut sources = self.inner.sources.borrow_mut();
         let Some(source) = sources.get_mut(self.key) else { return };
-        if source.ready.is_writable() {
+        if source.ready.contains(Ready::WRITABLE) {
             drop(sources);
             return self.before_poll(hook);
         }
-        if let Some(place) = place(&mut source.listener, Interest::WRITE) {
-            let previous = place.replace(WakeTarget::Hook(hook));
-            drop(sources);
-            drop(previous);
-        }
+        drop(sources);
+        self.wait(Interest::WRITE, WakeTarget::Hook(hook));
     }
 
     /// Marks both sides closed for good and tells everybody who waits: what a stream does when it closes itself.
@@ -170,14 +207,12 @@ impl Registration {
     /// The loop's time, as [`IoLoop::now`], without making a handle.
     #[must_use]
     pub fn now(&self) -> std::time::Instant {
-        self.inner.now.get()
+        self.inner.now()
     }
 
     /// [`IoLoop::before_poll`], without making a handle.
     pub fn before_poll(&self, hook: Rc<dyn BeforePoll>) {
-        if !self.inner.closed.get() {
-            self.inner.before_poll.borrow_mut().push(hook);
-        }
+        self.inner.add_hook(hook);
     }
 }
 
@@ -248,8 +283,8 @@ impl Inner {
         if self.made_ready.borrow().is_empty() {
             return false;
         }
-        let keys = self.made_ready.take();
-        for key in keys {
+        let mut keys = self.made_ready.take();
+        for key in keys.drain(..) {
             let mut sources = self.sources.borrow_mut();
             let Some(source) = sources.get_mut(key) else { continue };
             let ready = std::mem::take(&mut source.made_ready);
@@ -257,6 +292,10 @@ impl Inner {
             let targets = concerned(&mut source.listener, ready);
             drop(sources);
             self.wake_all(targets);
+        }
+        let mut list = self.made_ready.borrow_mut();
+        if list.is_empty() {
+            *list = keys; // its memory serves again
         }
         true
     }

@@ -1,6 +1,7 @@
 //! The one thing that crosses threads: an inbox, emptied whole, with one wake for many posts.
 
 use std::future::Future;
+use std::panic::Location;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use crate::IoLoop;
@@ -23,6 +24,7 @@ pub(crate) struct Shared {
 struct Inbox {
     messages: Vec<Message>,
     closed: bool,
+    wakeups: u64,
 }
 
 impl Shared {
@@ -39,7 +41,9 @@ impl Shared {
                 return;
             }
             inbox.messages.push(message);
-            inbox.messages.len() == 1
+            let first = inbox.messages.len() == 1;
+            inbox.wakeups += u64::from(first);
+            first
         };
         if first && let Err(error) = self.waker.wake() {
             tracing::error!(%error, "cannot wake the loop");
@@ -52,13 +56,17 @@ impl Shared {
         std::mem::swap(&mut self.lock().messages, empty);
     }
 
-    pub(crate) fn close(&self) {
-        let messages = {
-            let mut inbox = self.lock();
-            inbox.closed = true;
-            std::mem::take(&mut inbox.messages)
-        };
-        drop(messages); // outside the lock: dropping a callback runs its owner's code
+    pub(crate) fn wakeups(&self) -> u64 {
+        self.lock().wakeups
+    }
+
+    /// Refuses what comes from now on and gives out what has come, to be dropped outside the lock: dropping a
+    /// callback runs its owner's code.
+    #[must_use]
+    pub(crate) fn close(&self) -> Vec<Message> {
+        let mut inbox = self.lock();
+        inbox.closed = true;
+        std::mem::take(&mut inbox.messages)
     }
 
     /// No code of ours or the user's runs while the lock is held, so a poisoned lock has whole data.
@@ -86,13 +94,16 @@ impl Remote {
 
     /// Builds a future on the loop's thread and runs it there as a task.
     ///
-    /// The future need not be `Send`: only the function that makes it crosses the thread.
+    /// The future need not be `Send`: only the function that makes it crosses the thread. A panic is logged with
+    /// the place of this call.
+    #[track_caller]
     pub fn spawn<F>(&self, make: impl FnOnce() -> F + Send + 'static)
     where
         F: Future<Output = ()> + 'static,
     {
+        let at = Location::caller();
         self.add_callback(move || {
-            IoLoop::current().spawn_detached(make());
+            IoLoop::current().spawn_detached_at(make(), at);
         });
     }
 

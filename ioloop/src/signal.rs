@@ -62,7 +62,7 @@ pub struct Signal {
 ///
 /// # Errors
 ///
-/// When the operating system has no descriptor left, or refuses the handler.
+/// When the operating system has no descriptor left or refuses the handler, or the loop has closed.
 #[doc(alias = "add_callback_from_signal")]
 pub fn signal(kind: SignalKind) -> io::Result<Signal> {
     let (receiver, sender) = StdUnixStream::pair()?;
@@ -85,12 +85,16 @@ impl Signal {
     }
 
     fn poll_recv(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        let mut arrived = false;
+        let mut bytes = [0; 64];
         loop {
-            let mut bytes = [0; 64];
             match self.receiver.read(&mut bytes) {
-                // The sender lives in the signal handler for as long as this does, so there is no end of stream.
+                // A full buffer: perhaps there are more, which are all the same signal. The sender lives in the
+                // signal handler for as long as this does, so there is no end of stream.
+                Ok(n) if n == bytes.len() => arrived = true,
                 Ok(_) => return Poll::Ready(()),
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(_) if arrived => return Poll::Ready(()),
                 Err(_) => {
                     self.registration.clear(Ready::READABLE);
                     std::task::ready!(self.registration.poll_ready(cx, Interest::READ));

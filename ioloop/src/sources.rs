@@ -24,6 +24,9 @@ pub(crate) struct SourceKey {
 }
 
 impl SourceKey {
+    /// Names nothing: no generation reaches this one.
+    pub(crate) const NOTHING: SourceKey = SourceKey { slot: u32::MAX, generation: u32::MAX };
+
     pub(crate) fn token(self) -> Token {
         Token(((self.generation as usize) << HALF) | self.slot as usize)
     }
@@ -47,8 +50,17 @@ pub(crate) struct Source {
 pub(crate) enum Listener {
     /// Tasks that wait, one per direction and, rarely, one for the end of the connection.
     Tasks { read: Option<WakeTarget>, write: Option<WakeTarget>, closed: Option<Box<WakeTarget>> },
-    /// A callback with its source inside; out of its place while it runs.
-    Handler(Option<Box<dyn Handler>>),
+    /// A callback with its source inside.
+    Handler(HandlerSlot),
+}
+
+/// The place of a handler.
+pub(crate) struct HandlerSlot {
+    pub(crate) interest: Interest,
+    /// Whether the interest was changed from inside the callback; the poller hears of it when that returns.
+    pub(crate) changed: bool,
+    /// Out of its place while it runs.
+    pub(crate) handler: Option<Box<dyn Handler>>,
 }
 
 /// A handler with the source it owns, its type forgotten.
@@ -92,6 +104,13 @@ impl Sources {
         Some(self.slots.remove(key.slot as usize))
     }
 
+    pub(crate) fn handler_mut(&mut self, key: SourceKey) -> Option<&mut HandlerSlot> {
+        match &mut self.get_mut(key)?.listener {
+            Listener::Handler(slot) => Some(slot),
+            Listener::Tasks { .. } => None,
+        }
+    }
+
     /// Takes everything out, for a loop that closes.
     pub(crate) fn drain(&mut self) -> Vec<Source> {
         self.slots.drain().collect()
@@ -101,6 +120,10 @@ impl Sources {
 impl Listener {
     pub(crate) fn tasks() -> Listener {
         Listener::Tasks { read: None, write: None, closed: None }
+    }
+
+    pub(crate) fn handler(interest: Interest) -> Listener {
+        Listener::Handler(HandlerSlot { interest, changed: false, handler: None })
     }
 }
 
@@ -150,5 +173,6 @@ mod tests {
         assert_eq!(last.generation, SLOT_MASK as u32 - 1);
         assert_eq!(first.generation, 0);
         assert_ne!(last.token(), WAKER);
+        assert!(sources.get_mut(SourceKey::NOTHING).is_none());
     }
 }

@@ -20,8 +20,8 @@ use std::time::{Duration, Instant};
 
 use crate::IoLoop;
 use crate::clock::Clock;
-use crate::io_loop::CurrentGuard;
-use crate::turn::Sleep;
+use crate::error::RunError;
+use crate::turn::{Run, Sleep};
 
 /// An [`IoLoop`] whose clock stands still while anything is ready, and otherwise jumps to the next deadline.
 ///
@@ -69,21 +69,26 @@ impl VirtualLoop {
         }
     }
 
-    /// Runs turns until nothing is ready any more; the clock stands still.
+    /// Runs turns until nothing is ready any more, or something stops the loop; the clock stands still.
     ///
     /// # Panics
     ///
     /// When called from inside the running loop.
     pub fn run_until_stalled(&self) {
         let inner = &self.io_loop.inner;
-        assert!(!inner.running.replace(true), "run_until_stalled inside the running loop");
-        let _current = CurrentGuard::enter(&self.io_loop);
+        let _run = match Run::begin(&self.io_loop) {
+            Ok(run) => run,
+            Err(RunError::Closed) => return, // nothing is ready on a closed loop
+            Err(error) => panic!("cannot run: {error}"),
+        };
         while !inner.stopping.get() && inner.turn(&mut |_| {}, Sleep::Never).expect("the poller works") {}
-        inner.stopping.set(false);
-        inner.running.set(false);
     }
 
     /// Moves the clock forward by `duration`, stopping at each deadline on the way to run what is due there.
+    ///
+    /// # Panics
+    ///
+    /// When called from inside the running loop.
     pub fn advance(&self, duration: Duration) {
         let inner = &self.io_loop.inner;
         let end = inner.clock.now() + duration;

@@ -32,7 +32,8 @@ impl IoLoop {
         Timeout { key, inner: Rc::downgrade(&self.inner) }
     }
 
-    /// Calls `callback` when `delay` has passed, counted from [`now`](IoLoop::now).
+    /// Calls `callback` when `delay` has passed, counted from [`now`](IoLoop::now). A hundred years are as good as
+    /// never.
     pub fn call_later(&self, delay: Duration, callback: impl FnOnce() + 'static) -> Timeout {
         self.call_at(self.now() + delay.min(NEVER), callback)
     }
@@ -92,21 +93,28 @@ impl Deadline {
         self.deadline
     }
 
-    /// Ready when the deadline has passed; otherwise the task is woken when it does, and perhaps before.
+    /// Ready when the deadline has passed; otherwise the latest task to ask is woken when it does, and perhaps
+    /// before. On a loop that has closed no deadline passes any more.
     pub fn poll(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         let Some(deadline) = self.deadline else { return Poll::Pending };
         let Some(inner) = self.inner.upgrade() else { return Poll::Pending };
-        if deadline <= inner.now.get() {
+        if deadline <= inner.now() {
             return Poll::Ready(());
         }
-        let target = inner.wake_target(cx.waker());
+        let mut target = inner.wake_target(cx.waker());
+        // Whatever leaves the table is dropped outside its borrow: a foreign waker's drop is foreign code.
         if let Some((key, at)) = self.armed {
-            if at <= deadline && inner.timers.borrow_mut().set_wake(key, target) {
-                return Poll::Pending;
+            if at <= deadline {
+                let replaced = inner.timers.borrow_mut().set_wake(key, target);
+                match replaced {
+                    Ok(_previous) => return Poll::Pending,
+                    Err(unused) => target = unused, // it has fired; a new one takes its place
+                }
+            } else {
+                let too_late = inner.timers.borrow_mut().remove(key);
+                drop(too_late);
             }
-            inner.timers.borrow_mut().remove(key);
         }
-        let target = inner.wake_target(cx.waker());
         self.armed = inner.add_timer(deadline, || Action::Wake(target)).map(|key| (key, deadline));
         Poll::Pending
     }

@@ -40,7 +40,7 @@ struct Slot {
     action: Action,
 }
 
-/// Nanoseconds since the loop's epoch: half the size of an `Instant`.
+/// Nanoseconds since the loop's epoch: half the size of an `Instant`. A deadline from before it counts as the epoch.
 #[derive(Clone, Copy, PartialEq, Eq)]
 struct Entry {
     deadline: u64,
@@ -95,7 +95,8 @@ impl Timers {
     /// Takes the timer out; `None` if it has fired or was removed before.
     pub(crate) fn remove(&mut self, key: TimerKey) -> Option<Action> {
         let action = self.take(key)?;
-        let tombstones = self.heap.len() - self.slots.len();
+        // Fewer than there are while a batch is due: its entries have left the heap, their slots are still taken.
+        let tombstones = self.heap.len().saturating_sub(self.slots.len());
         if tombstones > SWEEP_AT_LEAST && tombstones > self.heap.len() / 2 {
             let slots = &self.slots;
             self.heap.retain(|entry| is_alive(slots, entry.key));
@@ -107,14 +108,14 @@ impl Timers {
         is_alive(&self.slots, key)
     }
 
-    /// Puts another task in the place of the one that waits; `false` if the timer is no longer there.
-    pub(crate) fn set_wake(&mut self, key: TimerKey, target: WakeTarget) -> bool {
+    /// Puts `target` in the place of who waits, and gives that back for the caller to drop; gives `target` back if
+    /// the timer is no longer there.
+    pub(crate) fn set_wake(&mut self, key: TimerKey, target: WakeTarget) -> Result<Action, WakeTarget> {
         match self.slots.get_mut(key.slot as usize) {
             Some(slot) if slot.seq == key.seq => {
-                slot.action = Action::Wake(target);
-                true
+                Ok(std::mem::replace(&mut slot.action, Action::Wake(target)))
             }
-            _ => false,
+            _ => Err(target),
         }
     }
 

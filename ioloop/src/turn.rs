@@ -1,8 +1,9 @@
 //! Running: what one turn does, in which order, and how a run begins and ends.
 //!
 //! ```text
-//!   ┌─▶ callbacks and tasks that were queued when the turn began, first in first out
-//!   │   timers that are due, collected before any runs
+//!   ┌─▶ timers that are due are collected, and none runs yet
+//!   │   callbacks and tasks that were queued when the turn began, first in first out
+//!   │   the timers that were collected, earliest first
 //!   │   before-poll hooks: streams flush what the turn has written
 //!   │   poll: sleeps until something is ready, the next deadline, or a word from another thread
 //!   └── handlers and waiting tasks are told what is ready; tasks are queued for the next turn
@@ -12,7 +13,7 @@
 
 use std::future::Future;
 use std::io;
-use std::panic::Location;
+use std::panic::{Location, resume_unwind};
 use std::pin::pin;
 use std::sync::Arc;
 use std::task::{Poll, Waker};
@@ -21,25 +22,30 @@ use std::time::Duration;
 use crate::IoLoop;
 use crate::counters::count;
 use crate::error::RunError;
-use crate::io_loop::{CurrentGuard, Inner, Runnable};
+use crate::io_loop::{CurrentGuard, Inner, KEPT_CAPACITY, Runnable};
 use crate::ready::Ready;
 use crate::sources::{SourceKey, WAKER};
-use crate::timers::Action;
+use crate::timers::{Action, TimerKey};
 use crate::wake::{TaskKey, TaskWaker};
 
 impl IoLoop {
     /// Runs until [`stop`](IoLoop::stop). A loop can be started and stopped again and again (IL32).
     ///
-    /// If `stop` was called since the last run, returns at once and runs nothing (IL33).
+    /// If `stop` was called since the last run, here or through a [`Remote`](crate::Remote), returns at once and
+    /// runs nothing (IL33).
     ///
     /// # Errors
     ///
-    /// [`RunError::AlreadyRunning`] from inside a running loop; [`RunError::Poll`] if the operating system's
-    /// poller fails, which a correct program never sees.
+    /// [`RunError::AlreadyRunning`] from inside a running loop; [`RunError::Closed`] for one that has been closed;
+    /// [`RunError::Stalled`] on a virtual clock when nothing is left to do; [`RunError::Poll`] if the operating
+    /// system's poller fails, which a correct program never sees.
     pub fn start(&self) -> Result<(), RunError> {
         let _run = Run::begin(self)?;
         while !self.inner.stopping.get() {
-            self.inner.turn(&mut |_| {}, self.inner.sleep())?;
+            let progress = self.inner.turn(&mut |_| {}, self.inner.sleep())?;
+            if !progress && !self.inner.stopping.get() {
+                return Err(RunError::Stalled);
+            }
         }
         Ok(())
     }
@@ -59,34 +65,35 @@ impl IoLoop {
     ///
     /// [`RunError::Stopped`] if something stopped the loop first; [`RunError::Stalled`] on a virtual clock when
     /// nothing is left that could wake anybody; and the errors of [`start`](IoLoop::start). The future is then
-    /// dropped.
+    /// dropped. A `stop` from before this call is not for this run and has no effect.
     #[track_caller]
     pub fn run_sync<F: Future>(&self, future: F) -> Result<F::Output, RunError> {
         let _run = Run::begin(self)?;
-        self.inner.stopping.set(false); // a stop from before is not for this run
+        self.inner.stopping.set(false);
         let inner = &*self.inner;
         let root = Root { inner, key: inner.reserve(Location::caller()) };
         let waker = Waker::from(TaskWaker::new(root.key, Arc::clone(&inner.shared)));
         let mut future = pin!(future);
-        let mut output = None;
+        let mut finished = None;
         inner.schedule(root.key);
         loop {
             let mut poll_root = |key: TaskKey| {
-                if key == root.key && output.is_none() {
-                    match inner.poll_task(key, &waker, |cx| future.as_mut().poll(cx)) {
-                        Ok(Poll::Ready(value)) => {
-                            output = Some(value);
-                            inner.stopping.set(true); // the turn goes on, but its poll must not sleep
-                        }
-                        Ok(Poll::Pending) => {}
-                        Err(panic) => std::panic::resume_unwind(panic),
-                    }
+                if key == root.key && finished.is_none() {
+                    finished = match inner.poll_task(key, &waker, |cx| future.as_mut().poll(cx)) {
+                        Ok(Poll::Pending) => return,
+                        Ok(Poll::Ready(output)) => Some(Ok(output)),
+                        Err(panic) => Some(Err(panic)),
+                    };
+                    inner.stopping.set(true); // the turn goes on, but its poll must not sleep
                 }
             };
-            let progress = inner.turn(&mut poll_root, inner.sleep())?;
-            if let Some(output) = output {
-                return Ok(output);
+            let turned = inner.turn(&mut poll_root, inner.sleep());
+            match finished.take() {
+                Some(Ok(output)) => return Ok(output),
+                Some(Err(panic)) => resume_unwind(panic),
+                None => {}
             }
+            let progress = turned?;
             if inner.stopping.get() {
                 return Err(RunError::Stopped);
             }
@@ -108,17 +115,22 @@ impl IoLoop {
 }
 
 /// One run of a loop, from `start` to `stop`; ends however the run is left.
-struct Run<'a> {
+pub(crate) struct Run<'a> {
     io_loop: &'a IoLoop,
     _current: CurrentGuard,
 }
 
 impl<'a> Run<'a> {
-    fn begin(io_loop: &'a IoLoop) -> Result<Run<'a>, RunError> {
-        if io_loop.inner.running.replace(true) {
+    pub(crate) fn begin(io_loop: &'a IoLoop) -> Result<Run<'a>, RunError> {
+        let inner = &io_loop.inner;
+        if inner.closed.get() {
+            return Err(RunError::Closed);
+        }
+        if inner.running.replace(true) {
             return Err(RunError::AlreadyRunning);
         }
-        io_loop.inner.now.set(io_loop.inner.clock.now());
+        inner.now.set(inner.clock.now());
+        inner.receive(); // a stop that was posted since the last run is one from before this run
         Ok(Run { io_loop, _current: CurrentGuard::enter(io_loop) })
     }
 }
@@ -166,7 +178,9 @@ impl Inner {
     /// One turn. `false` if nothing was ready and nothing ever will be without a word from outside.
     pub(crate) fn turn(&self, poll_root: &mut dyn FnMut(TaskKey), sleep: Sleep) -> Result<bool, RunError> {
         count(&self.tally.turns);
-        let ran = self.run_queued(poll_root) | self.run_due_timers() | self.run_before_poll();
+        // Collected before anything runs: a timer that is set during the turn waits for the next one (IL22).
+        let due = self.collect_due();
+        let ran = self.run_queued(poll_root) | self.run_due_timers(due) | self.run_before_poll();
         let at_most = if sleep == Sleep::Real { self.sleep_at_most() } else { Some(Duration::ZERO) };
         let events = self.poll(at_most).map_err(RunError::Poll)?;
         self.now.set(self.clock.now());
@@ -204,12 +218,20 @@ impl Inner {
                 None => break, // the loop was closed from inside
             }
         }
+        let mut ready = self.ready.borrow_mut();
+        if ready.is_empty() {
+            ready.shrink_to(KEPT_CAPACITY);
+        }
         queued > 0
     }
 
-    fn run_due_timers(&self) -> bool {
+    fn collect_due(&self) -> Vec<TimerKey> {
         let mut due = self.due.take();
         self.timers.borrow_mut().collect_due(self.now.get(), &mut due);
+        due
+    }
+
+    fn run_due_timers(&self, mut due: Vec<TimerKey>) -> bool {
         let ran = !due.is_empty();
         for key in due.drain(..) {
             let action = self.timers.borrow_mut().take(key);
@@ -222,9 +244,10 @@ impl Inner {
                     count(&self.tally.timers_fired);
                     self.wake(target);
                 }
-                None => {} // removed by a peer of the same batch (IL20)
+                None => {} // removed in this turn (IL20), or the loop was closed
             }
         }
+        due.shrink_to(KEPT_CAPACITY);
         self.due.replace(due);
         ran
     }
@@ -235,7 +258,11 @@ impl Inner {
         }
         let mut hooks = self.before_poll.take();
         for hook in hooks.drain(..) {
-            self.guarded("before-poll hook", || hook.before_poll());
+            self.guarded("before-poll hook", || {
+                if !self.closed.get() {
+                    hook.before_poll();
+                }
+            });
         }
         // Keep the longer list's memory, and what the hooks have added.
         let mut list = self.before_poll.borrow_mut();
@@ -247,13 +274,16 @@ impl Inner {
 
     /// Polls the operating system and tells who is concerned. `false` if there was no event.
     fn poll(&self, at_most: Option<Duration>) -> io::Result<bool> {
-        let mut events = self.events.borrow_mut();
-        if let Err(error) = self.poll.borrow_mut().poll(&mut events, at_most) {
-            // A signal that interrupts the poll is an early end of its sleep, nothing more.
-            return if error.kind() == io::ErrorKind::Interrupted { Ok(true) } else { Err(error) };
-        }
-        let any = !events.is_empty();
-        for event in events.iter() {
+        let mut events = self.take_events();
+        let polled = self.poll.borrow_mut().poll(&mut events, at_most);
+        // A signal that interrupts the poll is an early end of its sleep, nothing more: there are no events then.
+        let interrupted = match polled {
+            Ok(()) => false,
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => true,
+            Err(error) => return Err(error),
+        };
+        let any = interrupted || !events.is_empty();
+        for event in &events {
             count(&self.tally.events);
             if event.token() == WAKER {
                 self.receive();
@@ -261,6 +291,7 @@ impl Inner {
                 self.tell(SourceKey::from_token(event.token()), Ready::of(event));
             }
         }
+        self.events.set(Some(events));
         Ok(any)
     }
 }
