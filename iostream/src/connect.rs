@@ -45,6 +45,9 @@ impl IoStream {
                 std::task::ready!(stream.inner.registration.poll_ready(cx, Interest::WRITE));
                 match stream.established() {
                     Ok(true) => return Poll::Ready(Ok(())),
+                    Ok(false) if stream.is_peer_gone() => {
+                        return Poll::Ready(Err(stream.inner.fail(io::ErrorKind::NotConnected.into())));
+                    }
                     Ok(false) => stream.inner.registration.clear(Ready::WRITABLE),
                     Err(error) => return Poll::Ready(Err(stream.inner.fail(error))),
                 }
@@ -57,11 +60,11 @@ impl IoStream {
     /// Whether a connect that was begun has come to an end, as mio's documentation has it: no error is kept, and the
     /// peer has a name.
     fn established(&self) -> io::Result<bool> {
-        let socket = self.inner.socket.borrow();
-        let Some(socket) = socket.as_ref() else { return Err(io::ErrorKind::NotConnected.into()) };
-        if let Some(error) = socket.take_error()? {
-            return Err(error);
+        let state = self.inner.with_socket(|socket| (socket.take_error(), socket.peer_addr()));
+        match state {
+            Some((Ok(None), peer)) => Ok(peer.is_some()),
+            Some((Ok(Some(error)) | Err(error), _)) => Err(error),
+            None => Err(io::ErrorKind::NotConnected.into()),
         }
-        Ok(socket.peer_addr().is_some())
     }
 }

@@ -30,7 +30,7 @@
 //!
 //! # What things cost
 //!
-//! A transport is registered with the poller once, when it would first block. A read that finds data is one
+//! A stream is 200 bytes, its socket and a slot in the loop. A transport is registered with the poller once, when it would first block. A read that finds data is one
 //! syscall, and none is made just to learn that there is no more. What one turn of the loop writes leaves in one
 //! syscall. An idle stream holds no buffer: blocks of 64 KiB are borrowed from the thread's pool while bytes are in
 //! flight ([`leased_blocks`] counts them), and a small remainder that waits for more is moved to memory of its own
@@ -39,9 +39,17 @@
 
 #![forbid(unsafe_code)]
 
+/// Runs the examples of the README.
+#[cfg(all(doctest, feature = "testing"))]
+#[doc = include_str!("../README.md")]
+struct Readme;
+
 mod close;
+mod close_watch;
 mod connect;
 mod error;
+mod fill;
+mod flush;
 mod options;
 mod pool;
 mod read;
@@ -50,6 +58,7 @@ mod stream;
 #[cfg(feature = "testing")]
 pub mod testing;
 mod transport;
+mod turn_share;
 mod write;
 mod write_buffer;
 

@@ -11,12 +11,13 @@
 #[non_exhaustive]
 pub struct StreamOptions {
     /// The most bytes that are buffered for reading (IO2). Exactly full is allowed; one more closes the stream
-    /// with [`ReadBufferFull`](crate::CloseReason::ReadBufferFull). At most 4 GiB − 1.
+    /// with [`ReadBufferFull`](crate::CloseReason::ReadBufferFull). 1 to 4 GiB − 1.
     pub max_buffer_size: usize,
-    /// The most bytes that may wait to be sent before a write waits for room (IO32). One write may be larger than
-    /// this: it is queued when nothing else is.
+    /// The most bytes that may wait to be sent before a write counts as waiting for room (IO32). One write may be larger
+    /// than this. Zero means one write at a time.
     pub max_write_buffer_size: usize,
-    /// The most bytes asked of the transport in one read (IO3). Streams with the default share pooled blocks.
+    /// The most bytes asked of the transport in one read (IO3), at least 1. Streams with the default share pooled
+    /// blocks.
     pub read_chunk_size: usize,
 }
 
@@ -44,9 +45,8 @@ impl StreamOptions {
     /// When it is zero or does not fit 32 bits.
     #[must_use]
     pub fn max_buffer_size(mut self, bytes: usize) -> StreamOptions {
-        assert!(bytes > 0 && u32::try_from(bytes).is_ok(), "max_buffer_size must be 1 to 4 GiB - 1");
         self.max_buffer_size = bytes;
-        self
+        self.checked()
     }
 
     /// Sets [`max_write_buffer_size`](StreamOptions::max_write_buffer_size).
@@ -63,8 +63,25 @@ impl StreamOptions {
     /// When it is zero.
     #[must_use]
     pub fn read_chunk_size(mut self, bytes: usize) -> StreamOptions {
-        assert!(bytes > 0, "read_chunk_size must not be zero");
         self.read_chunk_size = bytes;
-        self
+        self.checked()
+    }
+
+    fn checked(self) -> StreamOptions {
+        match self.check() {
+            Ok(()) => self,
+            Err(problem) => panic!("{problem}"),
+        }
+    }
+
+    /// The fields are public, so they are looked at again when a stream is made.
+    pub(crate) fn check(&self) -> Result<(), &'static str> {
+        if self.max_buffer_size == 0 || u32::try_from(self.max_buffer_size).is_err() {
+            return Err("max_buffer_size must be 1 to 4 GiB - 1");
+        }
+        if self.read_chunk_size == 0 {
+            return Err("read_chunk_size must not be zero");
+        }
+        Ok(())
     }
 }

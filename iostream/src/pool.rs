@@ -27,7 +27,8 @@ struct Pool {
 
 /// How many pooled blocks this thread's streams hold right now, for reading and for writing.
 ///
-/// An idle stream holds none. Bytes that a read has returned may keep their block too, until they are dropped.
+/// An idle stream holds none. What a read has returned does not count: it is the caller's, even where it took a block
+/// along.
 #[must_use]
 pub fn leased_blocks() -> usize {
     POOL.with(|pool| pool.leased.get())
@@ -51,6 +52,15 @@ impl Block {
     pub(crate) fn of(bytes: usize) -> Block {
         if bytes == BLOCK_BYTES { Block::lease() } else { Block(vec![0; bytes].into_boxed_slice()) }
     }
+
+    /// Ends the lease: the memory is the caller's from here on.
+    pub(crate) fn give_away(mut self) -> GivenAway {
+        let block = std::mem::take(&mut self.0);
+        if block.len() == BLOCK_BYTES {
+            POOL.with(Pool::count_return);
+        }
+        GivenAway(block)
+    }
 }
 
 impl std::ops::Deref for Block {
@@ -69,20 +79,40 @@ impl std::ops::DerefMut for Block {
 
 impl Drop for Block {
     fn drop(&mut self) {
-        if self.0.len() != BLOCK_BYTES {
-            return;
+        if self.0.len() == BLOCK_BYTES {
+            // A stream lives and dies on one thread. While that is torn down its pool may be gone.
+            let _ = POOL.try_with(Pool::count_return);
+            keep_block(std::mem::take(&mut self.0));
         }
-        let block = std::mem::take(&mut self.0);
-        // While a thread is torn down its pool may be gone; the block then simply goes too. A block that was
-        // carried to another thread joins that thread's pool, whose count it never entered.
-        let _ = POOL.try_with(|pool| {
-            pool.leased.set(pool.leased.get().saturating_sub(1));
-            let mut free = pool.free.borrow_mut();
-            if free.len() < KEEP_BLOCKS {
-                free.push(block);
-            }
-        });
     }
+}
+
+/// A block that has left with a result, perhaps to another thread. It counts nowhere; its memory serves again in the
+/// pool of the thread that drops it.
+#[derive(Debug)]
+pub(crate) struct GivenAway(Box<[u8]>);
+
+impl GivenAway {
+    pub(crate) fn bytes(&self) -> &[u8] {
+        &self.0
+    }
+}
+
+impl Drop for GivenAway {
+    fn drop(&mut self) {
+        if self.0.len() == BLOCK_BYTES {
+            keep_block(std::mem::take(&mut self.0));
+        }
+    }
+}
+
+fn keep_block(block: Box<[u8]>) {
+    let _ = POOL.try_with(|pool| {
+        let mut free = pool.free.borrow_mut();
+        if free.len() < KEEP_BLOCKS {
+            free.push(block);
+        }
+    });
 }
 
 /// An empty write buffer, from the pool if it has one.
@@ -98,7 +128,7 @@ pub(crate) fn lease_write_buffer() -> Box<WriteBuffer> {
 pub(crate) fn return_write_buffer(mut buffer: Box<WriteBuffer>) {
     buffer.clear();
     let _ = POOL.try_with(|pool| {
-        pool.leased.set(pool.leased.get().saturating_sub(1));
+        pool.count_return();
         let mut free = pool.free_writes.borrow_mut();
         if free.len() < KEEP_BLOCKS {
             free.push(buffer);
@@ -109,5 +139,9 @@ pub(crate) fn return_write_buffer(mut buffer: Box<WriteBuffer>) {
 impl Pool {
     const fn new() -> Pool {
         Pool { free: RefCell::new(Vec::new()), free_writes: RefCell::new(Vec::new()), leased: Cell::new(0) }
+    }
+
+    fn count_return(&self) {
+        self.leased.set(self.leased.get() - 1);
     }
 }

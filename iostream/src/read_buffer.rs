@@ -8,10 +8,11 @@
 //! ```
 
 use std::io;
+use std::ops::Range;
 
 use bytes::Bytes;
 
-use crate::pool::{BLOCK_BYTES, Block};
+use crate::pool::{BLOCK_BYTES, Block, GivenAway};
 
 /// Below this a result is copied out; from here on, if it is most of its block, the block itself is given away.
 const GIVE_AWAY_BYTES: usize = BLOCK_BYTES / 2;
@@ -55,7 +56,8 @@ impl ReadBuffer {
     pub(crate) fn take(&mut self, n: usize) -> Bytes {
         if n == self.len() && n >= GIVE_AWAY_BYTES && n >= self.block.len() / 2 {
             let ReadBuffer { block, start, end } = std::mem::take(self);
-            return Bytes::from_owner(Filled { block, start: start as usize, end: end as usize });
+            let range = start as usize..end as usize;
+            return Bytes::from_owner(Filled { block: block.give_away(), range });
         }
         let taken = Bytes::copy_from_slice(&self.filled()[..n]);
         self.consume(n);
@@ -94,35 +96,45 @@ impl ReadBuffer {
         (result, room)
     }
 
-    /// Gives back the block if what is left in it is small: called before the stream waits.
-    pub(crate) fn park(&mut self) {
-        if self.len() <= PARK_BYTES && self.block.len() >= BLOCK_BYTES {
-            self.move_to(Block::of(self.len()));
+    /// Puts `later` behind what is there.
+    pub(crate) fn append(&mut self, later: &[u8]) {
+        let (len, end) = (self.len(), self.len() + later.len());
+        self.move_to(Block::of(end));
+        self.block[len..end].copy_from_slice(later);
+        self.end = end as u32;
+    }
+
+    /// Gives back the block if what is left in it is small, alone or beside the block: called before the stream waits.
+    /// A block that a read of `chunk` bytes would make again is kept, so that a trickle does not copy at every drop.
+    pub(crate) fn park(&mut self, chunk: usize) {
+        let (len, size) = (self.len(), self.block.len());
+        if (len <= PARK_BYTES && size >= BLOCK_BYTES) || size / 2 > len.saturating_add(chunk) {
+            self.move_to(Block::of(len));
         }
     }
 
-    /// Makes room for half a chunk at least, so that reads stay large; never for more than `limit` bytes and one, the
-    /// one that tells "exactly full" from "too much". There is room for a byte as long as the limit is not passed.
+    /// Makes room for half a chunk at least, so that reads stay large; never for more than `limit` bytes in all. There
+    /// is room for a byte as long as the limit is not reached.
     fn make_room(&mut self, chunk: usize, limit: usize) {
-        let most = limit.saturating_add(1);
         if self.block.is_empty() {
-            self.block = Block::of(chunk.min(most));
+            self.block = Block::of(chunk.min(limit));
             return;
         }
         let (len, size) = (self.len(), self.block.len());
-        let enough = chunk.min(most - len).div_ceil(2);
+        let enough = chunk.min(limit - len).div_ceil(2);
         if size - self.end as usize >= enough {
             return;
         }
-        if size - len >= enough && (len <= size / 2 || size >= most) {
+        if size - len >= enough && (len <= size / 2 || size >= limit) {
             // Moving down costs no more than what was taken off the front since the last time.
             self.block.copy_within(self.start as usize..self.end as usize, 0);
             (self.start, self.end) = (0, len as u32);
-        } else if size < BLOCK_BYTES && len <= BLOCK_BYTES / 2 && chunk == BLOCK_BYTES && most >= BLOCK_BYTES
+        } else if size < BLOCK_BYTES && len <= BLOCK_BYTES / 2 && chunk == BLOCK_BYTES && limit >= BLOCK_BYTES
         {
             self.move_to(Block::lease()); // a parked remainder comes back into a block
         } else {
-            self.move_to(Block::of((2 * size).max(len + chunk).min(most))); // doubling keeps the sum of copies linear
+            // Doubling keeps the sum of copies linear.
+            self.move_to(Block::of((2 * size).max(len.saturating_add(chunk)).min(limit)));
         }
     }
 
@@ -133,16 +145,15 @@ impl ReadBuffer {
     }
 }
 
-/// The filled part of a block that was given away; dropping the last reference returns the block to the pool.
+/// The filled part of a block that was given away.
 struct Filled {
-    block: Block,
-    start: usize,
-    end: usize,
+    block: GivenAway,
+    range: Range<usize>,
 }
 
 impl AsRef<[u8]> for Filled {
     fn as_ref(&self) -> &[u8] {
-        &self.block[self.start..self.end]
+        &self.block.bytes()[self.range.clone()]
     }
 }
 
@@ -187,7 +198,7 @@ mod tests {
                 assert_eq!(buffer.take(n), expected);
             }
             if (state >> 24).is_multiple_of(5) {
-                buffer.park();
+                buffer.park(BLOCK_BYTES);
             }
             assert_eq!(buffer.len(), model.len());
         }
@@ -209,7 +220,7 @@ mod tests {
         let mut buffer = ReadBuffer::default();
         feed(&mut buffer, b"a line\npart of", BLOCK_BYTES);
         buffer.consume(7);
-        buffer.park();
+        buffer.park(BLOCK_BYTES);
         assert_eq!(leased_blocks(), before);
         assert_eq!(buffer.block.len(), 7);
         feed(&mut buffer, b" the next", BLOCK_BYTES);
@@ -217,15 +228,77 @@ mod tests {
     }
 
     #[test]
-    fn a_large_result_takes_its_block_along_and_returns_it_when_dropped() {
+    fn a_large_result_takes_its_block_along_and_is_no_lease_of_the_stream() {
+        let before = leased_blocks();
+        let mut buffer = ReadBuffer::default();
+        feed(&mut buffer, &vec![7; BLOCK_BYTES], BLOCK_BYTES);
+        let at = buffer.filled().as_ptr();
+        let taken = buffer.take(BLOCK_BYTES);
+        assert_eq!(taken.as_ptr(), at, "not copied");
+        assert!(buffer.is_empty());
+        assert_eq!(leased_blocks(), before);
+        drop(taken);
+        assert_eq!(Block::lease().as_ptr(), at, "the block serves again");
+    }
+
+    #[test]
+    fn a_result_that_is_dropped_in_another_thread_leaves_both_counts_right() {
         let before = leased_blocks();
         let mut buffer = ReadBuffer::default();
         feed(&mut buffer, &vec![7; BLOCK_BYTES], BLOCK_BYTES);
         let taken = buffer.take(BLOCK_BYTES);
-        assert!(buffer.is_empty());
-        assert_eq!(leased_blocks(), before + 1, "the block is still out");
-        drop(taken);
+        std::thread::spawn(move || {
+            let held = Block::lease();
+            drop(taken);
+            assert_eq!(leased_blocks(), 1);
+            drop(held);
+            assert_eq!(leased_blocks(), 0);
+        })
+        .join()
+        .unwrap();
         assert_eq!(leased_blocks(), before);
+    }
+
+    #[test]
+    fn a_small_remainder_does_not_keep_a_large_block() {
+        let mut buffer = ReadBuffer::default();
+        while buffer.len() < LIMIT {
+            feed(&mut buffer, &[1; BLOCK_BYTES], BLOCK_BYTES);
+        }
+        for left in [LIMIT / 2, 100_000, 20_000, 100] {
+            buffer.consume(buffer.len() - left);
+            buffer.park(BLOCK_BYTES);
+            assert!(buffer.block.len() <= 2 * (left + BLOCK_BYTES), "{left} bytes in {}", buffer.block.len());
+        }
+        assert_eq!(buffer.block.len(), 100);
+    }
+
+    #[test]
+    fn parking_a_large_remainder_between_two_trickles_does_not_copy_it_every_time() {
+        let mut buffer = ReadBuffer::default();
+        while buffer.len() < LIMIT / 2 {
+            feed(&mut buffer, &[1; BLOCK_BYTES], BLOCK_BYTES);
+        }
+        buffer.consume(buffer.len() - 100_000);
+        let mut moves = 0;
+        for _ in 0..1_000 {
+            let before = buffer.block.as_ptr();
+            buffer.park(BLOCK_BYTES);
+            feed(&mut buffer, b"x", BLOCK_BYTES);
+            moves += usize::from(buffer.block.as_ptr() != before);
+        }
+        assert!(moves <= 2, "{moves} moves");
+    }
+
+    #[test]
+    fn what_was_read_meanwhile_comes_behind() {
+        let mut buffer = ReadBuffer::default();
+        feed(&mut buffer, b"-before", BLOCK_BYTES);
+        buffer.consume(1);
+        buffer.append(b" after");
+        assert_eq!(buffer.take(12), "before after");
+        buffer.append(b"alone");
+        assert_eq!(buffer.take(5), "alone");
     }
 
     #[test]
@@ -248,6 +321,6 @@ mod tests {
             }
         }
         assert!(sizes.len() <= 8, "grew {} times: {sizes:?}", sizes.len());
-        assert!(buffer.block.len() <= LIMIT + 1);
+        assert!(buffer.block.len() <= LIMIT);
     }
 }

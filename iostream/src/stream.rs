@@ -1,7 +1,7 @@
 //! The stream: its state, how it is made, and the questions it answers.
 //! Step 4 of path 2 and step 2 of path 3 through the house (see ARCHITECTURE.md).
 
-use std::cell::{Cell, RefCell};
+use std::cell::{Cell, OnceCell, RefCell};
 use std::io;
 use std::net::SocketAddr;
 use std::rc::Rc;
@@ -9,12 +9,13 @@ use std::task::{Context, Poll};
 
 use ioloop::{Interest, IoLoop, Ready, Registration};
 
-use crate::close::CloseCallback;
+use crate::close_watch::CloseWatch;
 use crate::error::{CloseReason, StreamError};
+use crate::flush::WriteSide;
 use crate::options::StreamOptions;
 use crate::read_buffer::ReadBuffer;
 use crate::transport::{IntoTransport, Socket};
-use crate::write::WriteSide;
+use crate::turn_share::TurnShare;
 
 /// A buffered stream of bytes over a non-blocking transport: Tornado's `IOStream`.
 ///
@@ -33,14 +34,15 @@ pub struct IoStream {
 pub(crate) struct Inner {
     /// Before the socket, so that it is dropped first: the slot goes before the descriptor.
     pub(crate) registration: Registration,
-    pub(crate) socket: RefCell<Option<Socket>>,
+    /// Out of its place while it is at work, see `Inner::with_socket`; gone when the stream is closed.
+    pub(crate) socket: Cell<Option<Socket>>,
     pub(crate) read_buffer: RefCell<ReadBuffer>,
     pub(crate) write: RefCell<WriteSide>,
     pub(crate) flags: Flags,
-    /// The turn in which bytes were last read, and how many in that turn: see `Inner::may_read_on`.
-    pub(crate) read_in_turn: Cell<(u32, u32)>,
-    pub(crate) closed: RefCell<Option<Box<CloseReason>>>,
-    pub(crate) close_callback: RefCell<Option<Rc<CloseCallback>>>,
+    pub(crate) read_share: TurnShare,
+    pub(crate) write_share: TurnShare,
+    pub(crate) closed: OnceCell<Box<CloseReason>>,
+    pub(crate) close_watch: OnceCell<Rc<CloseWatch>>,
     pub(crate) options: Rc<StreamOptions>,
     handles: Cell<u32>,
 }
@@ -70,6 +72,10 @@ impl IoStream {
     /// # Errors
     ///
     /// When a socket of the standard library cannot be switched to non-blocking mode.
+    ///
+    /// # Panics
+    ///
+    /// When the thread has no loop and the operating system refuses one; see [`IoLoop::current`].
     pub fn new(transport: impl IntoTransport) -> io::Result<IoStream> {
         IoStream::with_options(transport, Rc::new(StreamOptions::default()))
     }
@@ -78,18 +84,20 @@ impl IoStream {
     ///
     /// # Errors
     ///
-    /// As for [`new`](IoStream::new).
+    /// As for [`new`](IoStream::new), and `InvalidInput` for limits that are out of range.
     pub fn with_options(transport: impl IntoTransport, options: Rc<StreamOptions>) -> io::Result<IoStream> {
+        options.check().map_err(|problem| io::Error::new(io::ErrorKind::InvalidInput, problem))?;
         let socket = transport.into_socket()?.0;
         let inner = Inner {
             registration: Registration::new(&IoLoop::current()),
-            socket: RefCell::new(Some(socket)),
+            socket: Cell::new(Some(socket)),
             read_buffer: RefCell::default(),
             write: RefCell::default(),
             flags: Flags::default(),
-            read_in_turn: Cell::new((0, 0)),
-            closed: RefCell::default(),
-            close_callback: RefCell::default(),
+            read_share: TurnShare::default(),
+            write_share: TurnShare::default(),
+            closed: OnceCell::new(),
+            close_watch: OnceCell::new(),
             options,
             handles: Cell::new(1),
         };
@@ -107,27 +115,27 @@ impl IoStream {
     #[must_use]
     #[doc(alias = "writing")]
     pub fn is_writing(&self) -> bool {
-        self.inner.write.borrow().pending() > 0
+        self.pending() > 0
     }
 
     /// Whether the stream is closed. The end of the peer's side alone does not close it.
     #[must_use]
     pub fn is_closed(&self) -> bool {
-        self.inner.closed.borrow().is_some()
+        self.inner.is_closed()
     }
 
     /// Why the stream closed, if it did (IO35: `stream.error`).
     #[must_use]
     #[doc(alias = "error")]
     pub fn close_reason(&self) -> Option<CloseReason> {
-        self.inner.closed.borrow().as_deref().cloned()
+        self.inner.closed.get().map(|reason| CloseReason::clone(reason))
     }
 
     /// Whether the peer is gone for good, reading and writing: a reset or another error of the connection, which
     /// only shows once the transport waits. A peer that has merely ended its side is not gone.
     #[must_use]
     pub fn is_peer_gone(&self) -> bool {
-        self.is_closed() || self.inner.registration.ready().intersects(Ready::WRITE_CLOSED | Ready::ERROR)
+        self.inner.is_gone()
     }
 
     /// Turns Nagle's algorithm off (`true`) or on. Harmless where there is none (IO40).
@@ -136,7 +144,7 @@ impl IoStream {
     ///
     /// What the operating system says, except that a connection which is already going down is not an error.
     pub fn set_nodelay(&self, nodelay: bool) -> io::Result<()> {
-        match self.inner.socket.borrow().as_ref().map(|socket| socket.set_nodelay(nodelay)) {
+        match self.inner.with_socket(|socket| socket.set_nodelay(nodelay)) {
             Some(Err(error))
                 if !matches!(error.kind(), io::ErrorKind::InvalidInput | io::ErrorKind::ConnectionReset) =>
             {
@@ -149,13 +157,13 @@ impl IoStream {
     /// The peer's address, for TCP.
     #[must_use]
     pub fn peer_addr(&self) -> Option<SocketAddr> {
-        self.inner.socket.borrow().as_ref()?.peer_addr()
+        self.inner.with_socket(|socket| socket.peer_addr())?
     }
 
     /// This side's address, for TCP.
     #[must_use]
     pub fn local_addr(&self) -> Option<SocketAddr> {
-        self.inner.socket.borrow().as_ref()?.local_addr()
+        self.inner.with_socket(|socket| socket.local_addr())?
     }
 
     /// Gives the descriptor to `f`, for options that have no method here. `None` once the stream is closed, and
@@ -163,9 +171,15 @@ impl IoStream {
     #[cfg(unix)]
     pub fn with_descriptor<R>(&self, f: impl FnOnce(std::os::fd::BorrowedFd<'_>) -> R) -> Option<R> {
         use std::os::fd::AsFd;
-        // A duplicate, so that no borrow is held while the caller's code runs.
-        let copy = self.inner.socket.borrow().as_ref()?.descriptor()?.try_clone_to_owned().ok()?;
+        // A duplicate, so that the socket is in its place while the caller's code runs.
+        let copy = self.inner.with_socket(|socket| socket.descriptor()?.try_clone_to_owned().ok())??;
         Some(f(copy.as_fd()))
+    }
+
+    /// The time of the stream's loop, read once a turn.
+    #[must_use]
+    pub fn now(&self) -> std::time::Instant {
+        self.inner.registration.now()
     }
 
     /// The loop that the stream belongs to.
@@ -196,15 +210,28 @@ impl std::fmt::Debug for Inner {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Inner")
             .field("reading", &self.flags.reading.get())
-            .field("closed", &self.closed.borrow())
+            .field("closed", &self.closed.get())
             .finish_non_exhaustive()
     }
 }
 
 impl Inner {
+    pub(crate) fn is_closed(&self) -> bool {
+        self.closed.get().is_some()
+    }
+
     /// The error of an operation on a stream that is closed.
     pub(crate) fn closed_error(&self) -> Option<StreamError> {
-        self.closed.borrow().as_deref().map(|reason| StreamError::Closed(reason.clone()))
+        self.closed.get().map(|reason| StreamError::Closed(CloseReason::clone(reason)))
+    }
+
+    /// Lets `work` use the transport. That is out of its place meanwhile, because a transport of the user's own may call
+    /// the stream, and may even close it. `None` on a closed stream, and for such a call from inside.
+    pub(crate) fn with_socket<R>(&self, work: impl FnOnce(&mut Socket) -> R) -> Option<R> {
+        let mut borrowed = BorrowedSocket { inner: self, socket: self.socket.take(), unharmed: false };
+        let result = borrowed.socket.as_mut().map(work);
+        borrowed.unharmed = true;
+        result
     }
 
     /// Registers the transport with the poller if it is not yet: once in a stream's life.
@@ -212,17 +239,13 @@ impl Inner {
         if self.flags.attached.replace(true) {
             return Ok(());
         }
-        match self.socket.borrow_mut().as_mut() {
-            Some(socket) => socket.attach(&self.registration),
-            None => Ok(()),
-        }
+        self.with_socket(|socket| socket.attach(&self.registration)).unwrap_or(Ok(()))
     }
 
     /// Waits until reading is worth a try.
     pub(crate) fn poll_readable(&self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         self.attach()?;
         let _ready = std::task::ready!(self.registration.poll_ready(cx, Interest::READ));
-        self.flags.drained.set(false);
         Poll::Ready(Ok(()))
     }
 
@@ -243,5 +266,38 @@ impl Inner {
         } else {
             !self.flags.drained.get()
         }
+    }
+}
+
+/// The transport on its way back to its place.
+struct BorrowedSocket<'a> {
+    inner: &'a Inner,
+    socket: Option<Socket>,
+    /// Not so if the transport has panicked, which costs its stream.
+    unharmed: bool,
+}
+
+impl Drop for BorrowedSocket<'_> {
+    fn drop(&mut self) {
+        let Some(socket) = self.socket.take() else { return };
+        if !self.unharmed {
+            self.inner.fail(io::Error::other("the transport panicked"));
+        }
+        if !self.inner.is_closed() {
+            self.inner.socket.set(Some(socket));
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_state_of_an_idle_stream_is_small() {
+        // With a task and a slot in the loop this is what a connection costs that only waits.
+        let size = size_of::<Inner>();
+        println!("Inner: {size} bytes");
+        assert!(size <= 184, "{size} bytes");
     }
 }

@@ -23,6 +23,7 @@ use std::collections::VecDeque;
 use std::io::{self, IoSlice};
 use std::rc::Rc;
 
+use bytes::Bytes;
 use ioloop::{Notifier, Ready, Registration};
 
 use crate::transport::Transport;
@@ -65,7 +66,7 @@ pub struct Calls {
 #[derive(Debug, Default)]
 struct State {
     /// Each segment is given by reads of its own, as the segments of a network may be.
-    incoming: VecDeque<Vec<u8>>,
+    incoming: VecDeque<Bytes>,
     finished: bool,
     failure: Option<io::ErrorKind>,
     outgoing: Vec<u8>,
@@ -74,6 +75,9 @@ struct State {
     largest_read: Option<usize>,
     largest_write: Option<usize>,
     short_read_means_drained: bool,
+    /// Calls that are still to find nothing, or no room, although there is some.
+    block_reads: usize,
+    block_writes: usize,
     shut: bool,
     dropped: bool,
     calls: Calls,
@@ -111,7 +115,7 @@ impl Script {
     pub fn send(&self, data: impl AsRef<[u8]>) {
         let mut state = self.state.borrow_mut();
         if !data.as_ref().is_empty() {
-            state.incoming.push_back(data.as_ref().to_vec());
+            state.incoming.push_back(Bytes::copy_from_slice(data.as_ref()));
             state.notify(Ready::READABLE);
         }
     }
@@ -134,8 +138,14 @@ impl Script {
 
     /// Breaks the connection: what was sent and not read is lost, and every operation fails with `kind`.
     pub fn fail(&self, kind: io::ErrorKind) {
+        self.state.borrow_mut().incoming.clear();
+        self.fail_behind(kind);
+    }
+
+    /// Breaks the connection behind what was sent: that can still be read, then reads fail with `kind`. Writes fail at
+    /// once. One event tells of everything.
+    pub fn fail_behind(&self, kind: io::ErrorKind) {
         let mut state = self.state.borrow_mut();
-        state.incoming.clear();
         state.failure = Some(kind);
         state.notify(state.ready());
     }
@@ -172,9 +182,21 @@ impl Script {
         self.state.borrow_mut().largest_write = bytes;
     }
 
+    /// Has the next `reads` reads and `writes` writes say `WouldBlock` whatever there is, each followed by an event that
+    /// says otherwise: a storm that must cost no byte.
+    pub fn block(&self, reads: usize, writes: usize) {
+        let mut state = self.state.borrow_mut();
+        (state.block_reads, state.block_writes) = (reads, writes);
+    }
+
     /// Reports readiness although there is nothing: what a poller may do at any time.
     pub fn notify_spuriously(&self) {
-        self.state.borrow().notify(Ready::READABLE | Ready::WRITABLE);
+        self.notify(Ready::READABLE | Ready::WRITABLE);
+    }
+
+    /// Reports `ready`, true or not.
+    pub fn notify(&self, ready: Ready) {
+        self.state.borrow().notify(ready);
     }
 
     /// How often the transport has been called.
@@ -208,11 +230,17 @@ impl Transport for Scripted {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         let mut state = self.state.borrow_mut();
         state.calls.reads += 1;
-        if let Some(kind) = state.failure {
-            return Err(kind.into());
+        if state.block_reads > 0 {
+            state.block_reads -= 1;
+            state.calls.reads_blocked += 1;
+            state.notify(state.ready());
+            return Err(io::ErrorKind::WouldBlock.into());
         }
         let largest = state.largest_read.unwrap_or(usize::MAX);
         let Some(segment) = state.incoming.front_mut() else {
+            if let Some(kind) = state.failure {
+                return Err(kind.into());
+            }
             if state.finished {
                 return Ok(0);
             }
@@ -220,8 +248,7 @@ impl Transport for Scripted {
             return Err(io::ErrorKind::WouldBlock.into());
         };
         let n = segment.len().min(buffer.len()).min(largest);
-        buffer[..n].copy_from_slice(&segment[..n]);
-        segment.drain(..n);
+        buffer[..n].copy_from_slice(&segment.split_to(n));
         if segment.is_empty() {
             state.incoming.pop_front();
         }
@@ -243,6 +270,12 @@ impl Transport for Scripted {
             return Err(kind.into());
         }
         let mut left = state.room.unwrap_or(usize::MAX).min(state.largest_write.unwrap_or(usize::MAX));
+        if state.block_writes > 0 {
+            state.block_writes -= 1;
+            state.calls.writes_blocked += 1;
+            state.notify(Ready::WRITABLE);
+            return Err(io::ErrorKind::WouldBlock.into());
+        }
         if left == 0 {
             state.calls.writes_blocked += 1;
             return Err(io::ErrorKind::WouldBlock.into());

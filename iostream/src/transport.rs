@@ -10,7 +10,8 @@ use ioloop::Registration;
 /// Bytes in and out without blocking: what it takes to be carried by an [`IoStream`](crate::IoStream).
 ///
 /// Every operation either makes progress or fails at once with `WouldBlock`; readiness is reported through the
-/// registration that [`attach`](Transport::attach) is given.
+/// registration that [`attach`](Transport::attach) is given. A transport may call its own stream, except to read from
+/// it; it is told nothing more once it has closed that. Its panic closes the stream.
 pub trait Transport {
     /// Has readiness reported to `registration`, in both directions. Called at most once, the first time that an
     /// operation would have blocked. What is ready by then must be reported too.
@@ -66,8 +67,9 @@ pub(crate) enum Socket {
     Boxed(Box<dyn Transport>),
 }
 
-/// On these systems an edge-triggered poller reports the next arrival after a short read.
-const SHORT_READ_MEANS_DRAINED: bool = cfg!(any(
+/// On these systems an edge-triggered poller reports the next arrival after a short read, and the next room after a
+/// short write.
+const SHORT_MEANS_WAIT: bool = cfg!(any(
     target_os = "linux",
     target_os = "android",
     target_os = "macos",
@@ -127,8 +129,13 @@ impl Socket {
     pub(crate) fn short_read_means_drained(&self) -> bool {
         match self {
             Socket::Boxed(transport) => transport.short_read_means_drained(),
-            _ => SHORT_READ_MEANS_DRAINED,
+            _ => SHORT_MEANS_WAIT,
         }
+    }
+
+    /// Whether a write that took less than it was given has filled the transport, so that the next one can wait.
+    pub(crate) fn short_write_means_full(&self) -> bool {
+        !matches!(self, Socket::Boxed(_)) && SHORT_MEANS_WAIT
     }
 
     /// Turns Nagle's algorithm off or on; other than TCP has none (IO40).

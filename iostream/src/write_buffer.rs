@@ -11,9 +11,6 @@ pub(crate) const SHARE_BYTES: usize = 16 * 1024;
 /// The size of the memory that small writes are copied into.
 const COPY_BYTES: usize = 16 * 1024;
 
-/// A writer that appends in place finds at least this much room, so that a response head seldom makes its piece grow.
-const APPEND_BYTES: usize = 1024;
-
 /// How many pieces one vectored write sends at most.
 pub(crate) const SLICES: usize = 16;
 
@@ -65,40 +62,53 @@ impl WriteBuffer {
     pub(crate) fn push_copy(&mut self, mut data: &[u8]) {
         self.len += data.len();
         while !data.is_empty() {
-            let copy = self.copied_tail(1);
+            let copy = self.copied_tail();
             let n = data.len().min(copy.capacity() - copy.len());
             copy.extend_from_slice(&data[..n]);
             data = &data[n..];
         }
     }
 
-    /// Lets `write` append to the last piece in place. It may grow the piece; what it appends is queued.
-    pub(crate) fn append_with<R>(&mut self, write: impl FnOnce(&mut Vec<u8>) -> R) -> R {
-        let tail = self.copied_tail(APPEND_BYTES);
-        let before = tail.len();
-        let result = write(tail);
-        debug_assert!(tail.len() >= before, "what was queued is not the writer's to take back");
-        self.len += tail.len() - before;
-        result
+    /// Empty memory for a writer of its own; it comes back with [`push_piece`](WriteBuffer::push_piece).
+    pub(crate) fn blank_piece(&mut self) -> Vec<u8> {
+        self.spare.take().unwrap_or_else(|| Vec::with_capacity(COPY_BYTES))
     }
 
-    /// The pieces to send next, at most as many as `slices` has room for. Gives how many there are.
-    pub(crate) fn slices<'a>(&'a self, slices: &mut [IoSlice<'a>; SLICES]) -> usize {
-        let mut count = 0;
+    /// Queues what a writer has made of its piece: as it is, or copied behind the last one where that has room.
+    pub(crate) fn push_piece(&mut self, piece: Vec<u8>) {
+        self.len += piece.len();
+        match self.chunks.back_mut() {
+            Some(Chunk::Copied(copy)) if copy.capacity() - copy.len() >= piece.len() => {
+                copy.extend_from_slice(&piece);
+                self.keep(piece);
+            }
+            _ if piece.is_empty() => self.keep(piece),
+            _ => self.chunks.push_back(Chunk::Copied(piece)),
+        }
+    }
+
+    /// Queues everything that is in `later`, of which nothing has been sent.
+    pub(crate) fn append(&mut self, later: &mut WriteBuffer) {
+        debug_assert!(later.sent == 0);
+        self.len += std::mem::take(&mut later.len);
+        self.chunks.append(&mut later.chunks);
+    }
+
+    /// The pieces to send next: as many as `slices` has room for, and at most `most` bytes. Gives how many pieces and
+    /// how many bytes these are.
+    pub(crate) fn slices<'a>(&'a self, slices: &mut [IoSlice<'a>; SLICES], most: usize) -> (usize, usize) {
+        let (mut count, mut total) = (0, 0);
         for (place, chunk) in slices.iter_mut().zip(&self.chunks) {
-            let sent = if count == 0 { self.sent } else { 0 };
-            *place = IoSlice::new(&chunk.bytes()[sent..]);
+            if total == most {
+                break;
+            }
+            let bytes = &chunk.bytes()[if count == 0 { self.sent } else { 0 }..];
+            let bytes = &bytes[..bytes.len().min(most - total)];
+            *place = IoSlice::new(bytes);
             count += 1;
+            total += bytes.len();
         }
-        count
-    }
-
-    /// The first piece, and whether it is the only one: then a plain write does.
-    pub(crate) fn front(&self) -> (&[u8], bool) {
-        match self.chunks.front() {
-            Some(chunk) => (&chunk.bytes()[self.sent..], self.chunks.len() == 1),
-            None => (&[], true),
-        }
+        (count, total)
     }
 
     /// Takes off what was sent.
@@ -146,11 +156,12 @@ impl WriteBuffer {
         }
     }
 
-    fn copied_tail(&mut self, room: usize) -> &mut Vec<u8> {
+    /// The last piece, with room for one byte at least.
+    fn copied_tail(&mut self) -> &mut Vec<u8> {
         let has_room =
-            matches!(self.chunks.back(), Some(Chunk::Copied(copy)) if copy.capacity() - copy.len() >= room);
+            matches!(self.chunks.back(), Some(Chunk::Copied(copy)) if copy.capacity() > copy.len());
         if !has_room {
-            let copy = self.spare.take().unwrap_or_else(|| Vec::with_capacity(COPY_BYTES));
+            let copy = self.blank_piece();
             self.chunks.push_back(Chunk::Copied(copy));
         }
         match self.chunks.back_mut() {
@@ -191,7 +202,10 @@ mod tests {
                     model.extend(data);
                 }
                 2 => {
-                    buffer.append_with(|out| out.extend_from_slice(&data));
+                    let mut piece = buffer.blank_piece();
+                    assert!(piece.is_empty());
+                    piece.extend_from_slice(&data);
+                    buffer.push_piece(piece);
                     model.extend(data);
                 }
                 _ => {
@@ -215,8 +229,49 @@ mod tests {
         buffer.push_copy(b"head");
         buffer.push(large.clone());
         let mut slices = [IoSlice::new(&[]); SLICES];
-        assert_eq!(buffer.slices(&mut slices), 2);
+        assert_eq!(buffer.slices(&mut slices, usize::MAX), (2, 4 + SHARE_BYTES));
         assert_eq!(slices[1].as_ptr(), large.as_ptr());
+    }
+
+    #[test]
+    fn no_more_is_offered_than_asked_for() {
+        let mut buffer = WriteBuffer::default();
+        buffer.push_copy(b"head");
+        buffer.push(Bytes::from(vec![1; SHARE_BYTES]));
+        let mut slices = [IoSlice::new(&[]); SLICES];
+        assert_eq!(buffer.slices(&mut slices, 4), (1, 4));
+        assert_eq!(buffer.slices(&mut slices, 10), (2, 10));
+        buffer.advance(5);
+        assert_eq!(buffer.slices(&mut [IoSlice::new(&[]); SLICES], 7), (1, 7));
+    }
+
+    #[test]
+    fn a_writers_piece_joins_the_last_one_if_that_has_room_and_its_memory_serves_again() {
+        let mut buffer = WriteBuffer::default();
+        for text in ["one ", "two ", ""] {
+            let mut piece = buffer.blank_piece();
+            piece.extend_from_slice(text.as_bytes());
+            buffer.push_piece(piece);
+        }
+        assert_eq!(buffer.chunks.len(), 1);
+        assert!(buffer.spare.is_some());
+        let mut large = buffer.blank_piece();
+        large.resize(10 * COPY_BYTES, b'x');
+        let at = large.as_ptr();
+        buffer.push_piece(large);
+        assert_eq!(buffer.chunks[1].bytes().as_ptr(), at, "not copied");
+        assert!(contents(&buffer).starts_with(b"one two xxx"));
+    }
+
+    #[test]
+    fn what_was_queued_meanwhile_comes_behind() {
+        let (mut first, mut second) = (WriteBuffer::default(), WriteBuffer::default());
+        first.push_copy(b"first ");
+        first.advance(2);
+        second.push_copy(b"second");
+        first.append(&mut second);
+        assert_eq!(contents(&first), b"rst second");
+        assert_eq!((first.len(), second.len()), (10, 0));
     }
 
     #[test]
@@ -226,7 +281,7 @@ mod tests {
         buffer.push(Bytes::from(vec![2; SHARE_BYTES]));
         buffer.clear();
         assert!(buffer.is_empty());
-        assert_eq!(buffer.front(), (&[][..], true));
+        assert!(contents(&buffer).is_empty());
         assert!(buffer.spare.is_some());
     }
 }

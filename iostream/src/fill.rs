@@ -1,0 +1,212 @@
+//! From the transport into the buffer, and out of it as it lies there: what every read stands on, and the level that
+//! protocol drivers work on.
+
+use std::future::poll_fn;
+use std::io;
+use std::rc::Rc;
+use std::task::{Context, Poll};
+
+use bytes::Bytes;
+use ioloop::{BeforePoll, Interest};
+
+use crate::error::{CloseReason, StreamError};
+use crate::options::StreamOptions;
+use crate::read_buffer::ReadBuffer;
+use crate::stream::{Inner, IoStream};
+use crate::transport::Socket;
+
+/// Bytes that one stream may read in one turn of the loop before the others get theirs.
+const BYTES_PER_TURN: usize = 256 * 1024;
+
+impl IoStream {
+    /// Reads once from the transport into the buffer and gives the number of new bytes: zero when the peer has
+    /// ended its side. The level that protocol drivers work on, with [`read_with`](IoStream::read_with).
+    ///
+    /// # Errors
+    ///
+    /// [`Closed`](StreamError::Closed), with [`ReadBufferFull`](CloseReason::ReadBufferFull) when a byte comes for which
+    /// the buffer has no room.
+    ///
+    /// # Cancel safety
+    ///
+    /// May be dropped at any time.
+    pub async fn fill(&self) -> Result<usize, StreamError> {
+        let _reading = self.inner.begin_read()?;
+        poll_fn(|cx| self.inner.poll_fill(cx)).await
+    }
+
+    /// [`fill`](IoStream::fill) for futures written by hand. It does not mark the stream as reading: whoever polls
+    /// this is the one reader.
+    pub fn poll_fill(&self, cx: &mut Context<'_>) -> Poll<Result<usize, StreamError>> {
+        self.inner.poll_fill(cx)
+    }
+
+    /// Bytes that have been read and not been taken.
+    #[must_use]
+    pub fn buffered(&self) -> usize {
+        self.inner.read_buffer.borrow().len()
+    }
+
+    /// Whether the peer has ended its side and this has been read. Buffered bytes may be left.
+    #[must_use]
+    pub fn is_end_of_stream(&self) -> bool {
+        self.inner.flags.end_of_stream.get()
+    }
+
+    /// Shows what is buffered to `f`, which says how much of it it has used up, and gives what `f` made of it.
+    ///
+    /// Within `f` the buffer seems empty to everybody else. If `f` panics, nothing is used up.
+    ///
+    /// This and the other methods that take from the buffer are for whoever reads: a read that another task has under
+    /// way may overlook what is left.
+    ///
+    /// # Panics
+    ///
+    /// When `f` claims to have used more than it was shown.
+    pub fn read_with<R>(&self, f: impl FnOnce(&[u8]) -> (usize, R)) -> R {
+        let mut borrowed = BorrowedBuffer::of(&self.inner);
+        let buffer = &mut borrowed.buffer;
+        let (used, result) = f(buffer.filled());
+        assert!(used <= buffer.len(), "used {used} of {} bytes", buffer.len());
+        if used > 0 {
+            buffer.consume(used);
+        }
+        result
+    }
+
+    /// Takes the next `n` bytes that are buffered, or as many as there are, without a copy where they are most of
+    /// their block.
+    pub fn take_buffered(&self, n: usize) -> Bytes {
+        let mut buffer = self.inner.read_buffer.borrow_mut();
+        let n = n.min(buffer.len());
+        buffer.take(n)
+    }
+
+    /// Drops the next `n` bytes that are buffered, or as many as there are.
+    pub fn consume(&self, n: usize) {
+        let mut buffer = self.inner.read_buffer.borrow_mut();
+        let n = n.min(buffer.len());
+        buffer.consume(n);
+    }
+}
+
+/// The read buffer, out of its place while code runs that may call the stream; goes back however that ends, in front of
+/// what was read meanwhile.
+struct BorrowedBuffer<'a> {
+    inner: &'a Inner,
+    buffer: ReadBuffer,
+}
+
+impl BorrowedBuffer<'_> {
+    fn of(inner: &Inner) -> BorrowedBuffer<'_> {
+        BorrowedBuffer { inner, buffer: inner.read_buffer.take() }
+    }
+}
+
+impl Drop for BorrowedBuffer<'_> {
+    fn drop(&mut self) {
+        let mut place = self.inner.read_buffer.borrow_mut();
+        if !place.is_empty() {
+            self.buffer.append(place.filled());
+        }
+        if !self.buffer.is_empty() {
+            *place = std::mem::take(&mut self.buffer);
+        }
+    }
+}
+
+impl Inner {
+    pub(crate) fn poll_fill(&self, cx: &mut Context<'_>) -> Poll<Result<usize, StreamError>> {
+        let StreamOptions { max_buffer_size: limit, read_chunk_size, .. } = *self.options;
+        self.poll_transport(cx, |socket| {
+            let mut borrowed = BorrowedBuffer::of(self);
+            if borrowed.buffer.len() >= limit {
+                // One byte more than allowed tells "exactly full" from "too much" (IO2).
+                return match socket.read(&mut [0]) {
+                    Ok(n) if n > 0 => Err(BufferFull),
+                    result => Ok((result, 1)),
+                };
+            }
+            Ok(borrowed.buffer.fill(read_chunk_size, limit, |room| socket.read(room)))
+        })
+    }
+
+    pub(crate) fn poll_read_directly(
+        &self,
+        cx: &mut Context<'_>,
+        target: &mut [u8],
+    ) -> Poll<Result<usize, StreamError>> {
+        let room = target.len();
+        self.poll_transport(cx, |socket| Ok((socket.read(target), room)))
+    }
+
+    /// Reads once, waiting if need be. `read` gives the transport's result with the room that it had.
+    fn poll_transport(
+        &self,
+        cx: &mut Context<'_>,
+        mut read: impl FnMut(&mut Socket) -> Result<(io::Result<usize>, usize), BufferFull>,
+    ) -> Poll<Result<usize, StreamError>> {
+        loop {
+            if let Some(error) = self.closed_error() {
+                return Poll::Ready(Err(error));
+            }
+            if self.flags.end_of_stream.get() {
+                return Poll::Ready(Ok(0));
+            }
+            if !self.may_read() {
+                self.read_buffer.borrow_mut().park(self.options.read_chunk_size);
+                if let Err(error) = std::task::ready!(self.poll_readable(cx)) {
+                    return Poll::Ready(Err(self.fail(error)));
+                }
+            }
+            let turn = self.registration.turn();
+            if self.read_share.left(turn, BYTES_PER_TURN) == 0 {
+                cx.waker().wake_by_ref();
+                return Poll::Pending;
+            }
+            let Some((outcome, short_means_drained)) =
+                self.with_socket(|socket| (read(socket), socket.short_read_means_drained()))
+            else {
+                // The transport closed its stream while it was attached, or calls from inside its own read.
+                return Poll::Ready(Err(self.closed_error().unwrap_or(StreamError::AlreadyReading)));
+            };
+            match outcome {
+                Err(BufferFull) => {
+                    let reason = CloseReason::ReadBufferFull(self.options.max_buffer_size);
+                    self.close(reason.clone());
+                    return Poll::Ready(Err(StreamError::Closed(reason)));
+                }
+                Ok((Ok(0), _)) => {
+                    self.flags.end_of_stream.set(true);
+                    if let Some(watch) = self.close_watch.get() {
+                        self.registration.before_poll(Rc::clone(watch) as Rc<dyn BeforePoll>);
+                    }
+                    return Poll::Ready(Ok(0));
+                }
+                Ok((Ok(n), room)) => {
+                    let n = n.min(room);
+                    self.read_share.count(turn, n);
+                    if n < room && short_means_drained {
+                        self.note_drained();
+                    }
+                    return Poll::Ready(Ok(n));
+                }
+                Ok((Err(error), _)) => match error.kind() {
+                    io::ErrorKind::WouldBlock => {
+                        self.note_drained();
+                        if self.may_read() {
+                            // A side is reported closed, yet there is nothing to show for it: the next event may tell.
+                            self.registration.wait_for_event(cx, Interest::READ);
+                            return Poll::Pending;
+                        }
+                    }
+                    io::ErrorKind::Interrupted => {}
+                    _ => return Poll::Ready(Err(self.fail(error))),
+                },
+            }
+        }
+    }
+}
+
+/// The transport has a byte for which the buffer has no room.
+struct BufferFull;

@@ -1,0 +1,264 @@
+//! Sending: what has been queued goes to the transport at the end of the turn, when somebody waits for it, and when
+//! there is room again.
+
+use std::io::{self, IoSlice};
+use std::rc::Rc;
+use std::task::{Context, Poll, Waker};
+
+use bytes::Bytes;
+use ioloop::{BeforePoll, Ready};
+
+use crate::error::{CloseReason, StreamError};
+use crate::pool::{lease_write_buffer, return_write_buffer};
+use crate::stream::Inner;
+use crate::transport::Socket;
+use crate::write_buffer::{SLICES, WriteBuffer};
+
+/// Bytes that one stream may send in one turn before the others get theirs (IO30).
+const BYTES_PER_TURN: usize = 1024 * 1024;
+
+/// The outgoing half of a stream.
+#[derive(Default)]
+pub(crate) struct WriteSide {
+    /// Leased while bytes wait; out of its place while they are being sent.
+    buffer: Option<Box<WriteBuffer>>,
+    /// Bytes taken over and bytes sent since the stream was made.
+    pub(crate) queued: u64,
+    pub(crate) sent: u64,
+    /// Who waits for `sent` to reach a position.
+    waiting: Vec<(u64, Waker)>,
+}
+
+impl WriteSide {
+    pub(crate) fn buffer(&mut self) -> &mut WriteBuffer {
+        self.buffer.get_or_insert_with(lease_write_buffer)
+    }
+
+    /// Gives the buffer back if nothing is in it.
+    pub(crate) fn return_empty_buffer(&mut self) {
+        if let Some(buffer) = self.buffer.take_if(|buffer| buffer.is_empty()) {
+            return_write_buffer(buffer);
+        }
+    }
+
+    /// Takes out who waits for a position that has been reached, in the order of the writes (IO25).
+    fn take_reached(&mut self) -> Vec<(u64, Waker)> {
+        let sent = self.sent;
+        let mut reached: Vec<_> = self.waiting.extract_if(.., |(position, _)| *position <= sent).collect();
+        reached.sort_by_key(|(position, _)| *position);
+        reached
+    }
+}
+
+impl Inner {
+    pub(crate) fn can_write(&self) -> bool {
+        !self.flags.write_shut.get() && !self.is_closed()
+    }
+
+    pub(crate) fn write_error(&self) -> StreamError {
+        self.closed_error().unwrap_or(StreamError::Closed(CloseReason::Local))
+    }
+
+    /// Bytes that wait to be sent. Not what is in the buffer: that may be out of its place.
+    pub(crate) fn pending(&self) -> usize {
+        if self.is_closed() {
+            return 0;
+        }
+        let write = self.write.borrow();
+        (write.queued - write.sent) as usize
+    }
+
+    /// Whether data from the position `start` on must wait for what is queued before it.
+    pub(crate) fn lacks_room_at(&self, start: u64) -> bool {
+        let before = start.saturating_sub(self.write.borrow().sent);
+        before > 0 && before >= self.options.max_write_buffer_size as u64
+    }
+
+    pub(crate) fn queue(self: &Rc<Self>, data: Bytes) -> u64 {
+        self.queue_with(|buffer| buffer.push(data))
+    }
+
+    /// Puts something into the buffer; gives the position behind it.
+    pub(crate) fn queue_with(self: &Rc<Self>, push: impl FnOnce(&mut WriteBuffer)) -> u64 {
+        let position = {
+            let mut write = self.write.borrow_mut();
+            let buffer = write.buffer();
+            let before = buffer.len();
+            push(buffer);
+            let added = buffer.len() - before;
+            write.return_empty_buffer(); // nothing was written, as with a barrier
+            write.queued += added as u64;
+            write.queued
+        };
+        self.flush_at_end_of_turn();
+        position
+    }
+
+    fn flush_at_end_of_turn(self: &Rc<Self>) {
+        if !self.flags.flush_due.get() && !self.flags.awaits_room.get() && self.pending() > 0 {
+            self.flags.flush_due.set(true);
+            self.registration.before_poll(Rc::clone(self) as Rc<dyn BeforePoll>);
+        }
+    }
+
+    /// Waits until `position` has been sent, sending as much as the kernel takes.
+    pub(crate) fn poll_sent(
+        self: &Rc<Self>,
+        cx: &mut Context<'_>,
+        position: u64,
+    ) -> Poll<Result<(), StreamError>> {
+        let is_sent = || self.write.borrow().sent >= position;
+        if !is_sent() && !self.flags.awaits_room.get() && !self.is_closed() {
+            self.send();
+        }
+        if is_sent() {
+            return Poll::Ready(Ok(()));
+        }
+        if let Some(error) = self.closed_error() {
+            return Poll::Ready(Err(error));
+        }
+        let waits = |(at, waker): &(u64, Waker)| *at == position && waker.will_wake(cx.waker());
+        if !self.write.borrow().waiting.iter().any(waits) {
+            let waker = cx.waker().clone(); // outside the borrow: it may be foreign code
+            self.write.borrow_mut().waiting.push((position, waker));
+        }
+        Poll::Pending
+    }
+
+    /// Sends until nothing is left, the kernel takes no more, or this turn's share is used up; sees to it that the
+    /// rest goes later.
+    fn send(self: &Rc<Self>) {
+        let most = self.write_share.left(self.registration.turn(), BYTES_PER_TURN);
+        let outcome = self.send_at_most(most);
+        let told = self.write.borrow_mut().take_reached();
+        for (_, waker) in told {
+            waker.wake();
+        }
+        match outcome {
+            Ok(Sent::Enough) => self.flush_at_end_of_turn(),
+            Ok(Sent::UntilFull) => {
+                self.flags.awaits_room.set(true);
+                match self.attach() {
+                    Ok(()) => self.registration.call_when_writable(Rc::clone(self) as Rc<dyn BeforePoll>),
+                    Err(error) => {
+                        self.fail(error);
+                    }
+                }
+            }
+            Err(error) => {
+                self.fail(error);
+            }
+        }
+    }
+
+    fn send_at_most(&self, most: usize) -> io::Result<Sent> {
+        let mut borrowed = BorrowedOutput { inner: self, buffer: self.write.borrow_mut().buffer.take() };
+        let Some(buffer) = borrowed.buffer.as_mut() else {
+            return Ok(Sent::Enough); // there is nothing, or the transport calls from inside a write
+        };
+        let mut left = most;
+        while left > 0 && !buffer.is_empty() {
+            let Some((result, tried, short_means_full)) =
+                self.with_socket(|socket| send_once(socket, buffer, left))
+            else {
+                break; // the stream was closed, or the transport calls from inside a read
+            };
+            match result {
+                Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
+                Ok(n) => {
+                    let n = n.min(tried);
+                    buffer.advance(n);
+                    self.write.borrow_mut().sent += n as u64;
+                    self.write_share.count(self.registration.turn(), n);
+                    left = left.saturating_sub(n);
+                    if n < tried && short_means_full {
+                        self.registration.clear(Ready::WRITABLE);
+                        return Ok(Sent::UntilFull);
+                    }
+                }
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                    self.registration.clear(Ready::WRITABLE);
+                    return Ok(Sent::UntilFull);
+                }
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(Sent::Enough)
+    }
+
+    /// Offers what waits to the kernel once more, for a stream that is about to close.
+    pub(crate) fn offer_output(&self) {
+        // Nobody is left to be told of a failure: the stream closes either way.
+        let _ = self.send_at_most(BYTES_PER_TURN);
+    }
+
+    /// Drops what waits to be sent and tells who waits for it.
+    pub(crate) fn discard_output(&self) {
+        let (buffer, waiting) = {
+            let mut write = self.write.borrow_mut();
+            (write.buffer.take(), std::mem::take(&mut write.waiting))
+        };
+        buffer.into_iter().for_each(return_write_buffer);
+        for (_, waker) in waiting {
+            waker.wake();
+        }
+    }
+}
+
+impl BeforePoll for Inner {
+    fn before_poll(self: Rc<Self>) {
+        self.flags.flush_due.set(false);
+        if self.is_closed() {
+            return;
+        }
+        if self.flags.awaits_room.get() {
+            if !self.registration.ready().is_writable() {
+                return; // this is the call for the end of the turn; the other one is still to come
+            }
+            self.flags.awaits_room.set(false);
+        }
+        self.send();
+    }
+}
+
+/// How far a round of sending came.
+enum Sent {
+    /// To the end, or to the end of its share.
+    Enough,
+    UntilFull,
+}
+
+/// One write of at most `most` bytes: what came of it, how much was tried, and whether less than that means "full".
+fn send_once(socket: &mut Socket, buffer: &WriteBuffer, most: usize) -> (io::Result<usize>, usize, bool) {
+    let mut slices = [IoSlice::new(&[]); SLICES];
+    let (count, tried) = buffer.slices(&mut slices, most);
+    let result = match &slices[..count] {
+        [one] => socket.write(one),
+        several => socket.write_vectored(several),
+    };
+    (result, tried, socket.short_write_means_full())
+}
+
+/// What waits to be sent, out of its place while the transport is at work; goes back however that ends, in front of what
+/// was written meanwhile.
+struct BorrowedOutput<'a> {
+    inner: &'a Inner,
+    buffer: Option<Box<WriteBuffer>>,
+}
+
+impl Drop for BorrowedOutput<'_> {
+    fn drop(&mut self) {
+        let Some(mut buffer) = self.buffer.take() else { return };
+        let mut write = self.inner.write.borrow_mut();
+        if let Some(mut meanwhile) = write.buffer.take() {
+            buffer.append(&mut meanwhile);
+            return_write_buffer(meanwhile);
+        }
+        if buffer.is_empty() || self.inner.is_closed() {
+            return_write_buffer(buffer);
+        } else {
+            write.buffer = Some(buffer);
+        }
+    }
+}
