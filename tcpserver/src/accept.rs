@@ -4,14 +4,15 @@
 use std::cell::{Cell, RefCell};
 use std::future::poll_fn;
 use std::io;
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::rc::Rc;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use ioloop::{Deadline, Interest, IoLoop, Ready, Registration};
 
+use crate::error::ListenError;
 use crate::listener::{Connection, Listener};
+use crate::panics::caught;
 use crate::peer::PeerAddr;
 
 /// Connections accepted in one turn before the loop sees to the others (NU3.2).
@@ -28,18 +29,23 @@ const PAUSES: (Duration, Duration) = (Duration::from_millis(5), Duration::from_m
 /// accepted, so that processes which share a listener get their share (NU3.2). A callback that panics is logged and
 /// costs its own connection (NU3.5). A connection that went away while it queued is skipped (NU3.3). When
 /// descriptors or memory run out, accepting pauses, at first for 5 and at most for 100 milliseconds, and resumes by
-/// itself; that is logged once per episode (NU3.4).
+/// itself; that is logged once per episode, which lasts until the queue has been emptied (NU3.4).
+///
+/// The listener closes with the loop, unless it was [removed](AcceptHandle::remove) before.
 ///
 /// # Errors
 ///
-/// When the poller refuses the listener, which is then dropped.
+/// When the listener cannot be made non-blocking, or the poller refuses it; it is then closed.
 #[doc(alias = "netutil.add_accept_handler")]
-pub fn add_accept_handler<F>(listener: impl Into<Listener>, callback: F) -> io::Result<AcceptHandle>
+pub fn add_accept_handler<F>(
+    listener: impl TryInto<Listener, Error: Into<ListenError>>,
+    callback: F,
+) -> Result<AcceptHandle, ListenError>
 where
     F: FnMut(Connection, PeerAddr) + 'static,
 {
     let io_loop = IoLoop::current();
-    let mut listener = listener.into();
+    let mut listener = listener.try_into().map_err(Into::into)?;
     let registration = Registration::new(&io_loop);
     listener.attach(&registration)?;
     let accepting =
@@ -57,7 +63,7 @@ pub struct AcceptHandle {
 
 impl AcceptHandle {
     /// Stops accepting at once, even from inside the callback with more connections queued (NU3.6), and gives the
-    /// listener back, still open (NU3.7). `None` if it was removed before.
+    /// listener back, still open (NU3.7): it can be added again. `None` if it was removed before, or the loop has closed.
     #[must_use = "dropping the listener closes it"]
     pub fn remove(&self) -> Option<Listener> {
         let mut listener = self.accepting.listener.take()?;
@@ -85,8 +91,9 @@ impl std::fmt::Debug for Accepting {
 
 impl Accepting {
     async fn run(self: Rc<Self>, mut callback: impl FnMut(Connection, PeerAddr)) {
-        let mut pause = Deadline::new(&self.registration.io_loop());
-        poll_fn(|cx| self.poll_accept(cx, &mut pause, &mut callback)).await;
+        let accepting = CloseAtEnd(self);
+        let mut pause = Deadline::new(&accepting.0.registration.io_loop());
+        poll_fn(|cx| accepting.0.poll_accept(cx, &mut pause, &mut callback)).await;
     }
 
     /// Ready when there is no listener any more.
@@ -96,8 +103,8 @@ impl Accepting {
         pause: &mut Deadline,
         callback: &mut impl FnMut(Connection, PeerAddr),
     ) -> Poll<()> {
-        if pause.deadline().is_some() {
-            std::task::ready!(pause.poll(cx));
+        if pause.deadline().is_some() && self.listener.borrow().is_some() {
+            ready!(pause.poll(cx));
             pause.set(None);
         }
         for _ in 0..ACCEPTS_PER_TURN {
@@ -113,15 +120,14 @@ impl Accepting {
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
                     self.registration.clear(Ready::READABLE);
                     if self.registration.poll_ready(cx, Interest::READ).is_pending() {
+                        self.note_empty();
                         return Poll::Pending;
                     }
+                    // The listener shows an error or its end, which stay: waiting for readiness would not wait.
+                    return self.pause(cx, pause, &error);
                 }
                 Err(error) if concerns_one_connection(&error) => {}
-                Err(error) => {
-                    pause.set(Some(self.registration.now() + self.note_failure(&error)));
-                    let _pending = pause.poll(cx);
-                    return Poll::Pending;
-                }
+                Err(error) => return self.pause(cx, pause, &error),
             }
         }
         // The poller reports nothing about what is still queued: come back by ourselves.
@@ -129,7 +135,23 @@ impl Accepting {
         Poll::Pending
     }
 
+    /// Waits a while before the next attempt; `remove` cuts it short.
+    fn pause(&self, cx: &mut Context<'_>, pause: &mut Deadline, error: &io::Error) -> Poll<()> {
+        pause.set(Some(self.registration.now() + self.note_failure(error)));
+        let _removed = self.registration.poll_closed(cx);
+        let _pending = pause.poll(cx);
+        Poll::Pending
+    }
+
+    /// Something was accepted: what comes next fails for a new reason, if it does. The episode goes on while there
+    /// is a queue, or a server at its limit would log each descriptor that comes and goes.
     fn note_success(&self) {
+        if self.failing.get().is_some() {
+            self.failing.set(Some(PAUSES.0));
+        }
+    }
+
+    fn note_empty(&self) {
         if self.failing.take().is_some() {
             tracing::info!("accepting connections again");
         }
@@ -147,16 +169,63 @@ impl Accepting {
     }
 }
 
-fn hand_over(callback: &mut impl FnMut(Connection, PeerAddr), connection: Connection, peer: PeerAddr) {
-    if catch_unwind(AssertUnwindSafe(|| callback(connection, peer))).is_err() {
-        tracing::error!("an accept callback panicked; its connection is closed");
+/// Closes the listener when its task goes, which is also how a loop that closes refuses whom it would not serve.
+struct CloseAtEnd(Rc<Accepting>);
+
+impl Drop for CloseAtEnd {
+    fn drop(&mut self) {
+        let listener = self.0.listener.take();
+        drop(listener);
     }
 }
 
-/// Errors of a connection that went wrong while it queued, after which the next may well be fine.
+fn hand_over(callback: &mut impl FnMut(Connection, PeerAddr), connection: Connection, peer: PeerAddr) {
+    if let Err(panic) = caught(|| callback(connection, peer)) {
+        tracing::error!(panic, "an accept callback panicked; its connection is closed");
+    }
+}
+
+/// Errors of a connection that went wrong while it queued, after which the next may well be fine. Linux reports the
+/// network's errors of a queued connection here, and asks to go on as if it had not been there: see accept(2).
 fn concerns_one_connection(error: &io::Error) -> bool {
     matches!(
         error.kind(),
-        io::ErrorKind::ConnectionAborted | io::ErrorKind::ConnectionReset | io::ErrorKind::Interrupted
+        io::ErrorKind::ConnectionAborted
+            | io::ErrorKind::ConnectionReset
+            | io::ErrorKind::HostUnreachable
+            | io::ErrorKind::Interrupted
+            | io::ErrorKind::NetworkDown
+            | io::ErrorKind::NetworkUnreachable
     )
+}
+
+#[cfg(test)]
+mod tests {
+    use ioloop::testing::VirtualLoop;
+
+    use super::*;
+
+    /// What the poller has reported of a listener's end stays reported, and must not keep the loop busy: with a wait
+    /// for readiness in place of the pause this never returns.
+    #[test]
+    fn nu3_4_a_listener_that_shows_an_error_is_looked_at_now_and_then_and_still_serves() {
+        let test = VirtualLoop::new();
+        test.make_current();
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("a loopback address");
+        let address = listener.local_addr().expect("a bound socket has an address");
+        let accepted = Rc::new(Cell::new(0));
+        let count = Rc::clone(&accepted);
+        let handle =
+            add_accept_handler(listener, move |_, _| count.set(count.get() + 1)).expect("a listener");
+
+        handle.accepting.registration.set_ready(Ready::ERROR);
+        test.run_until_stalled();
+        let turns = test.counters().turns;
+        test.advance(Duration::from_secs(1));
+        assert!(test.counters().turns - turns < 60, "ten looks a second, a few turns each");
+
+        let _client = std::net::TcpStream::connect(address).expect("it listens");
+        test.advance(PAUSES.1);
+        assert_eq!(accepted.get(), 1);
+    }
 }

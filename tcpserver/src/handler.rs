@@ -1,18 +1,25 @@
 //! What a protocol author writes: a function from a stream to a future.
 //! Step 2 of path 2 through the house (see ARCHITECTURE.md).
 
-use std::fmt;
+use std::any::Any;
+use std::error::Error;
 use std::future::Future;
+use std::io;
 
-use iostream::IoStream;
+use iostream::{IoStream, StreamError};
 
 use crate::context::ConnectionContext;
 
 /// Serves one connection: Tornado's `handle_stream`.
 ///
 /// Functions and closures `Fn(IoStream, ConnectionContext) -> impl Future` implement it; a type implements it to keep
-/// state of its own. The future runs as one task on the loop that accepted the connection. When it ends, the stream
-/// is closed, after what was written has been sent (TS9); so is that of a future that failed or panicked, at once.
+/// state of its own. The future runs as one task on the loop that accepted the connection, and is the connection's
+/// life: when it ends, well or with an error, the stream is closed, whoever else holds a clone of it (TS9). What was
+/// written is sent first, and input that the handler has left unread is read and dropped, so that no reset overtakes
+/// the last answer; [`TcpServer::linger`](crate::TcpServer::linger) bounds the wait. After a panic the stream is
+/// closed at once.
+///
+/// An error is logged, unless it says that the peer simply went away (TS8).
 ///
 /// ```
 /// use iostream::{IoStream, StreamError};
@@ -53,6 +60,9 @@ where
 }
 
 /// How serving a connection ended: `()`, or a result whose error is worth a line in the log.
+///
+/// The error may be anything that `?` turns into a `Box<dyn Error>`: an error type of your own, `StreamError`,
+/// `io::Error`, a text, the box itself.
 pub trait Outcome: sealed::Sealed {
     /// The error to log, in words; `None` if all went well, or if the peer simply went away.
     fn failure(self) -> Option<String>;
@@ -64,13 +74,25 @@ impl Outcome for () {
     }
 }
 
-impl<E: fmt::Display + 'static> Outcome for Result<(), E> {
+impl<E: Into<Box<dyn Error>> + 'static> Outcome for Result<(), E> {
     fn failure(self) -> Option<String> {
         let error = self.err()?;
-        let stream_error = (&error as &dyn std::any::Any).downcast_ref::<iostream::StreamError>();
-        let went_away = stream_error.is_some_and(iostream::StreamError::is_disconnect);
-        (!went_away).then(|| error.to_string())
+        // The usual end of a connection makes no box.
+        if (&error as &dyn Any).downcast_ref().is_some_and(StreamError::is_disconnect) {
+            return None;
+        }
+        let error = error.into();
+        (!is_disconnect(&*error)).then(|| error.to_string())
     }
+}
+
+/// Whether a disconnect is what lies behind `error`, as far as it shows its sources.
+fn is_disconnect(error: &(dyn Error + 'static)) -> bool {
+    let stream_error = match error.downcast_ref::<io::Error>() {
+        Some(error) => error.get_ref().and_then(|inner| inner.downcast_ref::<StreamError>()),
+        None => error.downcast_ref(),
+    };
+    stream_error.is_some_and(StreamError::is_disconnect) || error.source().is_some_and(is_disconnect)
 }
 
 mod sealed {

@@ -32,14 +32,17 @@
 mod accept;
 mod context;
 mod error;
+mod handle;
 mod handler;
 mod listener;
+mod panics;
 mod peer;
 mod server;
 
 pub use accept::{ACCEPTS_PER_TURN, AcceptHandle, add_accept_handler};
 pub use context::ConnectionContext;
 pub use error::ListenError;
+pub use handle::ServerHandle;
 pub use handler::{HandleStream, Outcome};
 pub use listener::{Connection, Listener};
 pub use peer::PeerAddr;

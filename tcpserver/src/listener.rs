@@ -9,7 +9,8 @@ use iostream::{IoStream, StreamOptions};
 use crate::peer::PeerAddr;
 
 /// A listening socket, TCP or Unix: what [`add_accept_handler`](crate::add_accept_handler) and the server's
-/// `add_socket` take. Made from the listeners of the standard library, as `netutil` returns them.
+/// `add_socket` take. Made from the listeners of the standard library, as `netutil` returns them; one that
+/// [`AcceptHandle::remove`](crate::AcceptHandle::remove) gave back can be added again.
 #[derive(Debug)]
 pub struct Listener(Kind);
 

@@ -1,61 +1,43 @@
 //! The server: listeners whose connections each become a task.
 //! Step 3 of path 2 through the house (see ARCHITECTURE.md).
 
-use std::any::Any;
-use std::cell::{Cell, RefCell};
-use std::future::Future;
-use std::net::{SocketAddr, TcpListener};
-use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::future::{Future, poll_fn};
+use std::net::SocketAddr;
 use std::pin::pin;
 use std::rc::Rc;
 use std::task::Poll;
 use std::time::Duration;
 
-use ioloop::IoLoop;
-use iostream::{IoStream, StreamOptions};
+use iostream::StreamOptions;
 use netutil::{BindOptions, bind_sockets};
 
 use crate::accept::{AcceptHandle, add_accept_handler};
 use crate::context::ConnectionContext;
 use crate::error::ListenError;
+use crate::handle::{OpenConnection, ServerHandle, remove_all};
 use crate::handler::{HandleStream, Outcome};
 use crate::listener::{Connection, Listener};
+use crate::panics::caught;
 use crate::peer::PeerAddr;
-
-/// How long a handler's last words may take to leave after it has ended.
-const LAST_WORDS: Duration = Duration::from_secs(5);
 
 /// A server for a protocol of your own: Tornado's `TCPServer`.
 ///
 /// It serves on the loop that is current when it begins to listen. Clones share one server; dropping them all changes
-/// nothing, as the loop keeps serving until [`stop`](TcpServer::stop).
+/// nothing, as the loop keeps serving until [`stop`](TcpServer::stop). A loop that closes closes its listeners and
+/// connections.
 ///
 /// Nagle's algorithm is off for its connections.
 #[doc(alias = "TCPServer")]
 pub struct TcpServer<H> {
-    shared: Rc<Shared<H>>,
-}
-
-struct Shared<H> {
-    handler: H,
-    options: RefCell<Rc<StreamOptions>>,
-    listeners: RefCell<Vec<AcceptHandle>>,
-    accepted: Cell<u64>,
-    open: Cell<usize>,
+    handler: Rc<H>,
+    server: ServerHandle,
 }
 
 impl<H: HandleStream> TcpServer<H> {
     /// A server whose connections are served by `handler` (TS1). It does not listen yet.
     #[must_use]
     pub fn new(handler: H) -> TcpServer<H> {
-        let shared = Shared {
-            handler,
-            options: RefCell::default(),
-            listeners: RefCell::default(),
-            accepted: Cell::new(0),
-            open: Cell::new(0),
-        };
-        TcpServer { shared: Rc::new(shared) }
+        TcpServer { handler: Rc::new(handler), server: ServerHandle::new() }
     }
 
     /// Gives connections that are accepted from now on these limits.
@@ -63,7 +45,15 @@ impl<H: HandleStream> TcpServer<H> {
     #[doc(alias = "max_buffer_size")]
     #[doc(alias = "read_chunk_size")]
     pub fn stream_options(self, options: StreamOptions) -> TcpServer<H> {
-        self.shared.options.replace(Rc::new(options));
+        self.server.state.options.replace(Rc::new(options));
+        self
+    }
+
+    /// How long a connection whose handler has ended may take to send what was written and, where the peer was still
+    /// talking, to hear it out. 5 seconds by default; then it is closed as it is.
+    #[must_use]
+    pub fn linger(self, limit: Duration) -> TcpServer<H> {
+        self.server.state.linger.set(limit);
         self
     }
 
@@ -95,16 +85,22 @@ impl<H: HandleStream> TcpServer<H> {
     ///
     /// # Errors
     ///
-    /// When the loop refuses one; none of them is then served.
-    pub fn add_sockets(&self, listeners: impl IntoIterator<Item = TcpListener>) -> Result<(), ListenError> {
-        let before = self.shared.listeners.borrow().len();
+    /// As for [`add_socket`](TcpServer::add_socket); all of them are then closed, and none was served.
+    pub fn add_sockets<L>(&self, listeners: impl IntoIterator<Item = L>) -> Result<(), ListenError>
+    where
+        L: TryInto<Listener, Error: Into<ListenError>>,
+    {
+        let mut added = Vec::new();
         for listener in listeners {
-            if let Err(error) = self.add_socket(listener) {
-                let added = self.shared.listeners.borrow_mut().split_off(before);
-                close(added);
-                return Err(error);
+            match self.accept_on(listener) {
+                Ok(handle) => added.push(handle),
+                Err(error) => {
+                    remove_all(added);
+                    return Err(error);
+                }
             }
         }
+        self.server.state.listeners.borrow_mut().extend(added);
         Ok(())
     }
 
@@ -115,125 +111,93 @@ impl<H: HandleStream> TcpServer<H> {
     /// When the socket cannot be made non-blocking, or the loop refuses it; it is then closed.
     pub fn add_socket(
         &self,
-        listener: impl TryInto<Listener, Error = std::io::Error>,
+        listener: impl TryInto<Listener, Error: Into<ListenError>>,
     ) -> Result<(), ListenError> {
-        let listener = listener.try_into()?;
-        listener.set_nodelay()?;
-        let server = self.clone();
-        let handle = add_accept_handler(listener, move |connection, peer| server.serve(connection, peer))?;
-        self.shared.listeners.borrow_mut().push(handle);
-        Ok(())
+        self.add_sockets([listener])
     }
 
-    /// Stops accepting and closes the listeners; live connections go on (TS6). Harmless when repeated, and from inside a
-    /// handler. The server may listen again afterwards.
+    /// Stops accepting and closes the listeners; live connections go on (TS6). Harmless when repeated; a handler
+    /// reaches it through [`ConnectionContext::server`]. The server may listen again afterwards.
     pub fn stop(&self) {
-        let listeners = self.shared.listeners.take();
-        close(listeners);
+        self.server.stop();
     }
 
     /// Connections that are open now.
     #[must_use]
     pub fn open_connections(&self) -> usize {
-        self.shared.open.get()
+        self.server.open_connections()
     }
 
     /// Connections accepted since the server was made.
     #[must_use]
     pub fn accepted_connections(&self) -> u64 {
-        self.shared.accepted.get()
+        self.server.accepted_connections()
+    }
+
+    fn accept_on(
+        &self,
+        listener: impl TryInto<Listener, Error: Into<ListenError>>,
+    ) -> Result<AcceptHandle, ListenError> {
+        let listener = listener.try_into().map_err(Into::into)?;
+        listener.set_nodelay()?;
+        let server = self.clone();
+        add_accept_handler(listener, move |connection, peer| server.serve(connection, peer))
     }
 
     fn serve(&self, connection: Connection, peer: PeerAddr) {
         if let Err(error) = connection.set_nodelay() {
             tracing::debug!(%error, %peer, "cannot turn Nagle's algorithm off");
         }
-        let options = Rc::clone(&self.shared.options.borrow());
+        let options = Rc::clone(&self.server.state.options.borrow());
         let stream = match connection.into_stream(options) {
             Ok(stream) => stream,
             Err(error) => return tracing::warn!(%error, %peer, "an accepted connection cannot be used"),
         };
-        let id = self.shared.accepted.get() + 1;
-        self.shared.accepted.set(id);
-        let open = Open::new(Rc::clone(&self.shared));
-        IoLoop::current().spawn_detached(run(open, stream, ConnectionContext::new(id, peer)));
+        let io_loop = stream.io_loop();
+        let (connection, id) = self.server.open(stream);
+        let context = ConnectionContext::accepted(id, peer, self.server.clone());
+        io_loop.spawn_detached(run(Rc::clone(&self.handler), connection, context));
     }
 }
 
 impl<H> Clone for TcpServer<H> {
     fn clone(&self) -> TcpServer<H> {
-        TcpServer { shared: Rc::clone(&self.shared) }
+        TcpServer { handler: Rc::clone(&self.handler), server: self.server.clone() }
     }
 }
 
 impl<H> std::fmt::Debug for TcpServer<H> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("TcpServer")
-            .field("listeners", &self.shared.listeners.borrow().len())
-            .field("open", &self.shared.open.get())
-            .finish_non_exhaustive()
+        f.debug_struct("TcpServer").field("server", &self.server).finish_non_exhaustive()
     }
 }
 
-fn close(listeners: Vec<AcceptHandle>) {
-    for handle in listeners {
-        drop(handle.remove());
-    }
-}
-
-/// Counts a connection for as long as it lives.
-struct Open<H> {
-    shared: Rc<Shared<H>>,
-}
-
-impl<H> Open<H> {
-    fn new(shared: Rc<Shared<H>>) -> Open<H> {
-        shared.open.set(shared.open.get() + 1);
-        Open { shared }
-    }
-}
-
-impl<H> Drop for Open<H> {
-    fn drop(&mut self) {
-        self.shared.open.set(self.shared.open.get() - 1);
-    }
-}
-
-/// One connection from its first byte to its last: the handler, and what happens when it ends (TS7-TS9).
-async fn run<H: HandleStream>(open: Open<H>, stream: IoStream, context: ConnectionContext) {
+/// One connection from its first byte to its last: the handler, and what happens when it ends (TS7-TS9). Dropping
+/// `connection` closes it.
+async fn run<H: HandleStream>(handler: Rc<H>, connection: OpenConnection, context: ConnectionContext) {
     let (id, peer) = (context.id(), context.peer_addr().clone());
-    let handler = &open.shared.handler;
-    match caught(async { handler.handle_stream(stream.clone(), context).await }).await {
-        Ok(outcome) => match outcome.failure() {
-            None => {}
-            Some(error) => tracing::error!(%error, %peer, id, "a connection handler failed"),
-        },
-        Err(panic) => {
-            tracing::error!(panic = message(&*panic), %peer, id, "a connection handler panicked");
-            stream.close();
-        }
+    let stream = &connection.stream;
+    // The error is put into words in here too: its Display is the handler's code.
+    let served = async { handler.handle_stream(stream.clone(), context).await.failure() };
+    match caught_future(served).await {
+        Ok(None) => {}
+        Ok(Some(error)) => tracing::error!(%error, %peer, id, "a connection handler failed"),
+        Err(panic) => return tracing::error!(panic, %peer, id, "a connection handler panicked"),
     }
-    if stream.pending() > 0 {
+    // Closing with input unread makes the kernel send a reset, which can overtake what was sent last.
+    if !stream.is_closed() && (stream.pending() > 0 || stream.buffered() > 0) {
+        let linger = connection.server.state.linger.get();
         // Boxed, so that the rare case adds nothing to every connection's memory.
-        let _sent_or_not = Box::pin(stream.shutdown(LAST_WORDS)).await;
+        let _sent_or_not = Box::pin(stream.shutdown(linger)).await;
     }
-    stream.close();
 }
 
-/// Runs a future; gives the panic if there is one, with the future dropped either way.
-async fn caught<F: Future>(future: F) -> Result<F::Output, Box<dyn Any + Send>> {
+/// Runs a future to its end or its panic.
+async fn caught_future<F: Future>(future: F) -> Result<F::Output, String> {
     let mut future = pin!(future);
-    std::future::poll_fn(|cx| match catch_unwind(AssertUnwindSafe(|| future.as_mut().poll(cx))) {
+    poll_fn(|cx| match caught(|| future.as_mut().poll(cx)) {
         Ok(poll) => poll.map(Ok),
         Err(panic) => Poll::Ready(Err(panic)),
     })
     .await
-}
-
-fn message(panic: &(dyn Any + Send)) -> &str {
-    panic
-        .downcast_ref::<&'static str>()
-        .copied()
-        .or_else(|| panic.downcast_ref::<String>().map(String::as_str))
-        .unwrap_or("(a panic without a message)")
 }

@@ -1,0 +1,131 @@
+//! What several of the tests need: a loop with a client beside it, and a log that can be read.
+
+#![allow(dead_code, reason = "each test file uses a part")]
+
+use std::fmt::Write as _;
+use std::io::{ErrorKind, Read, Write as _};
+use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::panic::resume_unwind;
+use std::sync::{Arc, Mutex};
+use std::thread;
+
+use ioloop::{IoLoop, Remote};
+use tracing::field::{Field, Visit};
+use tracing::subscriber::DefaultGuard;
+use tracing::{Event, Level, Metadata, Subscriber, span};
+
+/// A loop that is this thread's current one.
+pub(crate) fn current_loop() -> IoLoop {
+    let io_loop = IoLoop::new().expect("a poller");
+    io_loop.make_current();
+    io_loop
+}
+
+/// A loopback listener and its address.
+pub(crate) fn loopback() -> (TcpListener, SocketAddr) {
+    let listener = TcpListener::bind("127.0.0.1:0").expect("a loopback address");
+    let address = listener.local_addr().expect("a bound socket has an address");
+    (listener, address)
+}
+
+pub(crate) fn connect(address: SocketAddr) -> TcpStream {
+    TcpStream::connect(address).expect("somebody listens")
+}
+
+/// Runs the loop while `client` runs in a thread, and gives what the client made; a client that fails ends both.
+pub(crate) fn with_client<T: Send + 'static>(
+    io_loop: &IoLoop,
+    client: impl FnOnce() -> T + Send + 'static,
+) -> T {
+    struct Stop(Remote);
+    impl Drop for Stop {
+        fn drop(&mut self) {
+            self.0.stop();
+        }
+    }
+    let stop = Stop(io_loop.remote());
+    let thread = thread::spawn(move || {
+        let _stop = stop;
+        client()
+    });
+    io_loop.start().expect("the loop runs");
+    thread.join().unwrap_or_else(|panic| resume_unwind(panic))
+}
+
+/// Runs the loop, turn by turn, until `done`.
+pub(crate) fn run_until(io_loop: &IoLoop, done: impl Fn() -> bool) {
+    let until_done = async {
+        while !done() {
+            ioloop::yield_now().await;
+        }
+    };
+    io_loop.run_sync(until_done).expect("the loop runs");
+}
+
+/// Writes `line` and reads as many bytes back.
+pub(crate) fn talk(stream: &mut TcpStream, line: &str) -> String {
+    stream.write_all(line.as_bytes()).expect("the server reads");
+    let mut answer = vec![0; line.len()];
+    stream.read_exact(&mut answer).expect("the server answers");
+    String::from_utf8(answer).expect("text came back")
+}
+
+/// Everything up to the end; `None` in place of an end if there was a reset.
+pub(crate) fn read_to_end(stream: &mut TcpStream) -> Option<Vec<u8>> {
+    let mut all = Vec::new();
+    match stream.read_to_end(&mut all) {
+        Ok(_) => Some(all),
+        Err(error) if error.kind() == ErrorKind::ConnectionReset => None,
+        Err(error) => panic!("the connection failed: {error}"),
+    }
+}
+
+/// A log of this thread's events, one line each: level, message, fields.
+#[derive(Clone, Default)]
+pub(crate) struct Log {
+    lines: Arc<Mutex<Vec<(Level, String)>>>,
+}
+
+impl Log {
+    /// Begins to keep what this thread logs.
+    pub(crate) fn begin() -> (Log, DefaultGuard) {
+        let log = Log::default();
+        let guard = tracing::subscriber::set_default(log.clone());
+        (log, guard)
+    }
+
+    /// The lines at `level`.
+    pub(crate) fn at(&self, level: Level) -> Vec<String> {
+        let lines = self.lines.lock().expect("nobody panicked while logging");
+        lines.iter().filter(|(at, _)| *at == level).map(|(_, line)| line.clone()).collect()
+    }
+}
+
+impl Subscriber for Log {
+    fn enabled(&self, metadata: &Metadata<'_>) -> bool {
+        metadata.is_event()
+    }
+
+    fn event(&self, event: &Event<'_>) {
+        let mut line = Line(String::new());
+        event.record(&mut line);
+        self.lines.lock().expect("nobody panicked while logging").push((*event.metadata().level(), line.0));
+    }
+
+    fn new_span(&self, _: &span::Attributes<'_>) -> span::Id {
+        span::Id::from_u64(1)
+    }
+
+    fn record(&self, _: &span::Id, _: &span::Record<'_>) {}
+    fn record_follows_from(&self, _: &span::Id, _: &span::Id) {}
+    fn enter(&self, _: &span::Id) {}
+    fn exit(&self, _: &span::Id) {}
+}
+
+struct Line(String);
+
+impl Visit for Line {
+    fn record_debug(&mut self, field: &Field, value: &dyn std::fmt::Debug) {
+        let _ = write!(self.0, "{}={value:?} ", field.name());
+    }
+}
