@@ -10,7 +10,7 @@ use crate::http1::{BodyEvent, Connection, DataFrame, RemoteError, ResponseHead, 
 use crate::response::Response;
 use crate::session::{Arrival, Session};
 
-/// Bodies up to this size are copied behind their head, so that both leave in one piece.
+/// Bodies below this size are copied behind their head, so that both leave in one piece.
 const COPY_BODY_BYTES: usize = 16 * 1024;
 
 /// Small pieces of a request body are put together up to this size before a handler sees them.
@@ -20,14 +20,13 @@ pub(crate) struct Active<'s> {
     pub(crate) session: &'s Session,
     /// Borrowed for one step at a time; none of them runs anybody else's code.
     pub(crate) protocol: RefCell<Connection>,
-    body_clock: Cell<Option<BodyClock>>,
+    body_clock: Cell<BodyClock>,
 }
 
-/// How long the body may still take.
-#[derive(Clone, Copy)]
+/// What the wait for a body has cost so far, and what has come of it.
+#[derive(Clone, Copy, Default)]
 struct BodyClock {
-    began: Instant,
-    last: Instant,
+    waited: Duration,
     received: u64,
 }
 
@@ -37,12 +36,12 @@ impl<'s> Active<'s> {
         if !session.core.options.keep_alive {
             protocol.close_after_response();
         }
-        Active { session, protocol: RefCell::new(protocol), body_clock: Cell::new(None) }
+        Active { session, protocol: RefCell::new(protocol), body_clock: Cell::default() }
     }
 
     /// Forgets the clock of the last body.
     pub(crate) fn begin(&self) {
-        self.body_clock.set(None);
+        self.body_clock.set(BodyClock::default());
     }
 
     /// The next piece of the request body; `None` at its end. Sends the 100 that the peer waits for, the first time.
@@ -98,20 +97,23 @@ impl<'s> Active<'s> {
         })
     }
 
-    /// Waits for more of the body, for as long as `body_timeout` and `minimum_body_rate` allow.
+    /// Waits for more of the body, for as long as `body_timeout` and `minimum_body_rate` allow. The time that a handler
+    /// takes between two waits is not the peer's and does not count.
     async fn more_body(&self) -> Result<(), HttpError> {
         let options = &self.session.core.options;
-        let now = self.session.now();
-        let mut clock = self.body_clock.get().unwrap_or(BodyClock { began: now, last: now, received: 0 });
-        self.body_clock.set(Some(clock));
-        let earned = Duration::from_secs(clock.received / u64::from(options.minimum_body_rate.max(1)));
-        let deadline = (clock.began + options.body_timeout + earned).min(clock.last + options.body_timeout);
+        let BodyClock { waited, received } = self.body_clock.get();
+        let earned = Duration::from_secs(received / u64::from(options.minimum_body_rate.max(1)));
+        let left = options.body_timeout.saturating_add(earned).saturating_sub(waited);
+        let waiting = BodyWait { active: self, began: self.session.now() };
+        let deadline = waiting.began + left.min(options.body_timeout);
         let before = self.session.stream.buffered();
-        match self.session.arrival(Some(deadline)).await {
+        let arrival = self.session.arrival(Some(deadline)).await;
+        drop(waiting);
+        match arrival {
             Arrival::Bytes => {
+                let mut clock = self.body_clock.get();
                 clock.received += (self.session.stream.buffered() - before) as u64;
-                clock.last = self.session.now();
-                self.body_clock.set(Some(clock));
+                self.body_clock.set(clock);
                 Ok(())
             }
             Arrival::EndOfStream => Err(RemoteError::Truncated.into()),
@@ -135,7 +137,7 @@ impl<'s> Active<'s> {
         if let Some(content_type) = &content_type {
             head = head.content_type(content_type);
         }
-        let copied = body.len() <= COPY_BODY_BYTES;
+        let copied = body.len() < COPY_BODY_BYTES;
         self.step(|protocol, out| {
             self.encode_head(protocol, &head, out)?;
             if copied {
@@ -169,7 +171,7 @@ impl<'s> Active<'s> {
 
     /// Sends a piece of the body. A large one is not copied.
     pub(crate) fn send_data(&self, data: Bytes) -> Result<(), HttpError> {
-        if data.len() <= COPY_BODY_BYTES {
+        if data.len() < COPY_BODY_BYTES {
             return self.step(|protocol, out| Ok(protocol.send_data(&data, out)?));
         }
         let frame = self.step(|protocol, out| Ok(protocol.frame_data(data.len(), out)?))?;
@@ -189,9 +191,12 @@ impl<'s> Active<'s> {
         if self.protocol.borrow().is_head_sent() {
             return Ok(false);
         }
-        if let HttpError::Remote(error) = error {
+        // What was wrong with the request comes first, also if the handler took no notice of it.
+        let refused = self.protocol.borrow_mut().check_body_size().err();
+        let remote = if let HttpError::Remote(error) = error { Some(*error) } else { refused };
+        if let Some(error) = remote {
             let ambient = self.session.core.ambient.at(self.session.now());
-            self.step(|protocol, out| Ok(protocol.send_error(*error, &ambient, out)?))?;
+            self.step(|protocol, out| Ok(protocol.send_error(error, &ambient, out)?))?;
         } else {
             self.protocol.borrow_mut().close_after_response();
             self.send(Response::text("Internal Server Error\n").status(error.status()))?;
@@ -210,6 +215,20 @@ impl<'s> Active<'s> {
     /// Whether the request has a body that has not been read to its end.
     pub(crate) fn body_unread(&self) -> bool {
         !self.protocol.borrow().is_request_complete()
+    }
+}
+
+/// Adds what a wait for the body took to its clock, also when the wait is given up.
+struct BodyWait<'a> {
+    active: &'a Active<'a>,
+    began: Instant,
+}
+
+impl Drop for BodyWait<'_> {
+    fn drop(&mut self) {
+        let mut clock = self.active.body_clock.get();
+        clock.waited += self.active.session.now().saturating_duration_since(self.began);
+        self.active.body_clock.set(clock);
     }
 }
 

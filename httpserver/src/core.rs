@@ -16,6 +16,7 @@ const KEEP_HEAD_BYTES: usize = 4096;
 pub(crate) struct Core {
     pub(crate) options: HttpOptions,
     pub(crate) ambient: AmbientCache,
+    #[expect(clippy::vec_box, reason = "requests hold the boxes, which travel in and out as they are")]
     heads: RefCell<Vec<Box<RequestHead>>>,
 }
 

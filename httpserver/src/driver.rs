@@ -20,11 +20,7 @@ use std::pin::pin;
 use std::rc::Rc;
 use std::task::Poll;
 
-use iostream::IoStream;
-use tcpserver::ConnectionContext;
-
 use crate::active::Active;
-use crate::core::Core;
 use crate::error::HttpError;
 use crate::exchange::Exchange;
 use crate::handler::Handler;
@@ -44,30 +40,24 @@ enum Then {
 }
 
 /// Serves one connection from its first byte to its last.
-pub(crate) async fn serve<M, H: Handler<M>>(
-    handler: Rc<H>,
-    core: Rc<Core>,
-    stream: IoStream,
-    context: ConnectionContext,
-) {
-    let session = Session::new(stream, core, context);
-    loop {
-        let options = &session.core.options;
-        let patience =
-            if session.fresh.get() { Some(options.header_timeout) } else { options.idle_connection_timeout };
-        match session.arrival(patience.map(|patience| session.now() + patience)).await {
-            Arrival::Bytes => {}
-            // Nothing was asked, so nothing is answered (H1-4, H1-6).
-            Arrival::EndOfStream | Arrival::Timeout | Arrival::Failure(_) => return,
-        }
-        // Boxed: what only a running request needs exists only while one runs.
-        match Box::pin(serve_requests(&session, &*handler)).await {
-            Then::Idle => {}
-            Then::Close => return drop(session.flushed().await),
-            Then::Linger => return Box::pin(session.linger()).await,
-            Then::Abandon => return session.stream.close(),
-        }
+///
+/// Not an `async fn`: that would keep its arguments beside the variables they move into, for the whole life of the
+/// connection. And boxed within: what only a running request needs exists only while one runs.
+#[expect(clippy::manual_async_fn, reason = "see above")]
+pub(crate) fn serve<M, H: Handler<M>>(handler: Rc<H>, session: Session) -> impl Future<Output = ()> {
+    async move { while session.request_comes().await && Box::pin(serve_burst(&session, &*handler)).await {} }
+}
+
+/// Serves the requests that are there, then ends the connection unless it may idle. `true` if it may.
+async fn serve_burst<M, H: Handler<M>>(session: &Session, handler: &H) -> bool {
+    match serve_requests(session, handler).await {
+        Then::Idle => return true,
+        // What could not be sent is lost with the connection; there is nobody left to tell.
+        Then::Close => drop(session.flushed().await),
+        Then::Linger => session.linger().await,
+        Then::Abandon => session.stream.close(),
     }
+    false
 }
 
 /// Serves requests until none is buffered, not even in part.
@@ -79,7 +69,8 @@ async fn serve_requests<M, H: Handler<M>>(session: &Session, handler: &H) -> The
             Ok(None) => return Then::Idle,
             Err(error) => return refuse(&active, &error),
         };
-        session.fresh.set(false);
+        session.note_request();
+        let peer_goes_on = head.framing().keep_alive;
         let answered = {
             let mut exchange = Exchange::new(&active, head);
             answer(&active, handler, &mut exchange).await
@@ -94,6 +85,8 @@ async fn serve_requests<M, H: Handler<M>>(session: &Session, handler: &H) -> The
         }
         match active.protocol.borrow_mut().start_next_request() {
             Outcome::KeepAlive => {}
+            // A peer that did not expect the end may be sending its next request: it must not be met by a reset.
+            Outcome::Close if peer_goes_on => return Then::Linger,
             Outcome::Close => return Then::Close,
             // Nobody took the connection over, so nobody will speak the other protocol.
             Outcome::Switched | Outcome::InProgress => return Then::Linger,
@@ -192,7 +185,8 @@ async fn drop_rest_of_body(active: &Active<'_>) -> Result<(), Then> {
 fn refuse(active: &Active<'_>, error: &HttpError) -> Then {
     let peer = active.session.context.peer_addr();
     match error {
-        HttpError::Stream(_) => return Then::Abandon,
+        // Of a stream of the handler's own it is an error like any other.
+        HttpError::Stream(_) if active.session.stream.is_peer_gone() => return Then::Abandon,
         HttpError::WriteTimeout => {
             tracing::info!(%peer, %error, "closing the connection");
             return Then::Abandon;
@@ -203,6 +197,7 @@ fn refuse(active: &Active<'_>, error: &HttpError) -> Then {
     }
     match active.send_error(error) {
         Ok(true) => Then::Linger,
+        Ok(false) if active.protocol.borrow().is_response_complete() => Then::Linger,
         // Part of a response is out: ending the connection is all that can still be said (matrix row 35).
         Ok(false) => Then::Close,
         Err(_) => Then::Abandon,

@@ -71,10 +71,10 @@ where
     }
 }
 
-impl<F, Fut> Handler<Whole> for F
+impl<F, R> Handler<Whole> for F
 where
-    F: Fn(Request) -> Fut + 'static,
-    Fut: Future<Output: IntoResponse>,
+    F: AsyncFn(Request) -> R + 'static,
+    R: IntoResponse,
 {
     async fn handle(&self, exchange: &mut Exchange<'_>) -> Result<(), HttpError> {
         exchange.receive_body().await?;

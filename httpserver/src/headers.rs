@@ -110,7 +110,9 @@ impl Headers {
     pub fn insert(&mut self, name: &str, value: impl AsRef<[u8]>) -> Result<(), HeaderError> {
         let value = trim_ows(value.as_ref());
         check(name, value)?;
-        if self.bytes.len() + line_len(name.as_bytes(), value) > Self::MAX_BYTES {
+        let replaced = self.lines().filter(|(other, ..)| other.eq_ignore_ascii_case(name.as_bytes()));
+        let replaced: usize = replaced.map(|(.., line)| line.len()).sum();
+        if self.bytes.len() - replaced + line_len(name.as_bytes(), value) > Self::MAX_BYTES {
             return Err(HeaderError::TooLarge);
         }
         self.remove(name);
@@ -336,8 +338,8 @@ impl TryFrom<&http::HeaderMap> for Headers {
 /// Equal when the same fields stand in the same order; names compare without regard to case.
 impl PartialEq for Headers {
     fn eq(&self, other: &Self) -> bool {
-        let same = |((a, x), (b, y)): ((&str, &[u8]), (&str, &[u8]))| a.eq_ignore_ascii_case(b) && x == y;
-        self.len() == other.len() && self.iter().zip(other).all(same)
+        self.len() == other.len()
+            && self.iter().zip(other).all(|((a, x), (b, y))| a.eq_ignore_ascii_case(b) && x == y)
     }
 }
 

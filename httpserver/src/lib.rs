@@ -25,6 +25,11 @@
 
 #![forbid(unsafe_code)]
 
+/// Runs the examples of the README.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;
+
 mod active;
 mod ambient;
 mod core;

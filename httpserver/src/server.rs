@@ -14,6 +14,7 @@ use crate::core::Core;
 use crate::driver;
 use crate::handler::Handler;
 use crate::options::HttpOptions;
+use crate::session::Session;
 
 /// An HTTP/1.1 server: Tornado's `HTTPServer`, with the interface of its [`TcpServer`].
 ///
@@ -139,7 +140,7 @@ impl<M: 'static, H: Handler<M>> HandleStream for Http<H, M> {
         context: ConnectionContext,
     ) -> impl Future<Output: Outcome> + 'static {
         let core = Rc::clone(&self.core.borrow());
-        driver::serve(Rc::clone(&self.handler), core, stream, context)
+        driver::serve(Rc::clone(&self.handler), Session::new(stream, core, context))
     }
 }
 

@@ -21,7 +21,9 @@ pub(crate) struct Session {
     /// The one deadline of the connection, whatever it waits for; its timer is re-armed lazily.
     deadline: RefCell<Deadline>,
     /// Whether no request has been answered yet.
-    pub(crate) fresh: Cell<bool>,
+    fresh: Cell<bool>,
+    /// Whether idling begins anew.
+    renews_deadline: Cell<bool>,
 }
 
 /// What a wait for bytes ended in.
@@ -35,25 +37,65 @@ pub(crate) enum Arrival {
 impl Session {
     pub(crate) fn new(stream: IoStream, core: Rc<Core>, context: ConnectionContext) -> Session {
         let deadline = RefCell::new(Deadline::new(&stream.io_loop()));
-        Session { stream, core, context, deadline, fresh: Cell::new(true) }
+        Session { stream, core, context, deadline, fresh: Cell::new(true), renews_deadline: Cell::new(true) }
     }
 
     pub(crate) fn now(&self) -> Instant {
         self.stream.now()
     }
 
-    /// Waits for more input, until `deadline`.
-    pub(crate) async fn arrival(&self, deadline: Option<Instant>) -> Arrival {
-        self.deadline.borrow_mut().set(deadline);
-        poll_fn(|cx| self.poll_arrival(cx)).await
+    /// Waits for the first byte of a request. `false` if none comes: nothing was asked then, so nothing is answered
+    /// (H1-4, H1-6).
+    pub(crate) async fn request_comes(&self) -> bool {
+        loop {
+            match self.arrival(self.idle_until()).await {
+                Arrival::Bytes => return true,
+                // The peer is not idle while it still takes the last answer. Boxed: this is rare, and idling must be small.
+                Arrival::Timeout if self.stream.pending() > 0 && Box::pin(self.flushed()).await.is_ok() => {
+                    self.renews_deadline.set(true);
+                }
+                Arrival::EndOfStream if self.stream.pending() > 0 => {
+                    let _gone_or_sent = Box::pin(self.flushed()).await;
+                    return false;
+                }
+                Arrival::EndOfStream | Arrival::Timeout | Arrival::Failure(_) => return false,
+            }
+        }
     }
 
-    fn poll_arrival(&self, cx: &mut Context<'_>) -> Poll<Arrival> {
+    /// Until when the peer may idle: the same instant as before, unless there was a request since. Empty lines are none.
+    fn idle_until(&self) -> Option<Instant> {
+        if !self.renews_deadline.replace(false) {
+            return self.deadline.borrow().deadline();
+        }
+        let options = &self.core.options;
+        let patience =
+            if self.fresh.get() { Some(options.header_timeout) } else { options.idle_connection_timeout };
+        patience.map(|patience| self.now() + patience)
+    }
+
+    /// Notes that a request has begun.
+    pub(crate) fn note_request(&self) {
+        self.fresh.set(false);
+        self.renews_deadline.set(true);
+    }
+
+    /// Waits for more input, until `deadline`.
+    pub(crate) async fn arrival(&self, deadline: Option<Instant>) -> Arrival {
+        poll_fn(|cx| self.poll_arrival(cx, deadline)).await
+    }
+
+    fn poll_arrival(&self, cx: &mut Context<'_>, deadline: Option<Instant>) -> Poll<Arrival> {
         match self.stream.poll_fill(cx) {
             Poll::Ready(Ok(0)) => Poll::Ready(Arrival::EndOfStream),
             Poll::Ready(Ok(_)) => Poll::Ready(Arrival::Bytes),
             Poll::Ready(Err(error)) => Poll::Ready(Arrival::Failure(error)),
-            Poll::Pending => self.deadline.borrow_mut().poll(cx).map(|()| Arrival::Timeout),
+            Poll::Pending => {
+                // Set each time: a handler that also waits to write has its own deadline in here meanwhile.
+                let mut timer = self.deadline.borrow_mut();
+                timer.set(deadline);
+                timer.poll(cx).map(|()| Arrival::Timeout)
+            }
         }
     }
 

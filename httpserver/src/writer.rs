@@ -52,6 +52,9 @@ impl<'e> ResponseBuilder<'e> {
     ///
     /// When a header cannot be sent, a response was begun before, or the peer is gone.
     pub async fn start(self) -> Result<ResponseWriter<'e>, HttpError> {
+        if let Some(error) = self.error {
+            return Err(error.into());
+        }
         let active = self.active;
         let mut writer = ResponseWriter { active, head: Some(self) };
         if !active.body_unread() {
@@ -90,9 +93,6 @@ pub struct ResponseWriter<'e> {
 impl ResponseWriter<'_> {
     fn send_head(&mut self) -> Result<(), HttpError> {
         let Some(head) = self.head.take() else { return Ok(()) };
-        if let Some(error) = head.error {
-            return Err(error.into());
-        }
         self.active.send_head(&ResponseHead::new(head.status).headers(&head.headers).length(head.length))
     }
 

@@ -1,6 +1,6 @@
 //! The fields that all responses of a server share: Server and Date.
 
-use std::fmt::Write as _;
+use std::io::Write as _;
 use std::time::SystemTime;
 
 use crate::headers::{HeaderError, Headers};
@@ -34,9 +34,8 @@ impl Ambient {
     pub fn set_date(&mut self, now: SystemTime) {
         self.lines.truncate(self.server.len());
         if is_writable(now) {
-            let mut text = DateText { lines: &mut self.lines };
             // Writing to a vector does not fail.
-            let _ = write!(text, "Date: {}\r\n", httpdate::HttpDate::from(now));
+            let _ = write!(self.lines, "Date: {}\r\n", httpdate::HttpDate::from(now));
         }
     }
 
@@ -58,15 +57,4 @@ impl Ambient {
 fn is_writable(time: SystemTime) -> bool {
     const YEAR_10000: u64 = 253_402_300_800;
     time.duration_since(SystemTime::UNIX_EPOCH).is_ok_and(|since| since.as_secs() < YEAR_10000)
-}
-
-struct DateText<'a> {
-    lines: &'a mut Vec<u8>,
-}
-
-impl std::fmt::Write for DateText<'_> {
-    fn write_str(&mut self, text: &str) -> std::fmt::Result {
-        self.lines.extend_from_slice(text.as_bytes());
-        Ok(())
-    }
 }

@@ -96,8 +96,8 @@ impl Connection {
 
     /// Looks for a request head at the start of `input`, which is all that was read and not consumed.
     ///
-    /// A whole head costs one pass. One that arrives in pieces costs two passes over each of its bytes and a last one, however
-    /// many pieces there are. A fault is refused when its byte is seen. The size of the body is not judged here, so
+    /// A whole head costs one pass. One that arrives in pieces is looked at byte by byte as it comes, once, and parsed when it is
+    /// whole, however many pieces there are; `head` is cleared meanwhile. A fault is refused when its byte is seen. The size of the body is not judged here, so
     /// that its limit can be changed: see [`check_body_size`](Self::check_body_size).
     ///
     /// # Errors

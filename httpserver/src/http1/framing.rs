@@ -3,7 +3,7 @@
 use http::{Method, Version};
 
 use super::error::RemoteError;
-use super::grammar::{is_token, list};
+use super::grammar::{is_keyword, is_token, list};
 use super::host::is_authority;
 
 /// How the end of a request's body is found (RFC 9112 §6.3).
@@ -36,7 +36,7 @@ pub struct Framing {
 pub(crate) fn decide<'a>(
     method: &Method,
     version: Version,
-    fields: impl Iterator<Item = (&'a str, &'a [u8])>,
+    fields: impl Iterator<Item = (&'a [u8], &'a [u8])>,
 ) -> Result<Framing, RemoteError> {
     let is_11 = version == Version::HTTP_11;
     let mut length = None;
@@ -49,27 +49,25 @@ pub(crate) fn decide<'a>(
     for (name, value) in fields {
         // The length tells nearly all names apart.
         match name.len() {
-            4 if name.eq_ignore_ascii_case("host") => {
+            4 if is_keyword(name, b"host") => {
                 let is_valid = value.is_empty() || is_authority(value);
                 if has_host || !is_valid {
                     return Err(RemoteError::InvalidHost);
                 }
                 has_host = true;
             }
-            6 if name.eq_ignore_ascii_case("expect") && is_11 => {
+            6 if is_keyword(name, b"expect") && is_11 => {
                 for expectation in list(value).filter(|expectation| !expectation.is_empty()) {
-                    if !expectation.eq_ignore_ascii_case(b"100-continue") {
+                    if !is_keyword(expectation, b"100-continue") {
                         return Err(RemoteError::UnknownExpectation);
                     }
                     expects_continue = true;
                 }
             }
-            7 if name.eq_ignore_ascii_case("upgrade") => offers_upgrade = true,
-            10 if name.eq_ignore_ascii_case("connection") => {
-                list(value).for_each(|option| options.note(option))
-            }
-            14 if name.eq_ignore_ascii_case("content-length") => length = Some(one_length(length, value)?),
-            17 if name.eq_ignore_ascii_case("transfer-encoding") => coding = Some(one_coding(coding, value)?),
+            7 if is_keyword(name, b"upgrade") => offers_upgrade = true,
+            10 if is_keyword(name, b"connection") => options.note(value),
+            14 if is_keyword(name, b"content-length") => length = Some(one_length(length, value)?),
+            17 if is_keyword(name, b"transfer-encoding") => coding = Some(one_coding(coding, value)?),
             _ => {}
         }
     }
@@ -106,10 +104,18 @@ pub(crate) struct Options {
 }
 
 impl Options {
-    pub(crate) fn note(&mut self, option: &[u8]) {
-        self.close |= option.eq_ignore_ascii_case(b"close");
-        self.keep_alive |= option.eq_ignore_ascii_case(b"keep-alive");
-        self.upgrade |= option.eq_ignore_ascii_case(b"upgrade");
+    /// Takes a Connection field into account.
+    pub(crate) fn note(&mut self, value: &[u8]) {
+        // What nearly all say; the list below would find it too, in four times as many instructions.
+        if is_keyword(value, b"keep-alive") {
+            self.keep_alive = true;
+            return;
+        }
+        for option in list(value) {
+            self.close |= is_keyword(option, b"close");
+            self.keep_alive |= is_keyword(option, b"keep-alive");
+            self.upgrade |= is_keyword(option, b"upgrade");
+        }
     }
 }
 
@@ -153,7 +159,7 @@ fn one_coding(earlier: Option<Coding>, value: &[u8]) -> Result<Coding, RemoteErr
         if !is_token(name) {
             return Err(RemoteError::InvalidTransferEncoding);
         }
-        let is_chunked = name.eq_ignore_ascii_case(b"chunked");
+        let is_chunked = is_keyword(name, b"chunked");
         coding = match (coding, is_chunked) {
             // Nothing may follow it, and it has no parameters.
             (Some(Coding::Chunked | Coding::UnknownThenChunked), _) => {

@@ -35,6 +35,14 @@ pub(crate) fn is_token(bytes: &[u8]) -> bool {
     !bytes.is_empty() && bytes.iter().all(|&byte| is_token_byte(byte))
 }
 
+/// Compares without regard to case to a keyword of lower-case letters, digits and hyphens, in a few instructions.
+///
+/// Setting bit 5 makes letters lower-case and leaves the others; only control bytes could be mistaken, and no field has those.
+pub(crate) fn is_keyword<const N: usize>(text: &[u8], lower: &[u8; N]) -> bool {
+    let Ok(text) = <&[u8; N]>::try_from(text) else { return false };
+    text.iter().zip(lower).fold(0, |difference, (byte, lower)| difference | ((byte | 0x20) ^ lower)) == 0
+}
+
 /// Visible bytes, blank, TAB and obs-text.
 pub(crate) fn is_field_value_byte(byte: u8) -> bool {
     (byte >= b' ' && byte != 0x7F) || byte == b'\t'

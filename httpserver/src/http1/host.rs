@@ -9,6 +9,15 @@ use super::grammar::is_reg_name_byte;
 
 /// A host that may have a port, neither empty.
 pub(crate) fn is_authority(bytes: &[u8]) -> bool {
+    is_plain_name(bytes) || is_any_authority(bytes)
+}
+
+/// What nearly all are: no port, no escapes.
+fn is_plain_name(bytes: &[u8]) -> bool {
+    !bytes.is_empty() && bytes.iter().all(|&byte| is_reg_name_byte(byte))
+}
+
+fn is_any_authority(bytes: &[u8]) -> bool {
     split(bytes).is_some_and(|(host, port)| is_host(host) && port.is_none_or(is_port_or_empty))
 }
 

@@ -7,6 +7,8 @@
 //! Such a head is taken apart here and sent through [`send_head`](super::Connection::send_head), so that it gets the same
 //! checks, the same Date and the same framing as all others.
 
+use std::mem::MaybeUninit;
+
 use http::StatusCode;
 
 use super::error::LocalError;
@@ -36,9 +38,14 @@ impl<'a> RawHead<'a> {
     /// [`LocalError::InvalidHead`], or [`LocalError::HeadTooLarge`] beyond [`Limits::head_bytes`] or [`Limits::fields`].
     pub fn parse(bytes: &'a [u8], limits: &Limits) -> Result<Option<Self>, LocalError> {
         let bound = max_head_bytes(limits);
-        let mut places = [httparse::EMPTY_HEADER; Limits::MAX_FIELDS];
-        let mut response = httparse::Response::new(&mut places[..max_fields(limits)]);
-        let len = match response.parse(&bytes[..bytes.len().min(bound)]) {
+        let mut places = [const { MaybeUninit::uninit() }; Limits::MAX_FIELDS];
+        let mut response = httparse::Response::new(&mut []);
+        let parsed = httparse::ParserConfig::default().parse_response_with_uninit_headers(
+            &mut response,
+            &bytes[..bytes.len().min(bound)],
+            &mut places[..max_fields(limits)],
+        );
+        let len = match parsed {
             Ok(httparse::Status::Complete(len)) => len,
             Ok(httparse::Status::Partial) if bytes.len() < bound => return Ok(None),
             Ok(httparse::Status::Partial) | Err(httparse::Error::TooManyHeaders) => {

@@ -4,7 +4,7 @@ use http::StatusCode;
 
 use super::error::LocalError;
 use super::framing::{Options, decimal};
-use super::grammar::{is_field_value, list};
+use super::grammar::{is_field_value, is_keyword};
 use super::state::Sending;
 use crate::headers::{HeaderError, Headers};
 
@@ -105,21 +105,21 @@ impl Survey {
 
     fn note(&mut self, name: &[u8], value: &[u8]) -> Result<(), LocalError> {
         match name.len() {
-            4 if name.eq_ignore_ascii_case(b"date") => self.has_date = true,
-            6 if name.eq_ignore_ascii_case(b"server") => self.has_server = true,
-            7 if name.eq_ignore_ascii_case(b"upgrade") => self.has_upgrade = true,
-            10 if name.eq_ignore_ascii_case(b"connection") => {
+            4 if is_keyword(name, b"date") => self.has_date = true,
+            6 if is_keyword(name, b"server") => self.has_server = true,
+            7 if is_keyword(name, b"upgrade") => self.has_upgrade = true,
+            10 if is_keyword(name, b"connection") => {
                 self.has_connection = true;
-                list(value).for_each(|option| self.options.note(option));
+                self.options.note(value);
             }
-            12 if name.eq_ignore_ascii_case(b"content-type") => self.has_content_type = true,
-            14 if name.eq_ignore_ascii_case(b"content-length") => {
+            12 if is_keyword(name, b"content-type") => self.has_content_type = true,
+            14 if is_keyword(name, b"content-length") => {
                 let length = decimal(value).map_err(|_| LocalError::InvalidContentLength)?;
                 if self.content_length.replace(length).is_some() {
                     return Err(LocalError::InvalidContentLength);
                 }
             }
-            17 if name.eq_ignore_ascii_case(b"transfer-encoding") => {
+            17 if is_keyword(name, b"transfer-encoding") => {
                 return Err(LocalError::FramingNotAllowed);
             }
             _ => {}

@@ -186,3 +186,60 @@ pub(crate) mod counters {
         pub(crate) static PARSED: Cell<usize> = const { Cell::new(0) };
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::{Connection, Limits, Received, RequestHead};
+    use super::counters::{PARSED, SCANNED};
+
+    /// Reads a head in pieces of this size; gives how often httparse was asked and how many bytes the automaton saw.
+    fn work(input: &[u8], piece: usize) -> (usize, usize) {
+        PARSED.set(0);
+        SCANNED.set(0);
+        let (mut connection, mut head) = (Connection::new(), RequestHead::new());
+        let ends = (piece..input.len()).step_by(piece).chain([input.len()]);
+        let last =
+            ends.map(|end| connection.receive_head(&input[..end], &Limits::default(), &mut head)).last();
+        assert_eq!(last, Some(Ok(Received::Head { consumed: input.len() })));
+        (PARSED.get(), SCANNED.get())
+    }
+
+    fn head(len: usize) -> Vec<u8> {
+        let mut head = b"GET / HTTP/1.1\r\nHost: a\r\nX: ".to_vec();
+        head.resize(len - 4, b'x');
+        head.extend_from_slice(b"\r\n\r\n");
+        head
+    }
+
+    #[test]
+    fn a_whole_head_is_parsed_once_and_never_scanned() {
+        assert_eq!(work(&head(60_000), 60_000), (1, 0));
+    }
+
+    #[test]
+    fn a_dribbled_head_is_scanned_once_and_parsed_twice() {
+        for len in [100, 60_000] {
+            assert_eq!(work(&head(len), 1), (2, len), "{len} bytes");
+        }
+    }
+
+    #[test]
+    fn a_head_in_large_pieces_is_scanned_once_and_parsed_twice() {
+        assert_eq!(work(&head(60_000), 1_448), (2, 60_000));
+    }
+
+    #[test]
+    fn dribbled_trailers_are_scanned_once() {
+        let request = b"POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n";
+        let trailers = [b"X: ".to_vec(), vec![b'y'; 8_000], b"\r\n\r\n".to_vec()].concat();
+        let (mut connection, limits) = (Connection::new(), Limits::default());
+        connection.receive_head(request, &limits, &mut RequestHead::new()).expect("a good head");
+        connection.receive_body(b"0\r\n", &limits).expect("the last chunk");
+        SCANNED.set(0);
+        for end in 1..=trailers.len() {
+            connection.receive_body(&trailers[..end], &limits).expect("good trailers");
+        }
+        assert_eq!(SCANNED.get(), trailers.len());
+        assert!(connection.trailers().is_some_and(|trailers| trailers.len() == 1));
+    }
+}

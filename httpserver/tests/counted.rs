@@ -1,0 +1,159 @@
+//! The performance contract as numbers: calls of the transport, registrations, leases, allocations, timers.
+
+mod support;
+
+use std::time::Duration;
+
+use httpserver::{HttpServer, Request, Response};
+use support::{Peer, Stage, answers};
+
+const GET: &[u8] = b"GET / HTTP/1.1\r\nHost: example.org\r\n\r\n";
+
+async fn hello(_request: Request) -> Response {
+    Response::text("Hello, World!")
+}
+
+/// Reads and writes that one exchange takes.
+fn cost(stage: &Stage, peer: &Peer, bytes: &[u8]) -> (usize, usize) {
+    let before = peer.calls();
+    assert!(!stage.exchange(peer, bytes).is_empty());
+    let after = peer.calls();
+    (after.reads - before.reads, after.writes - before.writes)
+}
+
+#[test]
+fn a_kept_alive_request_is_one_read_and_one_write() {
+    let stage = Stage::new();
+    let peer = stage.connect(&HttpServer::new(hello));
+    stage.exchange(&peer, GET);
+    for _ in 0..10 {
+        assert_eq!(cost(&stage, &peer, GET), (1, 1));
+    }
+}
+
+#[test]
+fn sixteen_pipelined_requests_in_one_segment_are_one_read_and_one_write() {
+    let stage = Stage::new();
+    let peer = stage.connect(&HttpServer::new(hello));
+    stage.exchange(&peer, GET);
+    assert_eq!(cost(&stage, &peer, &GET.repeat(16)), (1, 1));
+}
+
+#[test]
+fn a_request_with_a_small_body_is_one_read_and_one_write() {
+    let stage = Stage::new();
+    let peer =
+        stage.connect(&HttpServer::new(async |request: Request| Response::bytes(request.body().clone())));
+    let post = b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 5\r\n\r\nhello";
+    stage.exchange(&peer, post);
+    assert_eq!(cost(&stage, &peer, post), (1, 1));
+}
+
+#[test]
+fn a_large_answer_is_one_write() {
+    let stage = Stage::new();
+    let peer = stage.connect(&HttpServer::new(async |_: Request| Response::bytes(vec![b'x'; 500_000])));
+    stage.exchange(&peer, GET);
+    assert_eq!(cost(&stage, &peer, GET), (1, 1));
+}
+
+#[test]
+fn a_connection_is_registered_at_most_once_in_a_thousand_requests() {
+    let stage = Stage::new();
+    let server = HttpServer::new(hello);
+    let peers: Vec<Peer> = (0..10).map(|_| stage.connect(&server)).collect();
+    let before = stage.time.counters();
+    for _ in 0..100 {
+        for peer in &peers {
+            assert_eq!(answers(stage.exchange(peer, GET)).len(), 1);
+        }
+    }
+    for peer in &peers {
+        assert!(peer.calls().attaches <= 1, "{:?}", peer.calls());
+    }
+    let after = stage.time.counters();
+    assert_eq!(after.registrations, before.registrations, "a scripted transport needs none of the kernel's");
+    assert_eq!(after.reregistrations, 0);
+}
+
+#[test]
+fn an_idle_connection_holds_no_buffer_whatever_it_did_before() {
+    let stage = Stage::new();
+    let server = HttpServer::new(async |request: Request| Response::bytes(request.body().clone()));
+    let peers: Vec<Peer> = (0..20).map(|_| stage.connect(&server)).collect();
+    assert_eq!(iostream::leased_blocks(), 0, "fresh");
+    let mut post = b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 300000\r\n\r\n".to_vec();
+    post.resize(post.len() + 300_000, b'x');
+    for peer in &peers {
+        stage.exchange(peer, GET);
+        peer.send_in_segments(&post, 50_000);
+        stage.time.run_until_stalled();
+        stage.exchange(peer, GET.repeat(16));
+    }
+    assert_eq!(iostream::leased_blocks(), 0, "between requests");
+}
+
+#[test]
+fn the_number_of_header_fields_costs_no_allocation() {
+    let stage = Stage::new();
+    let peer = stage.connect(&HttpServer::new(hello));
+    let request = |fields: usize| {
+        let mut text = "GET / HTTP/1.1\r\nHost: example.org\r\n".to_owned();
+        for number in 1..fields {
+            text.push_str(&format!("X-Field-{number}: value {number}\r\n"));
+        }
+        text + "\r\n"
+    };
+    // The script's own buffers grow with what is sent, so only the turns of the loop are counted.
+    let allocations = |bytes: &str| {
+        peer.send(bytes);
+        let counted = allocation_counter::measure(|| stage.time.run_until_stalled());
+        assert_eq!(answers(peer.received()).len(), 1);
+        counted.count_total
+    };
+    let (few, many) = (request(2), request(60));
+    for _ in 0..5 {
+        allocations(&few);
+        allocations(&many);
+    }
+    let (few, many) = (allocations(&few), allocations(&many));
+    assert_eq!(few, many);
+    assert!(few <= 8, "{few} allocations for a request");
+}
+
+#[test]
+fn kept_alive_requests_insert_no_timer() {
+    let stage = Stage::new();
+    let peer = stage.connect(&HttpServer::new(hello));
+    stage.exchange(&peer, GET);
+    let before = stage.time.counters().timers_inserted;
+    for _ in 0..1_000 {
+        stage.exchange(&peer, GET);
+    }
+    assert_eq!(stage.time.counters().timers_inserted, before);
+    // Requests over a long time insert one whenever one has fired, and no more.
+    for _ in 0..100 {
+        stage.time.advance(Duration::from_secs(30));
+        stage.exchange(&peer, GET);
+    }
+    let counters = stage.time.counters();
+    assert!(counters.timers_inserted - before <= counters.timers_fired);
+    assert_eq!(counters.timers, 1);
+}
+
+#[test]
+fn a_closed_connection_leaves_nothing_behind() {
+    let stage = Stage::new();
+    let server = HttpServer::new(hello);
+    let idle = stage.time.counters();
+    for _ in 0..10 {
+        let peer = stage.connect(&server);
+        stage.exchange(&peer, GET);
+        peer.finish();
+        stage.time.run_until_stalled();
+        assert!(peer.is_over());
+    }
+    let after = stage.time.counters();
+    assert_eq!((after.tasks, after.timers, after.sources), (idle.tasks, idle.timers, idle.sources));
+    assert_eq!(iostream::leased_blocks(), 0);
+}

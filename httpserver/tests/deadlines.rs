@@ -1,0 +1,338 @@
+//! Every wait ends: the deadlines of a connection, in virtual time.
+
+mod support;
+
+use std::cell::Cell;
+use std::rc::Rc;
+use std::time::Duration;
+
+use httpserver::{Exchange, HttpError, HttpOptions, HttpServer, Request, Response, StatusCode};
+use support::{Peer, Stage, answer, plain};
+
+const GET: &str = "GET / HTTP/1.1\r\nHost: a\r\n\r\n";
+const POST: &str = "POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 100000\r\n\r\n";
+
+const SECOND: Duration = Duration::from_secs(1);
+const MOMENT: Duration = Duration::from_millis(1);
+
+async fn hello(_request: Request) -> Response {
+    Response::text("hello")
+}
+
+/// 10 s for a head, 75 s idle, 30 s for a body and for a peer that takes nothing, 2 s of lingering: the defaults.
+fn defaults() -> HttpOptions {
+    plain()
+}
+
+/// Lets `seconds` pass but for a moment, in which nothing may happen, and then that moment.
+fn over_after(stage: &Stage, peer: &Peer, wait: Duration) {
+    stage.time.advance(wait - MOMENT);
+    assert!(!peer.is_over() && !peer.is_shut(), "too early");
+    stage.time.advance(MOMENT);
+}
+
+#[test]
+fn h1_4_a_silent_new_connection_closes_silently_at_header_timeout() {
+    let stage = Stage::new();
+    let peer = stage.connect(&HttpServer::new(hello).options(defaults()));
+    over_after(&stage, &peer, 10 * SECOND);
+    assert!(peer.is_over());
+    assert_eq!(peer.received(), b"");
+}
+
+#[test]
+fn row_26_a_part_of_a_head_is_answered_with_408_at_header_timeout() {
+    let stage = Stage::new();
+    let peer = stage.connect(&HttpServer::new(hello).options(defaults()));
+    stage.time.advance(5 * SECOND);
+    peer.send("GET / HTTP/1.1\r\nHo");
+    over_after(&stage, &peer, 10 * SECOND);
+    let back = answer(peer.received());
+    assert_eq!((back.status, back.closes()), (408, true));
+    stage.time.advance(2 * SECOND); // lingering ends
+    assert!(peer.is_over());
+}
+
+#[test]
+fn h1_4_a_head_that_dribbles_is_cut_at_header_timeout_from_its_first_byte() {
+    let stage = Stage::new();
+    let server = HttpServer::new(hello).options(defaults());
+    for first_request in [true, false] {
+        let peer = stage.connect(&server);
+        if !first_request {
+            stage.exchange(&peer, GET);
+            stage.time.advance(60 * SECOND);
+        }
+        for byte in GET.bytes().take(10) {
+            assert_eq!(peer.received(), b"", "not yet");
+            peer.send([byte]);
+            stage.time.advance(SECOND);
+        }
+        assert_eq!(answer(peer.received()).status, 408);
+        stage.time.advance(2 * SECOND);
+        assert!(peer.is_over());
+    }
+}
+
+#[test]
+fn hs3_an_idle_kept_alive_connection_closes_silently_at_idle_connection_timeout() {
+    let stage = Stage::new();
+    let peer = stage.connect(&HttpServer::new(hello).options(defaults()));
+    for _ in 0..2 {
+        stage.exchange(&peer, GET);
+        stage.time.advance(70 * SECOND); // IdleTimeoutTest: each request begins the time anew
+    }
+    stage.exchange(&peer, GET);
+    over_after(&stage, &peer, 75 * SECOND);
+    assert!(peer.is_over());
+    assert_eq!(peer.received(), b"");
+}
+
+#[test]
+fn hs3_no_idle_connection_timeout_is_for_ever() {
+    let stage = Stage::new();
+    let peer = stage.connect(&HttpServer::new(hello).options(defaults().idle_connection_timeout(None)));
+    stage.exchange(&peer, GET);
+    stage.time.advance(100_000 * SECOND);
+    assert_eq!(answer(stage.exchange(&peer, GET)).status, 200);
+}
+
+#[test]
+fn empty_lines_are_no_request_and_do_not_keep_a_connection_open() {
+    let stage = Stage::new();
+    let server = HttpServer::new(hello).options(defaults());
+    for (asked_before, limit) in [(false, 10), (true, 75)] {
+        let peer = stage.connect(&server);
+        if asked_before {
+            stage.exchange(&peer, GET);
+        }
+        for _ in 0..limit {
+            assert!(!peer.is_over());
+            peer.send("\r\n");
+            stage.time.advance(SECOND);
+        }
+        assert!(peer.is_over(), "after {limit} seconds");
+        assert_eq!(peer.received(), b"");
+    }
+}
+
+#[test]
+fn row_25_a_body_that_pauses_is_answered_with_408_at_body_timeout() {
+    let stage = Stage::new();
+    let peer = stage.connect(&HttpServer::new(hello).options(defaults()));
+    peer.send(POST);
+    peer.send(vec![b'x'; 50_000]); // which earns minutes, but no pause
+    over_after(&stage, &peer, 30 * SECOND);
+    let back = answer(peer.received());
+    assert_eq!((back.status, back.closes()), (408, true));
+    stage.time.advance(2 * SECOND);
+    assert!(peer.is_over());
+}
+
+#[test]
+fn h1_19_a_body_below_the_minimum_rate_is_cut_and_one_above_it_is_not() {
+    let stage = Stage::new();
+    let server = HttpServer::new(hello).options(defaults());
+    let slow = stage.connect(&server);
+    slow.send(POST);
+    for _ in 0..30 {
+        assert_eq!(slow.received(), b"", "not yet");
+        slow.send("x");
+        stage.time.advance(SECOND);
+    }
+    assert_eq!(answer(slow.received()).status, 408);
+
+    // 300 bytes a second take more than five minutes, ten times the body timeout.
+    let honest = stage.connect(&server);
+    honest.send(POST);
+    for _ in 0..100_000 / 300 {
+        honest.send([b'x'; 300]);
+        stage.time.advance(SECOND);
+        assert_eq!(honest.received(), b"", "not yet");
+    }
+    assert_eq!(answer(stage.exchange(&honest, [b'x'; 100_000 % 300])).status, 200);
+}
+
+#[test]
+fn h1_19_the_time_that_the_handler_takes_is_not_the_peers() {
+    async fn thinks(exchange: &mut Exchange<'_>) -> Result<(), HttpError> {
+        let mut bytes = 0;
+        while let Some(chunk) = exchange.body().chunk().await? {
+            bytes += chunk.len();
+            ioloop::sleep(100 * SECOND).await;
+        }
+        exchange.send(Response::text(bytes.to_string())).await
+    }
+    let stage = Stage::new();
+    let peer = stage.connect(&HttpServer::new(thinks).options(defaults()));
+    peer.send("POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 6\r\n\r\nab");
+    stage.time.advance(101 * SECOND);
+    peer.send("cd"); // a moment after the handler has asked for it
+    stage.time.advance(101 * SECOND);
+    peer.send("ef");
+    stage.time.advance(101 * SECOND);
+    assert_eq!(answer(peer.received()).text(), "6");
+}
+
+#[test]
+fn h1_19_a_handler_that_gives_up_its_waits_does_not_give_the_peer_more_time() {
+    async fn impatient(exchange: &mut Exchange<'_>) -> Result<(), HttpError> {
+        loop {
+            let chunk = ioloop::timeout(SECOND, async { exchange.body().chunk().await }).await;
+            if let Ok(chunk) = chunk
+                && chunk?.is_none()
+            {
+                return exchange.send(Response::text("whole")).await;
+            }
+        }
+    }
+    let stage = Stage::new();
+    let peer = stage.connect(&HttpServer::new(impatient).options(defaults()));
+    peer.send("POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 6\r\n\r\nab");
+    over_after(&stage, &peer, 30 * SECOND);
+    assert_eq!(answer(peer.received()).status, 408);
+}
+
+#[test]
+fn a_peer_that_takes_nothing_of_a_large_answer_is_cut_at_write_timeout() {
+    let stage = Stage::new();
+    let server = HttpServer::new(async |_: Request| Response::bytes(vec![b'x'; 1 << 20])).options(defaults());
+    let peer = stage.connect(&server);
+    peer.set_room(Some(1_000));
+    peer.send(GET);
+    over_after(&stage, &peer, 30 * SECOND);
+    assert!(peer.is_over());
+    assert_eq!(peer.received().len(), 1_000);
+    assert_eq!(iostream::leased_blocks(), 0);
+}
+
+#[test]
+fn a_peer_that_takes_a_little_now_and_then_is_not_cut() {
+    let stage = Stage::new();
+    let server = HttpServer::new(async |_: Request| Response::bytes(vec![b'x'; 200_000])).options(defaults());
+    let peer = stage.connect(&server);
+    peer.set_room(Some(0));
+    peer.send(GET);
+    let mut received = Vec::new();
+    for _ in 0..202 {
+        stage.time.advance(25 * SECOND);
+        peer.set_room(Some(1_000));
+        stage.time.run_until_stalled();
+        received.extend(peer.received());
+    }
+    assert_eq!(answer(received).body.len(), 200_000);
+    peer.set_room(None);
+    assert_eq!(answer(stage.exchange(&peer, GET)).status, 200, "and the connection goes on");
+}
+
+#[test]
+fn a_small_answer_that_the_peer_takes_slowly_is_not_lost_to_the_idle_timeout() {
+    let stage = Stage::new();
+    let server = HttpServer::new(async |_: Request| Response::bytes(vec![b'x'; 10_000])).options(defaults());
+    let peer = stage.connect(&server);
+    peer.set_room(Some(0));
+    peer.send(GET);
+    let mut received = Vec::new();
+    for _ in 0..11 {
+        stage.time.advance(25 * SECOND);
+        peer.set_room(Some(1_000));
+        stage.time.run_until_stalled();
+        received.extend(peer.received());
+    }
+    assert_eq!(answer(received).body.len(), 10_000);
+}
+
+#[test]
+fn an_answer_to_a_peer_that_has_ended_its_side_is_sent_to_its_end() {
+    let stage = Stage::new();
+    let server = HttpServer::new(async |_: Request| Response::bytes(vec![b'x'; 50_000])).options(defaults());
+    let peer = stage.connect(&server);
+    peer.set_room(Some(0));
+    peer.send(GET);
+    peer.finish();
+    let mut received = Vec::new();
+    for _ in 0..51 {
+        stage.time.advance(25 * SECOND);
+        peer.set_room(Some(1_000));
+        stage.time.run_until_stalled();
+        received.extend(peer.received());
+    }
+    assert_eq!(answer(received).body.len(), 50_000);
+    assert!(peer.is_over());
+}
+
+#[test]
+fn a_streaming_handler_learns_that_the_peer_takes_nothing() {
+    let told = Rc::new(Cell::new(false));
+    let tell = Rc::clone(&told);
+    let server = HttpServer::new(async move |exchange: &mut Exchange<'_>| {
+        let mut response = exchange.respond(StatusCode::OK).start().await?;
+        loop {
+            if let Err(error) = response.write(vec![b'x'; 10_000]).await {
+                tell.set(matches!(error, HttpError::WriteTimeout));
+                return Err(error);
+            }
+        }
+    })
+    .options(defaults());
+    let stage = Stage::new();
+    let peer = stage.connect(&server);
+    peer.set_room(Some(0));
+    peer.send(GET);
+    over_after(&stage, &peer, 30 * SECOND);
+    assert!(told.get() && peer.is_over());
+}
+
+#[test]
+fn reading_and_writing_at_once_have_each_their_own_deadline() {
+    use std::future::{Future, poll_fn};
+    use std::pin::pin;
+    use std::task::Poll;
+    let server = HttpServer::new(async |exchange: &mut Exchange<'_>| {
+        let mut response = exchange.respond(StatusCode::OK).start().await?;
+        response.write(vec![b'x'; 70_000]).await.ok();
+        let (mut body, exchange) = (exchange.body(), &exchange);
+        let mut write = pin!(response.write(vec![b'x'; 70_000]));
+        let mut chunk = pin!(body.chunk());
+        let _ = exchange;
+        poll_fn(|cx| match (write.as_mut().poll(cx), chunk.as_mut().poll(cx)) {
+            (Poll::Ready(Err(error)), _) | (_, Poll::Ready(Err(error))) => Poll::Ready(Err(error)),
+            _ => Poll::Pending,
+        })
+        .await
+    })
+    .options(defaults().write_timeout(50 * SECOND).body_timeout(20 * SECOND));
+    let stage = Stage::new();
+    let peer = stage.connect(&server);
+    peer.send(POST);
+    peer.set_room(Some(75_000));
+    over_after(&stage, &peer, 20 * SECOND);
+    assert!(!peer.is_shut());
+}
+
+#[test]
+fn h1_52_lingering_ends() {
+    let stage = Stage::new();
+    let peer = stage.connect(&HttpServer::new(hello).options(defaults()));
+    assert_eq!(answer(stage.exchange(&peer, "nonsense\r\n\r\n")).status, 400);
+    assert!(peer.is_shut() && !peer.is_over());
+    for _ in 0..19 {
+        peer.send(vec![b'x'; 100_000]); // what still comes is dropped, not kept
+        stage.time.advance(100 * MOMENT);
+        assert!(!peer.is_over());
+        assert_eq!(iostream::leased_blocks(), 0);
+    }
+    stage.time.advance(100 * MOMENT);
+    assert!(peer.is_over());
+    assert_eq!(peer.received(), b"");
+}
+
+#[test]
+fn h1_52_lingering_ends_when_the_peer_takes_nothing_of_the_error_answer() {
+    let stage = Stage::new();
+    let peer = stage.connect(&HttpServer::new(hello).options(defaults()));
+    peer.set_room(Some(0));
+    peer.send("nonsense\r\n\r\n");
+    stage.time.advance(30 * SECOND);
+    assert!(peer.is_over());
+}

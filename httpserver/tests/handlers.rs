@@ -1,0 +1,406 @@
+//! The three shapes of a handler, as functions and as closures, and everything a handler can do wrong.
+
+mod support;
+
+use std::cell::{Cell, RefCell};
+use std::rc::Rc;
+use std::time::Duration;
+
+use httpserver::{Exchange, HttpError, HttpServer, Request, Response, ResponseWriter, StatusCode};
+use iostream::IoStream;
+use support::{Stage, answer, answers, plain};
+
+const GET: &str = "GET /story?a=b HTTP/1.1\r\nHost: example.org:80\r\nX-Word: yes\r\n\r\n";
+const POST: &str = "POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 5\r\n\r\nhello";
+
+fn classic(request: &mut Exchange<'_>) {
+    let message = format!("You requested {}\n", request.uri());
+    request.write(format!("HTTP/1.1 200 OK\r\nContent-Length: {}\r\n\r\n{message}", message.len()));
+    request.finish();
+}
+
+async fn whole(request: Request) -> Response {
+    Response::text(format!("You requested {}\n", request.uri()))
+}
+
+async fn streaming(exchange: &mut Exchange<'_>) -> Result<(), HttpError> {
+    let message = format!("You requested {}\n", exchange.uri());
+    let mut response = exchange.respond(StatusCode::OK).start().await?;
+    response.write(message).await?;
+    response.finish().await
+}
+
+/// What `handler` answers to `request`, and whether the connection goes on.
+macro_rules! ask {
+    ($handler:expr, $request:expr) => {{
+        let stage = Stage::new();
+        let peer = stage.connect(&HttpServer::new($handler).options(plain()));
+        let back = stage.exchange(&peer, $request);
+        (back, !peer.is_over() && !peer.is_shut())
+    }};
+}
+
+#[test]
+fn the_three_shapes_as_functions_and_as_closures_answer_alike() {
+    let of = |(bytes, goes_on): (Vec<u8>, bool)| (answer(bytes).text().to_owned(), goes_on);
+    let expected = || ("You requested /story?a=b\n".to_owned(), true);
+    assert_eq!(of(ask!(classic, GET)), expected());
+    assert_eq!(of(ask!(whole, GET)), expected());
+    assert_eq!(of(ask!(streaming, GET)), expected());
+    assert_eq!(of(ask!(|request: &mut Exchange<'_>| classic(request), GET)), expected());
+    let word = "You requested".to_owned();
+    let closure = async move |request: Request| Response::text(format!("{word} {}\n", request.uri()));
+    assert_eq!(of(ask!(closure, GET)), expected());
+    let older = |request: Request| async move { Response::text(format!("You requested {}\n", request.uri())) };
+    assert_eq!(of(ask!(older, GET)), expected());
+    let closure = async |exchange: &mut Exchange<'_>| {
+        let message = format!("You requested {}\n", exchange.uri());
+        exchange.respond(StatusCode::OK).send(message).await
+    };
+    assert_eq!(of(ask!(closure, GET)), expected());
+}
+
+#[test]
+fn hu15_hu16_hu22_a_request_says_what_was_asked() {
+    async fn tell(request: Request) -> String {
+        assert_eq!(request.headers().get("x-word"), Some(&b"yes"[..]));
+        assert!(!format!("{request:?}").contains("yes"), "hu25: no headers in logs");
+        let (query, host) = (request.query().unwrap_or("none"), request.host().unwrap_or("none"));
+        let (method, path, ip) = (request.method(), request.path(), request.remote_ip());
+        format!("{method} {path} {query} {host} {:?} {ip:?}", request.version())
+    }
+    let (back, _) = ask!(tell, GET);
+    assert_eq!(answer(back).text(), "GET /story a=b example.org:80 HTTP/1.1 Some(192.0.2.1)");
+}
+
+#[test]
+fn what_a_handler_may_return() {
+    async fn text(_: Request) -> &'static str {
+        "text"
+    }
+    async fn nothing(_: Request) {}
+    async fn status(_: Request) -> StatusCode {
+        StatusCode::NOT_FOUND
+    }
+    async fn pair(_: Request) -> (StatusCode, Vec<u8>) {
+        (StatusCode::CREATED, vec![1])
+    }
+    async fn fails(_: Request) -> Result<Response, HttpError> {
+        Ok(Response::text("x").header("bad name", "y")?)
+    }
+    async fn explains(_: Request) -> Result<&'static str, (StatusCode, &'static str)> {
+        Err((StatusCode::CONFLICT, "taken"))
+    }
+    let statuses = [
+        ask!(text, GET),
+        ask!(nothing, GET),
+        ask!(status, GET),
+        ask!(pair, GET),
+        ask!(fails, GET),
+        ask!(explains, GET),
+    ]
+    .map(|(bytes, goes_on)| (answer(bytes).status, goes_on));
+    assert_eq!(statuses, [(200, true), (204, true), (404, true), (201, true), (500, true), (409, true)]);
+}
+
+#[test]
+fn row_34_a_panic_before_the_head_is_a_500_wherever_it_happens() {
+    fn in_classic(_: &mut Exchange<'_>) {
+        panic!("in a classic handler");
+    }
+    fn in_sync_part(_: Request) -> std::future::Ready<Response> {
+        panic!("before the future exists");
+    }
+    async fn in_async_part(_: Request) -> Response {
+        ioloop::yield_now().await;
+        panic!("after an await");
+    }
+    async fn in_streaming(exchange: &mut Exchange<'_>) -> Result<(), HttpError> {
+        exchange.body().bytes().await?;
+        panic!("after the body");
+    }
+    for (back, goes_on) in
+        [ask!(in_classic, POST), ask!(in_sync_part, POST), ask!(in_async_part, POST), ask!(in_streaming, POST)]
+    {
+        let back = answer(back);
+        assert_eq!((back.status, back.closes(), goes_on), (500, true, false));
+    }
+}
+
+#[test]
+fn a_panic_costs_its_own_connection_only() {
+    let server = HttpServer::new(async |request: Request| match request.path() {
+        "/panic" => panic!("asked to"),
+        path => path.to_owned(),
+    })
+    .options(plain());
+    let stage = Stage::new();
+    let (one, other) = (stage.connect(&server), stage.connect(&server));
+    let get = |path: &str| format!("GET {path} HTTP/1.1\r\nHost: a\r\n\r\n");
+    assert_eq!(answer(stage.exchange(&other, get("/before"))).text(), "/before");
+    let back = answers(stage.exchange(&one, get("/first") + &get("/panic") + &get("/never")));
+    assert_eq!(back.iter().map(|answer| answer.status).collect::<Vec<_>>(), [200, 500]);
+    assert_eq!(answer(stage.exchange(&other, get("/after"))).text(), "/after");
+}
+
+#[test]
+fn a_panic_after_the_head_ends_the_connection_without_a_second_answer() {
+    async fn late(exchange: &mut Exchange<'_>) -> Result<(), HttpError> {
+        let mut response = exchange.respond(StatusCode::OK).start().await?;
+        response.write("begun").await?;
+        panic!("too late for a 500");
+    }
+    let (back, goes_on) = ask!(late, GET);
+    assert!(back.ends_with(b"\r\n\r\n5\r\nbegun\r\n"), "no last chunk: {}", back.escape_ascii());
+    assert!(!goes_on);
+}
+
+#[test]
+fn what_was_sent_whole_is_not_lost_to_an_error_behind_it() {
+    async fn fails_behind(exchange: &mut Exchange<'_>) -> Result<(), HttpError> {
+        exchange.send(Response::text("all of it")).await?;
+        Err(HttpError::handler("afterwards"))
+    }
+    async fn panics_behind(exchange: &mut Exchange<'_>) -> Result<(), HttpError> {
+        exchange.send(Response::text("all of it")).await?;
+        panic!("afterwards");
+    }
+    for (back, goes_on) in [ask!(fails_behind, POST), ask!(panics_behind, POST)] {
+        assert_eq!((answer(back).text(), goes_on), ("all of it", false));
+    }
+}
+
+#[test]
+fn an_error_by_question_mark_is_a_500_and_one_of_the_peers_keeps_its_status() {
+    async fn own(_: &mut Exchange<'_>) -> Result<(), HttpError> {
+        Err("7x".parse::<u8>().map_err(HttpError::handler).unwrap_err())
+    }
+    async fn peers(_: &mut Exchange<'_>) -> Result<(), HttpError> {
+        Err(httpserver::http1::RemoteError::BodyTooLarge.into())
+    }
+    assert_eq!(answer(ask!(own, GET).0).status, 500);
+    assert_eq!(answer(ask!(peers, GET).0).status, 413);
+}
+
+#[test]
+fn a_failure_of_another_stream_is_not_taken_for_the_peers() {
+    async fn proxy(_: &mut Exchange<'_>) -> Result<(), HttpError> {
+        let (transport, backend) = iostream::testing::scripted();
+        let stream = IoStream::new(transport).map_err(HttpError::handler)?;
+        backend.reset();
+        stream.read_until(b"\n").await?;
+        unreachable!("it was reset");
+    }
+    let (back, goes_on) = ask!(proxy, GET);
+    assert_eq!((answer(back).status, goes_on), (500, false));
+}
+
+#[test]
+fn a_handler_that_ends_without_an_answer_is_a_500() {
+    async fn silent(_: &mut Exchange<'_>) -> Result<(), HttpError> {
+        Ok(())
+    }
+    async fn never_started(exchange: &mut Exchange<'_>) -> Result<(), HttpError> {
+        drop(exchange.respond(StatusCode::OK));
+        Ok(())
+    }
+    assert_eq!(answer(ask!(silent, GET).0).status, 500);
+    assert_eq!(answer(ask!(never_started, GET).0).status, 500);
+}
+
+#[test]
+fn h1_36_a_body_longer_or_shorter_than_announced_ends_the_connection() {
+    async fn longer(exchange: &mut Exchange<'_>) -> Result<(), HttpError> {
+        let mut response = exchange.respond(StatusCode::OK).content_length(5).start().await?;
+        response.write("123").await?;
+        response.write("456").await?;
+        response.finish().await
+    }
+    async fn shorter(exchange: &mut Exchange<'_>) -> Result<(), HttpError> {
+        let mut response = exchange.respond(StatusCode::OK).content_length(5).start().await?;
+        response.write("123").await?;
+        response.finish().await
+    }
+    async fn forgets_the_rest(exchange: &mut Exchange<'_>) -> Result<(), HttpError> {
+        let mut response = exchange.respond(StatusCode::OK).content_length(5).start().await?;
+        response.write("123").await
+    }
+    for (back, goes_on) in [ask!(longer, GET), ask!(shorter, GET), ask!(forgets_the_rest, GET)] {
+        assert!(back.ends_with(b"\r\n\r\n123"), "{}", back.escape_ascii());
+        assert!(!goes_on);
+    }
+    // Known before anything was sent, so the peer can be told.
+    async fn differs(_: Request) -> Result<Response, HttpError> {
+        Ok(Response::text("123").header("Content-Length", "5")?)
+    }
+    assert_eq!(answer(ask!(differs, GET).0).status, 500);
+}
+
+#[test]
+fn h1_45_nothing_can_be_injected_into_a_head() {
+    async fn name(exchange: &mut Exchange<'_>) -> Result<(), HttpError> {
+        let builder = exchange.respond(StatusCode::OK).header("X\r\nSet-Cookie", "a=b");
+        builder.start().await?.finish().await
+    }
+    async fn value(exchange: &mut Exchange<'_>) -> Result<(), HttpError> {
+        exchange.respond(StatusCode::OK).header("X", "a\r\nSet-Cookie: a=b").send("body").await
+    }
+    async fn content_type(_: Request) -> Response {
+        Response::text("x").content_type("text/plain\r\nSet-Cookie: a=b")
+    }
+    async fn framing(exchange: &mut Exchange<'_>) -> Result<(), HttpError> {
+        exchange.respond(StatusCode::OK).header("Transfer-Encoding", "gzip").send("body").await
+    }
+    for request in [GET, POST] {
+        for (back, _) in [ask!(name, request), ask!(value, request), ask!(content_type, request), ask!(framing, request)] {
+            let back = answer(back);
+            assert_eq!((back.status, back.header("set-cookie")), (500, None));
+        }
+    }
+}
+
+#[test]
+fn a_bad_header_is_told_at_the_start_also_while_the_body_is_unread() {
+    let told = Rc::new(Cell::new(false));
+    let tell = Rc::clone(&told);
+    let handler = async move |exchange: &mut Exchange<'_>| {
+        let started = exchange.respond(StatusCode::OK).header("X", "\n").start().await.map(drop);
+        tell.set(matches!(started, Err(HttpError::Header(_))));
+        exchange.send(Response::text("instead")).await
+    };
+    assert_eq!(answer(ask!(handler, POST).0).text(), "instead");
+    assert!(told.get());
+}
+
+#[test]
+fn two_responses_to_one_request_are_an_error_of_the_second() {
+    let second = Rc::new(RefCell::new(Vec::new()));
+    let seen = Rc::clone(&second);
+    let handler = async move |exchange: &mut Exchange<'_>| {
+        let finish = async |writer: Result<ResponseWriter<'_>, HttpError>| writer?.finish().await;
+        let (one, two) = (exchange.respond(StatusCode::OK), exchange.respond(StatusCode::CREATED));
+        let one = finish(one.start().await).await;
+        let two = finish(two.start().await).await;
+        let three = exchange.send(Response::text("three")).await;
+        seen.borrow_mut().extend([one.is_ok(), two.is_ok(), three.is_ok()]);
+        Ok(())
+    };
+    for request in [GET, POST] {
+        let (back, goes_on) = ask!(handler.clone(), request);
+        assert_eq!((answer(back).status, goes_on), (200, true));
+        assert_eq!(second.take(), [true, false, false]);
+    }
+}
+
+/// Notes when it is dropped.
+struct Dropped(Rc<Cell<bool>>);
+
+impl Drop for Dropped {
+    fn drop(&mut self) {
+        self.0.set(true);
+    }
+}
+
+#[test]
+fn h1_29_a_handler_that_waits_is_dropped_when_the_peer_is_gone_even_with_requests_unread() {
+    for pipelined in [1, 2] {
+        let dropped = Rc::new(Cell::new(false));
+        let mark = Rc::clone(&dropped);
+        let server = HttpServer::new(move |_: Request| {
+            let mark = Dropped(Rc::clone(&mark));
+            async move {
+                std::future::pending::<()>().await;
+                drop(mark);
+            }
+        });
+        let stage = Stage::new();
+        let peer = stage.connect(&server);
+        peer.send(GET.repeat(pipelined));
+        stage.time.run_until_stalled();
+        stage.time.advance(Duration::from_secs(1_000));
+        assert!(!dropped.get() && !peer.is_over(), "no deadline of ours ends a handler");
+        peer.reset();
+        stage.time.run_until_stalled();
+        assert!(dropped.get() && peer.is_over());
+        assert_eq!(peer.received(), b"");
+    }
+}
+
+#[test]
+fn a_handler_whose_peer_has_only_ended_its_side_goes_on_and_is_dropped_when_that_resets() {
+    async fn slow(request: Request) -> String {
+        ioloop::sleep(Duration::from_secs(60)).await;
+        request.path().to_owned()
+    }
+    let stage = Stage::new();
+    let server = HttpServer::new(slow).options(plain());
+    let half_closed = stage.connect(&server);
+    half_closed.send(GET);
+    half_closed.finish();
+    let gone = stage.connect(&server);
+    gone.send(GET);
+    gone.finish();
+    stage.time.advance(Duration::from_secs(30));
+    gone.reset();
+    stage.time.run_until_stalled();
+    assert!(gone.is_over());
+    stage.time.advance(Duration::from_secs(30));
+    assert_eq!(answer(half_closed.received()).text(), "/story");
+    assert!(half_closed.is_over());
+}
+
+#[test]
+fn a_handler_that_never_finishes_keeps_nobody_else_waiting() {
+    let server = HttpServer::new(async |request: Request| {
+        if request.path() == "/never" {
+            std::future::pending::<()>().await;
+        }
+        "done"
+    });
+    let stage = Stage::new();
+    let server = server.options(plain());
+    let stuck = stage.connect(&server);
+    assert_eq!(stage.exchange(&stuck, "GET /never HTTP/1.1\r\nHost: a\r\n\r\n"), b"");
+    assert_eq!(answer(stage.ask(&server, GET)).text(), "done");
+}
+
+#[test]
+fn requests_may_outlive_their_connection() {
+    let kept = Rc::new(RefCell::new(Vec::new()));
+    let keep = Rc::clone(&kept);
+    let server = HttpServer::new(move |request: Request| {
+        keep.borrow_mut().push(request);
+        async { "kept" }
+    })
+    .options(plain());
+    let stage = Stage::new();
+    for number in 0..3 {
+        let peer = stage.connect(&server);
+        stage.exchange(&peer, format!("GET /{number} HTTP/1.1\r\nHost: a\r\n\r\n"));
+        peer.reset();
+        stage.time.run_until_stalled();
+    }
+    let paths: Vec<_> = kept.borrow().iter().map(|request| request.path().to_owned()).collect();
+    assert_eq!(paths, ["/0", "/1", "/2"]);
+}
+
+#[test]
+fn flush_sends_the_head_before_there_is_a_body() {
+    async fn events(exchange: &mut Exchange<'_>) -> Result<(), HttpError> {
+        let mut response = exchange.respond(StatusCode::OK).start().await?;
+        response.flush().await?;
+        for _ in 0..2 {
+            ioloop::sleep(Duration::from_secs(1)).await;
+            response.write("tick").await?;
+        }
+        response.finish().await
+    }
+    let stage = Stage::new();
+    let peer = stage.connect(&HttpServer::new(events).options(plain()));
+    let head = stage.exchange(&peer, POST);
+    assert!(head.ends_with(b"\r\n\r\n"), "{}", head.escape_ascii());
+    stage.time.advance(Duration::from_secs(1));
+    assert_eq!(peer.received(), b"4\r\ntick\r\n");
+    stage.time.advance(Duration::from_secs(1));
+    assert_eq!(peer.received(), b"4\r\ntick\r\n0\r\n\r\n");
+}
