@@ -1,0 +1,41 @@
+//! A protocol of one's own on tcpserver, without HTTP: every line comes back. Step 1 of path 2 through the house (see
+//! ARCHITECTURE.md).
+//!
+//! Run it:           cargo run --release --example echo [-- --port N] [--max-line BYTES]
+//! In another shell: printf 'hello\nworld\n' | nc -N 127.0.0.1 9999
+
+use std::error::Error;
+
+use ioloop::IoLoop;
+use iostream::{IoStream, StreamError};
+use tcpserver::TcpServer;
+
+/// When a peer has left this much unread, it is time to wait for it.
+const ENOUGH_UNREAD: usize = 64 * 1024;
+
+/// Sends each line back. Lines that arrive together are answered together: a write waits for nothing by itself, and
+/// what one turn of the loop writes leaves in one piece.
+async fn echo(stream: IoStream, max_line: usize) -> Result<(), StreamError> {
+    loop {
+        let line = stream.read_until_max(b"\n", max_line).await?;
+        let sent = stream.write(line);
+        if stream.pending() >= ENOUGH_UNREAD {
+            sent.await?;
+        }
+    }
+}
+
+fn main() -> Result<(), Box<dyn Error>> {
+    let flags = examples::Flags::parse("echo [--port N] [--max-line BYTES]", &["--port", "--max-line"]);
+    let max_line = flags.value("--max-line").unwrap_or(8192);
+    examples::log_to_stderr();
+    let io_loop = IoLoop::current();
+
+    let server = TcpServer::new(move |stream, _context| echo(stream, max_line));
+    let addresses = server.listen(flags.value("--port").unwrap_or(9999))?;
+
+    examples::announce(&addresses)?;
+    examples::stop_on_signals(&io_loop)?;
+    io_loop.start()?;
+    Ok(())
+}
