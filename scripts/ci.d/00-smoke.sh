@@ -1,0 +1,45 @@
+#!/usr/bin/env bash
+# Starts every example on a port of its own, asks it something, and stops it with SIGTERM, which must end it with status 0.
+set -euo pipefail
+cd "$(dirname "$0")/../.."
+cargo build --release --examples --quiet
+programs="${CARGO_TARGET_DIR:-target}/release/examples"
+
+smoke() { # example, function that is given the port
+  local name=$1 ask=$2 out pid port status
+  out=$(mktemp)
+  "$programs/$name" --port 0 >"$out" 2>/dev/null &
+  pid=$!
+  # The line appears when the program listens; a program that dies first ends the wait.
+  until grep -q '^listening on ' "$out" || ! kill -0 "$pid" 2>/dev/null; do :; done
+  port=$(sed -n '1s/.*://p' "$out")
+  "$ask" "$port" || { echo "$name: a wrong answer" >&2; kill "$pid"; exit 1; }
+  kill -TERM "$pid"
+  status=0
+  wait "$pid" || status=$?
+  rm -f "$out"
+  [ "$status" -eq 0 ] || { echo "$name: status $status after SIGTERM" >&2; exit 1; }
+  echo "$name: ok"
+}
+
+request() { # port, path: the body of the answer, by bash alone
+  exec 3<>"/dev/tcp/127.0.0.1/$1"
+  printf 'GET %s HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n' "$2" >&3
+  sed '1,/^\r$/d' <&3
+  exec 3>&-
+}
+ask_story() { [ "$(request "$1" /story)" = "You requested /story" ]; }
+ask_plaintext() { [ "$(request "$1" /plaintext)" = "Hello, World!" ]; }
+ask_line() {
+  local line
+  exec 3<>"/dev/tcp/127.0.0.1/$1"
+  printf 'a line\n' >&3
+  read -r line <&3
+  exec 3>&-
+  [ "$line" = "a line" ]
+}
+
+smoke hello ask_story
+smoke classic ask_story
+smoke testbed ask_plaintext
+smoke echo ask_line

@@ -1,0 +1,13 @@
+-- For wrk: sixteen requests in one write.
+init = function(args)
+  wrk.init(args)
+  local requests = {}
+  for number = 1, 16 do
+    requests[number] = wrk.format("GET", nil)
+  end
+  together = table.concat(requests)
+end
+
+request = function()
+  return together
+end
