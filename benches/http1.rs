@@ -51,7 +51,11 @@ fn chunks(criterion: &mut Criterion) {
             connection
         };
         group.bench_function(name, |bencher| {
-            bencher.iter_batched(start, |connection| decode(connection, &body, &limits), BatchSize::SmallInput);
+            bencher.iter_batched(
+                start,
+                |connection| decode(connection, &body, &limits),
+                BatchSize::SmallInput,
+            );
         });
     }
     group.finish();
@@ -76,7 +80,8 @@ fn exchanges(criterion: &mut Criterion) {
     let mut ambient = Ambient::with_server("waterspout").expect("a good name");
     ambient.set_date(std::time::UNIX_EPOCH + Duration::from_secs(784_111_777));
     let (mut head, mut out) = (RequestHead::new(), Vec::with_capacity(4096));
-    let plaintext = ResponseHead::new(StatusCode::OK).content_type("text/plain").length(ResponseLength::Known(13));
+    let plaintext =
+        ResponseHead::new(StatusCode::OK).content_type("text/plain").length(ResponseLength::Known(13));
 
     let mut group = criterion.benchmark_group("http1/exchange");
     let received = || {

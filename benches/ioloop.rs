@@ -117,7 +117,7 @@ fn spawn(criterion: &mut Criterion) {
     });
     batches(&mut group, "joinable", |io_loop| {
         for number in 0..BATCH {
-            black_box(io_loop.spawn(async move { number }));
+            drop(black_box(io_loop.spawn(async move { number })));
         }
     });
     group.finish();
