@@ -4,6 +4,7 @@ use std::cell::{Cell, RefCell};
 use std::time::{Duration, Instant};
 
 use bytes::{Bytes, BytesMut};
+use http::StatusCode;
 
 use crate::error::HttpError;
 use crate::http1::{BodyEvent, Connection, DataFrame, RemoteError, ResponseHead, ResponseLength};
@@ -137,6 +138,8 @@ impl<'s> Active<'s> {
         if let Some(content_type) = &content_type {
             head = head.content_type(content_type);
         }
+        // A 304 tells the length of the body that it leaves out, as an answer to HEAD does (H1-37).
+        let body = if status == StatusCode::NOT_MODIFIED { Bytes::new() } else { body };
         let copied = body.len() < COPY_BODY_BYTES;
         self.step(|protocol, out| {
             self.encode_head(protocol, &head, out)?;

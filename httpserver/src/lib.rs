@@ -56,5 +56,9 @@ pub use response::{IntoResponse, Response};
 pub use server::HttpServer;
 pub use writer::{ResponseBuilder, ResponseWriter};
 
+/// What stands in the signatures here and comes from the layers beneath.
+pub use iostream::StreamOptions;
+pub use tcpserver::{BindOptions, ConnectionContext, ListenError, PeerAddr};
+
 /// Methods, statuses and versions are those of the `http` crate.
 pub use http::{Method, StatusCode, Version};

@@ -25,15 +25,18 @@ pub struct HttpOptions {
     /// How long the head of a request may take, from its first byte to its last; on a new connection from the accept
     /// (H1-4). Ten seconds suffice for the slowest honest link; they are what a slow-loris can hold.
     pub header_timeout: Duration,
-    /// How long a connection may idle between requests; `None` for ever (HS3). 75 seconds is what common proxies and
+    /// How long a connection may idle between requests; `None` for ever (HS3). It idles from when the last answer has been
+    /// taken; empty lines are no request. 75 seconds is what common proxies and
     /// servers take, so their pools and ours agree.
     pub idle_connection_timeout: Option<Duration>,
-    /// How long a request body may take, and how long it may pause, beyond what `minimum_body_rate` grants (H1-19).
+    /// How long a request body may take, and how long it may pause, beyond what `minimum_body_rate` grants (H1-19). Only the time
+    /// in which the server waits for the peer counts, not what the handler does in between.
     pub body_timeout: Duration,
     /// Bytes per second that each earn the body a second more than `body_timeout`. A large upload over a slow link gets
     /// the time it needs; one byte a second does not. Zero is taken as one.
     pub minimum_body_rate: u32,
-    /// How long the peer may take nothing of a response that waits to be sent.
+    /// How long the peer may take nothing of a response that waits to be sent. Whether it took some is looked at once in that
+    /// time, so a peer that stops halfway is cut after twice as long at the latest.
     pub write_timeout: Duration,
     /// How long a connection that ends with unread input is kept to drop what still comes, so that a reset does not
     /// overtake the answer (H1-52, RFC 9112 §9.6).

@@ -49,7 +49,8 @@ fn sized(body: &[u8]) -> Vec<u8> {
 #[test]
 fn bodies_of_all_sizes_come_through_however_they_are_framed_and_cut() {
     let stage = Stage::new();
-    let (whole, pieces) = (HttpServer::new(whole).options(plain()), HttpServer::new(in_pieces).options(plain()));
+    let (whole, pieces) =
+        (HttpServer::new(whole).options(plain()), HttpServer::new(in_pieces).options(plain()));
     for size in [0, 1, 100, 16_383, 16_384, 16_385, 65_535, 65_536, 65_537, 500_000] {
         let body: Vec<u8> = (0..size).map(|number: usize| (number / 7) as u8).collect();
         let requests = [
@@ -120,7 +121,8 @@ fn h1_20_nothing_more_is_read_than_the_handler_asks_for() {
 #[test]
 fn a_small_body_that_nobody_reads_is_dropped_and_the_connection_goes_on() {
     let stage = Stage::new();
-    let server = HttpServer::new(async |exchange: &mut Exchange<'_>| exchange.send(Response::text("no thanks")).await);
+    let server =
+        HttpServer::new(async |exchange: &mut Exchange<'_>| exchange.send(Response::text("no thanks")).await);
     let peer = stage.connect(&server.options(plain()));
     for request in [sized(&[b'x'; 60_000]), chunked(&[b'x'; 60_000], std::iter::repeat(999))] {
         let back = answer(stage.exchange(&peer, request));
@@ -136,7 +138,8 @@ fn a_small_body_that_nobody_reads_is_dropped_and_the_connection_goes_on() {
 #[test]
 fn h1_30_a_large_body_that_nobody_reads_ends_the_connection_behind_the_answer() {
     let stage = Stage::new();
-    let server = HttpServer::new(async |exchange: &mut Exchange<'_>| exchange.send(Response::text("no thanks")).await);
+    let server =
+        HttpServer::new(async |exchange: &mut Exchange<'_>| exchange.send(Response::text("no thanks")).await);
     let peer = stage.connect(&server.options(plain()));
     let mut request = format!("{POST}Content-Length: 10000000\r\n\r\n").into_bytes();
     request.resize(500_000, b'x');
@@ -192,7 +195,11 @@ fn h1_22_no_100_where_none_is_due() {
             "POST / HTTP/1.0\r\nContent-Length: 2\r\nExpect: 100-continue\r\n\r\nok".to_owned(),
             [200],
         ),
-        ("row 27: another expectation", format!("{POST}Content-Length: 2\r\nExpect: a-miracle\r\n\r\n"), [417]),
+        (
+            "row 27: another expectation",
+            format!("{POST}Content-Length: 2\r\nExpect: a-miracle\r\n\r\n"),
+            [417],
+        ),
     ] {
         let back = answers(stage.ask(&server, request));
         assert_eq!(back.iter().map(|answer| answer.status).collect::<Vec<_>>(), statuses, "{why}");
@@ -206,7 +213,8 @@ fn h1_23_an_answer_without_reading_suppresses_the_100_and_ends_the_connection() 
         exchange.send(Response::text("no").status(StatusCode::FORBIDDEN)).await
     });
     let peer = stage.connect(&server.options(plain()));
-    let back = answer(stage.exchange(&peer, format!("{POST}Content-Length: 5\r\nExpect: 100-continue\r\n\r\n")));
+    let back =
+        answer(stage.exchange(&peer, format!("{POST}Content-Length: 5\r\nExpect: 100-continue\r\n\r\n")));
     assert_eq!((back.status, back.closes()), (403, true));
     assert!(peer.is_shut());
 }
@@ -235,18 +243,27 @@ fn h1_37_no_body_goes_out_where_none_may() {
         match request.path() {
             "/204" => Response::new(StatusCode::NO_CONTENT),
             "/304" => Response::new(StatusCode::NOT_MODIFIED),
+            "/describes" => Response::text("seven b").status(StatusCode::NOT_MODIFIED),
             _ => Response::text("seven b"),
         }
     }
     let stage = Stage::new();
     let peer = stage.connect(&HttpServer::new(answer_with).options(plain()));
-    let requests = ["HEAD / ", "GET /204 ", "GET /304 ", "HEAD /204 ", "GET / "]
+    let requests = ["HEAD / ", "GET /204 ", "GET /304 ", "GET /describes ", "HEAD /204 ", "GET / "]
         .map(|line| format!("{line}HTTP/1.1\r\nHost: a\r\n\r\n"));
     let back = answers_with(&stage.exchange(&peer, requests.concat()), |number| number == 0);
-    let seen: Vec<_> = back.iter().map(|back| (back.status, back.header("content-length"), back.text())).collect();
+    let seen: Vec<_> =
+        back.iter().map(|back| (back.status, back.header("content-length"), back.text())).collect();
     assert_eq!(
         seen,
-        [(200, Some("7"), ""), (204, None, ""), (304, None, ""), (204, None, ""), (200, Some("7"), "seven b")]
+        [
+            (200, Some("7"), ""),
+            (204, None, ""),
+            (304, None, ""),
+            (304, Some("7"), ""),
+            (204, None, ""),
+            (200, Some("7"), "seven b")
+        ]
     );
 }
 
@@ -256,8 +273,13 @@ fn h1_34_http10_gets_a_streamed_body_up_to_the_end_of_the_connection() {
     let server = HttpServer::new(in_pieces).options(plain());
     for connection in ["", "Connection: keep-alive\r\n"] {
         let peer = stage.connect(&server);
-        let back = answer(stage.exchange(&peer, format!("POST / HTTP/1.0\r\n{connection}Content-Length: 5\r\n\r\nhello")));
-        assert_eq!((back.text(), back.header("transfer-encoding"), back.header("connection")), ("hello", None, None));
+        let back = answer(
+            stage.exchange(&peer, format!("POST / HTTP/1.0\r\n{connection}Content-Length: 5\r\n\r\nhello")),
+        );
+        assert_eq!(
+            (back.text(), back.header("transfer-encoding"), back.header("connection")),
+            ("hello", None, None)
+        );
         peer.finish();
         stage.time.run_until_stalled();
         assert!(peer.is_over());

@@ -42,7 +42,10 @@ fn a_head_in_pieces_cut_anywhere_is_one_head() {
         };
         let (back, goes_on) = run(handler, GET);
         let back = answer(back);
-        assert_eq!((back.status, back.header("x-one"), back.text(), goes_on), (201, Some("1"), "hello", true));
+        assert_eq!(
+            (back.status, back.header("x-one"), back.text(), goes_on),
+            (201, Some("1"), "hello", true)
+        );
         assert!(back.head.starts_with("HTTP/1.1 201 Made\r\n"));
     }
 }
@@ -117,8 +120,10 @@ fn h1_36_a_body_longer_or_shorter_than_the_head_says_ends_the_connection() {
 
 #[test]
 fn head_requests_get_the_head_and_the_connection_goes_on() {
-    let (back, goes_on) =
-        written(&["HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\n", "hello"], "HEAD / HTTP/1.1\r\nHost: a\r\n\r\n");
+    let (back, goes_on) = written(
+        &["HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\n", "hello"],
+        "HEAD / HTTP/1.1\r\nHost: a\r\n\r\n",
+    );
     let back = answers_with(&back, |_| true);
     assert_eq!((back.len(), back[0].header("content-length"), goes_on), (1, Some("5"), true));
 }
@@ -127,7 +132,8 @@ fn head_requests_get_the_head_and_the_connection_goes_on() {
 fn no_finish_is_a_500_before_the_head_and_an_end_after_it() {
     let (back, goes_on) = run(|_| {}, GET);
     assert_eq!((answer(back).status, goes_on), (500, false));
-    let (back, goes_on) = run(|exchange| exchange.write("HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhel"), GET);
+    let (back, goes_on) =
+        run(|exchange| exchange.write("HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhel"), GET);
     assert!(back.ends_with(b"\r\n\r\nhel"));
     assert!(!goes_on);
 }
@@ -168,7 +174,10 @@ fn the_body_of_the_request_is_there_when_the_callback_is_called() {
         exchange.write(body);
         exchange.finish();
     };
-    let (back, _) = run(handler, "POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n0\r\n\r\n");
+    let (back, _) = run(
+        handler,
+        "POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n0\r\n\r\n",
+    );
     assert_eq!(answer(back).text(), "hello");
 }
 

@@ -5,7 +5,10 @@ mod support;
 use std::time::Duration;
 
 use httpserver::{HttpServer, Request, Response};
+use ioloop::IoLoop;
+use iostream::IoStream;
 use support::{Peer, Stage, answers};
+use tcpserver::BindOptions;
 
 const GET: &[u8] = b"GET / HTTP/1.1\r\nHost: example.org\r\n\r\n";
 
@@ -74,6 +77,32 @@ fn a_connection_is_registered_at_most_once_in_a_thousand_requests() {
     let after = stage.time.counters();
     assert_eq!(after.registrations, before.registrations, "a scripted transport needs none of the kernel's");
     assert_eq!(after.reregistrations, 0);
+}
+
+#[test]
+fn real_sockets_are_registered_once_too() {
+    const CONNECTIONS: u64 = 10;
+    let io_loop = IoLoop::new().unwrap();
+    let counters = io_loop.run_sync(async {
+        let server = HttpServer::new(hello);
+        let address = server.listen_with(0, &BindOptions::new().address("127.0.0.1")).unwrap()[0];
+        let before = IoLoop::current().counters();
+        let mut clients = Vec::new();
+        for _ in 0..CONNECTIONS {
+            clients.push(IoStream::connect(address).await.unwrap());
+        }
+        for _ in 0..1_000 / CONNECTIONS {
+            for client in &clients {
+                client.write(GET).await.unwrap();
+                client.read_until(b"Hello, World!").await.unwrap();
+            }
+        }
+        (before, IoLoop::current().counters())
+    });
+    let (before, after) = counters.unwrap();
+    let made = after.registrations - before.registrations;
+    assert!(made <= 2 * CONNECTIONS, "{made} registrations of {CONNECTIONS} clients and as many connections");
+    assert_eq!(after.reregistrations, before.reregistrations);
 }
 
 #[test]

@@ -65,7 +65,10 @@ fn get_head_and_post_over_ipv4_and_ipv6() {
     if TcpStream::connect(SocketAddr::from((Ipv6Addr::LOCALHOST, port))).is_ok() {
         hosts.push(format!("[::1]:{port}"));
     } else {
-        assert!(running.addresses.iter().all(SocketAddr::is_ipv4), "we listen on IPv6 but do not answer there");
+        assert!(
+            running.addresses.iter().all(SocketAddr::is_ipv4),
+            "we listen on IPv6 but do not answer there"
+        );
     }
     for host in hosts {
         let got = client.get(format!("http://{host}/story?x=%C3%A9")).call().unwrap();
@@ -119,7 +122,8 @@ fn a_large_body_streams_through_while_it_is_still_being_sent() {
     let sent = noise(LARGE);
     let body = sent.clone();
     let sender = std::thread::spawn(move || {
-        let head = format!("POST /echo HTTP/1.1\r\nHost: a\r\nConnection: close\r\nContent-Length: {LARGE}\r\n\r\n");
+        let head =
+            format!("POST /echo HTTP/1.1\r\nHost: a\r\nConnection: close\r\nContent-Length: {LARGE}\r\n\r\n");
         sending.write_all(head.as_bytes()).unwrap();
         sending.write_all(&body).unwrap();
     });
@@ -132,7 +136,8 @@ fn a_large_body_streams_through_while_it_is_still_being_sent() {
 #[test]
 fn an_upload_that_expects_100_continue_gets_through() {
     let running = start();
-    let request = client().post(format!("http://{}/echo", running.address())).header("Expect", "100-continue");
+    let request =
+        client().post(format!("http://{}/echo", running.address())).header("Expect", "100-continue");
     assert_eq!(body(request.send("hello").unwrap()), b"hello");
 }
 

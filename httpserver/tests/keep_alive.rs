@@ -33,7 +33,9 @@ fn test_request_close() {
     let server = HttpServer::new(hello).options(plain());
     for value in ["close", "Close", "foo, close", "keep-alive, close"] {
         let peer = stage.connect(&server);
-        let back = answer(stage.exchange(&peer, format!("GET / HTTP/1.1\r\nHost: a\r\nConnection: {value}\r\n\r\n")));
+        let back = answer(
+            stage.exchange(&peer, format!("GET / HTTP/1.1\r\nHost: a\r\nConnection: {value}\r\n\r\n")),
+        );
         assert!(back.closes(), "h1_24: {value}");
         assert!(peer.is_over(), "h1_24: {value}");
     }
@@ -219,7 +221,8 @@ fn options_and_server_name_are_those_of_the_server() {
     let back = answer(stage.ask(&HttpServer::new(hello), GET));
     assert_eq!(back.header("server"), Some("waterspout"));
     assert!(back.header("date").is_some());
-    let named = HttpServer::new(hello).options(httpserver::HttpOptions::new().server_name("mine/1.0").unwrap());
+    let named =
+        HttpServer::new(hello).options(httpserver::HttpOptions::new().server_name("mine/1.0").unwrap());
     assert_eq!(answer(stage.ask(&named, GET)).header("server"), Some("mine/1.0"));
     assert!(httpserver::HttpOptions::new().server_name("a\r\nb: c").is_err(), "h1_45");
 }

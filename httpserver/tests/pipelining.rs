@@ -7,7 +7,7 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use httpserver::{Exchange, HttpError, HttpServer, Method, Request, Response, StatusCode};
-use support::{Seeded, Stage, answers, answers_with, plain};
+use support::{Answer, Seeded, Stage, answers, answers_with, plain};
 
 /// Answers with what was asked, in each of the ways an answer can be framed.
 async fn mirror(exchange: &mut Exchange<'_>) -> Result<(), HttpError> {
@@ -38,7 +38,8 @@ async fn mirror(exchange: &mut Exchange<'_>) -> Result<(), HttpError> {
 /// The `number`th request, and the status and body that go with it.
 fn request(random: &mut Seeded, number: usize) -> (Vec<u8>, u16, String, bool) {
     let path = format!("/{number}{}", "x".repeat(random.below(8)));
-    let method = [Method::GET, Method::POST, Method::PUT, Method::HEAD, Method::DELETE][random.below(5)].clone();
+    let method =
+        [Method::GET, Method::POST, Method::PUT, Method::HEAD, Method::DELETE][random.below(5)].clone();
     let is_head = method == Method::HEAD;
     let body = "abcdefgh".repeat(random.below(100));
     let mut bytes = format!("{method} {path} HTTP/1.1\r\nHost: example.org\r\n");
@@ -47,7 +48,11 @@ fn request(random: &mut Seeded, number: usize) -> (Vec<u8>, u16, String, bool) {
         1 => {
             bytes.push_str("Transfer-Encoding: chunked\r\n\r\n");
             for piece in body.as_bytes().chunks(1 + random.below(300)) {
-                bytes.push_str(&format!("{:x};n=v\r\n{}\r\n", piece.len(), std::str::from_utf8(piece).unwrap()));
+                bytes.push_str(&format!(
+                    "{:x};n=v\r\n{}\r\n",
+                    piece.len(),
+                    std::str::from_utf8(piece).unwrap()
+                ));
             }
             bytes.push_str("0\r\nX-Trailer: yes\r\n\r\n");
         }
@@ -59,7 +64,13 @@ fn request(random: &mut Seeded, number: usize) -> (Vec<u8>, u16, String, bool) {
     expected(bytes, &method, &path, &body, is_head)
 }
 
-fn expected(bytes: String, method: &Method, path: &str, body: &str, is_head: bool) -> (Vec<u8>, u16, String, bool) {
+fn expected(
+    bytes: String,
+    method: &Method,
+    path: &str,
+    body: &str,
+    is_head: bool,
+) -> (Vec<u8>, u16, String, bool) {
     let (status, text) = match path.len() % 4 {
         1 => (200, format!("{method} {path} ")),
         2 => (204, String::new()),
@@ -81,7 +92,8 @@ fn ten_thousand_pipelined_requests_in_arbitrary_segments_get_ten_thousand_right_
         let mut received = Vec::new();
         let mut rest = &bytes[..];
         while !rest.is_empty() {
-            let size = [1 + random.below(20), 1 + random.below(2_000), 1 + random.below(100_000)][random.below(3)];
+            let size =
+                [1 + random.below(20), 1 + random.below(2_000), 1 + random.below(100_000)][random.below(3)];
             let (segment, later) = rest.split_at(size.min(rest.len()));
             peer.send(segment);
             if random.below(3) > 0 {
@@ -115,10 +127,10 @@ fn nothing_that_is_answered_waits_behind_a_slow_handler() {
     let peer = stage.connect(&HttpServer::new(may_sleep).options(plain()));
     let get = |path: &str| format!("GET {path} HTTP/1.1\r\nHost: a\r\n\r\n");
     let back = answers(stage.exchange(&peer, get("/first") + &get("/slow") + &get("/third")));
-    assert_eq!(back.iter().map(|answer| answer.text()).collect::<Vec<_>>(), ["/first"], "at once");
+    assert_eq!(back.iter().map(Answer::text).collect::<Vec<_>>(), ["/first"], "at once");
     stage.time.advance(Duration::from_secs(5));
     let back = answers(peer.received());
-    assert_eq!(back.iter().map(|answer| answer.text()).collect::<Vec<_>>(), ["/slow", "/third"]);
+    assert_eq!(back.iter().map(Answer::text).collect::<Vec<_>>(), ["/slow", "/third"]);
 }
 
 #[test]

@@ -2,7 +2,7 @@
 //!
 //! **In scope:** [`add_accept_handler`] (which stands in Tornado's `netutil`), and [`TcpServer`]: listen, accept fairly,
 //! run a [`HandleStream`] per connection, close what it leaves behind. **Out of scope:** what is said on the connection;
-//! `httpserver` is one such protocol.
+//! `httpserver` is one such protocol. Binding sockets is `netutil`'s, reading and writing are `iostream`'s.
 //!
 //! ```no_run
 //! use ioloop::IoLoop;
@@ -28,6 +28,11 @@
 //! the stream, no buffer before bytes arrive. Nagle's algorithm is turned off on the listener, where Linux hands it down.
 
 #![forbid(unsafe_code)]
+
+/// Runs the examples of the README.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;
 
 mod accept;
 mod context;

@@ -155,8 +155,7 @@ impl<H: HandleStream> TcpServer<H> {
         };
         let io_loop = stream.io_loop();
         let (connection, id) = self.server.open(stream);
-        let context = ConnectionContext::accepted(id, peer, self.server.clone());
-        io_loop.spawn_detached(run(Rc::clone(&self.handler), connection, context));
+        io_loop.spawn_detached(run(Rc::clone(&self.handler), connection, id, peer));
     }
 }
 
@@ -174,30 +173,68 @@ impl<H> std::fmt::Debug for TcpServer<H> {
 
 /// One connection from its first byte to its last: the handler, and what happens when it ends (TS7-TS9). Dropping
 /// `connection` closes it.
-async fn run<H: HandleStream>(handler: Rc<H>, connection: OpenConnection, context: ConnectionContext) {
-    let (id, peer) = (context.id(), context.peer_addr().clone());
-    let stream = &connection.stream;
-    // The error is put into words in here too: its Display is the handler's code.
-    let served = async { handler.handle_stream(stream.clone(), context).await.failure() };
-    match caught_future(served).await {
-        Ok(None) => {}
-        Ok(Some(error)) => tracing::error!(%error, %peer, id, "a connection handler failed"),
-        Err(panic) => return tracing::error!(panic, %peer, id, "a connection handler panicked"),
-    }
-    // Closing with input unread makes the kernel send a reset, which can overtake what was sent last.
-    if !stream.is_closed() && (stream.pending() > 0 || stream.buffered() > 0) {
-        let linger = connection.server.state.linger.get();
-        // Boxed, so that the rare case adds nothing to every connection's memory.
-        let _sent_or_not = Box::pin(stream.shutdown(linger)).await;
+///
+/// Not an `async fn`, and nothing is handed on that could stay in its place: a future keeps room for what moves out of
+/// it, and this one lives as long as its connection.
+#[expect(clippy::manual_async_fn, reason = "see above")]
+fn run<H: HandleStream>(
+    handler: Rc<H>,
+    connection: OpenConnection,
+    id: u64,
+    peer: PeerAddr,
+) -> impl Future<Output = ()> {
+    async move {
+        let stream = &connection.stream;
+        let outcome = {
+            let context = ConnectionContext::accepted(id, peer.clone(), connection.server.clone());
+            // A handler may do its work, and panic, before it gives a future.
+            let mut served = pin!(match caught(|| handler.handle_stream(stream.clone(), context)) {
+                Ok(served) => served,
+                Err(panic) => return log_panic(&panic, &peer, id),
+            });
+            // The error is put into words in here: its Display is the handler's code too.
+            poll_fn(|cx| match caught(|| served.as_mut().poll(cx).map(Outcome::failure)) {
+                Ok(poll) => poll.map(Ok),
+                Err(panic) => Poll::Ready(Err(panic)),
+            })
+            .await
+        };
+        match outcome {
+            Ok(None) => {}
+            Ok(Some(error)) => tracing::error!(%error, %peer, id, "a connection handler failed"),
+            Err(panic) => return log_panic(&panic, &peer, id),
+        }
+        // Closing with input unread makes the kernel send a reset, which can overtake what was sent last.
+        if !stream.is_closed() && (stream.pending() > 0 || stream.buffered() > 0) {
+            let linger = connection.server.state.linger.get();
+            // Boxed, so that the rare case adds nothing to every connection's memory.
+            let _sent_or_not = Box::pin(stream.shutdown(linger)).await;
+        }
     }
 }
 
-/// Runs a future to its end or its panic.
-async fn caught_future<F: Future>(future: F) -> Result<F::Output, String> {
-    let mut future = pin!(future);
-    poll_fn(|cx| match caught(|| future.as_mut().poll(cx)) {
-        Ok(poll) => poll.map(Ok),
-        Err(panic) => Poll::Ready(Err(panic)),
-    })
-    .await
+fn log_panic(panic: &str, peer: &PeerAddr, id: u64) {
+    tracing::error!(panic, %peer, id, "a connection handler panicked");
+}
+
+#[cfg(test)]
+mod tests {
+    use iostream::{IoStream, testing};
+
+    use super::*;
+
+    #[test]
+    fn a_connection_costs_little_more_than_its_handlers_future_which_is_kept_once() {
+        const HANDLERS: usize = 4096;
+        let handler = |_: IoStream, _: ConnectionContext| async {
+            let held = [0_u8; HANDLERS];
+            ioloop::yield_now().await;
+            assert_eq!(held.iter().max(), Some(&0));
+        };
+        let server = ServerHandle::new();
+        let stream = IoStream::new(testing::scripted().0).expect("a stream");
+        let (connection, id) = server.open(stream);
+        let size = size_of_val(&run(Rc::new(handler), connection, id, PeerAddr::Unix(None)));
+        assert!(size < HANDLERS + 192, "{size} bytes");
+    }
 }

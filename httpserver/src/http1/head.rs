@@ -137,8 +137,7 @@ impl RequestHead {
             && request
                 .headers
                 .iter()
-                .all(|field| ends_with_crlf(input, offset(input, field.name.as_bytes())))
-            && target.is_ascii();
+                .all(|field| ends_with_crlf(input, offset(input, field.name.as_bytes())));
         if !is_strict {
             return Ok(None);
         }
@@ -150,13 +149,13 @@ impl RequestHead {
             value_end: end(input, field.value),
         });
         self.headers.fill(&input[..len - 2], start_len, fields);
+        (self.form, self.target, self.authority, self.framing) = Default::default();
         self.method = match method {
             "GET" => Method::GET,
             "POST" => Method::POST,
             _ => Method::from_bytes(method.as_bytes()).map_err(|_| RemoteError::InvalidMethod)?,
         };
         self.version = if minor == 0 { Version::HTTP_10 } else { Version::HTTP_11 };
-        (self.form, self.authority, self.framing) = Default::default();
         let target_start = offset(input, target.as_bytes()) as u32;
         self.target = (target_start, end(input, target.as_bytes()));
         let (form, authority) = classify(&self.method, target.as_bytes())?;

@@ -10,6 +10,8 @@ use std::sync::{Arc, Mutex};
 use std::thread;
 
 use ioloop::{IoLoop, Remote};
+use iostream::{IoStream, StreamError};
+use tcpserver::ConnectionContext;
 use tracing::field::{Field, Visit};
 use tracing::subscriber::DefaultGuard;
 use tracing::{Event, Level, Metadata, Subscriber, span};
@@ -68,6 +70,19 @@ pub(crate) fn talk(stream: &mut TcpStream, line: &str) -> String {
     let mut answer = vec![0; line.len()];
     stream.read_exact(&mut answer).expect("the server answers");
     String::from_utf8(answer).expect("text came back")
+}
+
+/// A line echo, for tests of what is around a handler.
+pub(crate) async fn echo(stream: IoStream, _context: ConnectionContext) -> Result<(), StreamError> {
+    loop {
+        let line = stream.read_until_max(b"\n", 8192).await?;
+        stream.write(line).await?;
+    }
+}
+
+/// Whether nobody listens at `address`.
+pub(crate) fn refused(address: SocketAddr) -> bool {
+    TcpStream::connect(address).is_err_and(|error| error.kind() == ErrorKind::ConnectionRefused)
 }
 
 /// Everything up to the end; `None` in place of an end if there was a reset.
