@@ -11,7 +11,7 @@ use crate::counters::count;
 use crate::error::RunError;
 use crate::io_loop::Inner;
 use crate::ready::{Interest, Ready};
-use crate::sources::{Listener, SourceKey, concerned, place};
+use crate::sources::{Listener, SourceKey, Wait, concerned, place};
 use crate::wake::WakeTarget;
 use crate::{BeforePoll, IoLoop};
 
@@ -100,9 +100,9 @@ impl Registration {
 
     /// Leaves `target` with the source. Made before and dropped after the borrow: a foreign waker's clone and drop
     /// are foreign code.
-    fn wait(&self, direction: Interest, target: WakeTarget) {
+    fn wait(&self, wait: Wait, target: WakeTarget) {
         let mut sources = self.inner.sources.borrow_mut();
-        let place = sources.get_mut(self.key).and_then(|source| place(&mut source.listener, direction));
+        let place = sources.get_mut(self.key).and_then(|source| place(&mut source.listener, wait));
         let unused = match place {
             Some(place) => place.replace(target),
             None => Some(target), // the loop has closed
@@ -117,27 +117,16 @@ impl Registration {
         if ready.intersects(Ready::READ_CLOSED | Ready::WRITE_CLOSED | Ready::ERROR) {
             return Poll::Ready(ready);
         }
-        let mut target = self.inner.wake_target(cx.waker());
-        let mut sources = self.inner.sources.borrow_mut();
-        match sources.get_mut(self.key).map(|source| &mut source.listener) {
-            Some(Listener::Tasks { closed: Some(place), .. }) => std::mem::swap(&mut **place, &mut target),
-            Some(Listener::Tasks { closed: place @ None, .. }) => {
-                *place = Some(Box::new(target));
-                return Poll::Pending;
-            }
-            _ => {} // the loop has closed
-        }
-        drop(sources);
-        drop(target); // outside the borrow, as in `wait`
+        self.wait(Wait::Closed, self.inner.wake_target(cx.waker()));
         Poll::Pending
     }
 
     /// Has the task told of the next event that answers `interest`, whatever has been seen before: for an operation
     /// that said `WouldBlock` although a side is reported closed or failed, which would otherwise be tried for ever.
     pub fn wait_for_event(&self, cx: &mut Context<'_>, interest: Interest) {
-        for direction in [Interest::READ, Interest::WRITE] {
+        for (direction, wait) in [(Interest::READ, Wait::Read), (Interest::WRITE, Wait::Write)] {
             if interest.intersects(direction) {
-                self.wait(direction, self.inner.wake_target(cx.waker()));
+                self.wait(wait, self.inner.wake_target(cx.waker()));
             }
         }
     }
@@ -146,14 +135,7 @@ impl Registration {
     /// that waits in [`poll_closed`](Registration::poll_closed). What has been seen before does not count: look at
     /// [`ready`](Registration::ready) first.
     pub fn call_when_closed(&self, hook: Rc<dyn BeforePoll>) {
-        let target = Box::new(WakeTarget::Hook(hook));
-        let mut sources = self.inner.sources.borrow_mut();
-        let unused = match sources.get_mut(self.key).map(|source| &mut source.listener) {
-            Some(Listener::Tasks { closed, .. }) => closed.replace(target),
-            _ => Some(target), // the loop has closed
-        };
-        drop(sources);
-        drop(unused); // outside the borrow, as in `wait`
+        self.wait(Wait::Closed, WakeTarget::Hook(hook));
     }
 
     /// Has `hook` called before the next poll once writing is possible again, in place of a task that waits to
@@ -166,7 +148,7 @@ impl Registration {
             return self.before_poll(hook);
         }
         drop(sources);
-        self.wait(Interest::WRITE, WakeTarget::Hook(hook));
+        self.wait(Wait::Write, WakeTarget::Hook(hook));
     }
 
     /// Marks both sides closed for good and tells everybody who waits: what a stream does when it closes itself.

@@ -48,10 +48,25 @@ pub(crate) struct Source {
 
 /// Who listens to a source.
 pub(crate) enum Listener {
-    /// Tasks that wait, one per direction and, rarely, one for the end of the connection.
-    Tasks { read: Option<WakeTarget>, write: Option<WakeTarget>, closed: Option<Box<WakeTarget>> },
+    /// Tasks that wait: nearly always one that reads, so that the others have no room here while nobody waits there.
+    Tasks { read: Option<WakeTarget>, others: Option<Box<Others>> },
     /// A callback with its source inside.
     Handler(HandlerSlot),
+}
+
+/// The rarer waits: for room, and for the end of the connection.
+#[derive(Default)]
+pub(crate) struct Others {
+    write: Option<WakeTarget>,
+    closed: Option<WakeTarget>,
+}
+
+/// What a task waits for.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Wait {
+    Read,
+    Write,
+    Closed,
 }
 
 /// The place of a handler.
@@ -119,7 +134,7 @@ impl Sources {
 
 impl Listener {
     pub(crate) fn tasks() -> Listener {
-        Listener::Tasks { read: None, write: None, closed: None }
+        Listener::Tasks { read: None, others: None }
     }
 
     pub(crate) fn handler(interest: Interest) -> Listener {
@@ -129,22 +144,29 @@ impl Listener {
 
 /// Takes out of `listener` the targets that `ready` concerns.
 pub(crate) fn concerned(listener: &mut Listener, ready: Ready) -> [Option<WakeTarget>; 3] {
-    let Listener::Tasks { read, write, closed } = listener else {
+    let Listener::Tasks { read, others } = listener else {
         return [None, None, None];
     };
+    let read = if ready.is_readable() { read.take() } else { None };
+    let Some(waits) = others else {
+        return [read, None, None];
+    };
     let gone = ready.intersects(Ready::READ_CLOSED | Ready::WRITE_CLOSED | Ready::ERROR);
-    [
-        if ready.is_readable() { read.take() } else { None },
-        if ready.is_writable() { write.take() } else { None },
-        if gone { closed.take().map(|target| *target) } else { None },
-    ]
+    let write = if ready.is_writable() { waits.write.take() } else { None };
+    let closed = if gone { waits.closed.take() } else { None };
+    if waits.write.is_none() && waits.closed.is_none() {
+        *others = None;
+    }
+    [read, write, closed]
 }
 
-/// The place where a task waits for `interest`; reading wins where both are asked for.
-pub(crate) fn place(listener: &mut Listener, interest: Interest) -> Option<&mut Option<WakeTarget>> {
-    match listener {
-        Listener::Tasks { read, write, .. } => Some(if interest.is_read() { read } else { write }),
-        Listener::Handler(_) => None,
+/// The place where a task waits. `None` for a handler's source.
+pub(crate) fn place(listener: &mut Listener, wait: Wait) -> Option<&mut Option<WakeTarget>> {
+    match (listener, wait) {
+        (Listener::Tasks { read, .. }, Wait::Read) => Some(read),
+        (Listener::Tasks { others, .. }, Wait::Write) => Some(&mut others.get_or_insert_default().write),
+        (Listener::Tasks { others, .. }, Wait::Closed) => Some(&mut others.get_or_insert_default().closed),
+        (Listener::Handler(_), _) => None,
     }
 }
 
@@ -174,5 +196,10 @@ mod tests {
         assert_eq!(first.generation, 0);
         assert_ne!(last.token(), WAKER);
         assert!(sources.get_mut(SourceKey::NOTHING).is_none());
+    }
+
+    #[test]
+    fn a_source_is_small() {
+        assert!(size_of::<Source>() <= 48, "{} bytes", size_of::<Source>());
     }
 }
