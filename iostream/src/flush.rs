@@ -25,8 +25,9 @@ pub(crate) struct WriteSide {
     /// Bytes taken over and bytes sent since the stream was made.
     pub(crate) queued: u64,
     pub(crate) sent: u64,
-    /// Who waits for `sent` to reach a position.
-    waiting: Vec<(u64, Waker)>,
+    /// Who waits for `sent` to reach a position; boxed, as hardly any stream has somebody who does.
+    #[expect(clippy::box_collection, reason = "an idle stream pays for the pointer alone")]
+    waiting: Option<Box<Vec<(u64, Waker)>>>,
 }
 
 impl WriteSide {
@@ -44,7 +45,11 @@ impl WriteSide {
     /// Takes out who waits for a position that has been reached, in the order of the writes (IO25).
     fn take_reached(&mut self) -> Vec<(u64, Waker)> {
         let sent = self.sent;
-        let mut reached: Vec<_> = self.waiting.extract_if(.., |(position, _)| *position <= sent).collect();
+        let Some(waiting) = &mut self.waiting else { return Vec::new() };
+        let mut reached: Vec<_> = waiting.extract_if(.., |(position, _)| *position <= sent).collect();
+        if waiting.is_empty() {
+            self.waiting = None;
+        }
         reached.sort_by_key(|(position, _)| *position);
         reached
     }
@@ -118,9 +123,9 @@ impl Inner {
             return Poll::Ready(Err(error));
         }
         let waits = |(at, waker): &(u64, Waker)| *at == position && waker.will_wake(cx.waker());
-        if !self.write.borrow().waiting.iter().any(waits) {
+        if !self.write.borrow().waiting.iter().flat_map(|waiting| waiting.iter()).any(waits) {
             let waker = cx.waker().clone(); // outside the borrow: it may be foreign code
-            self.write.borrow_mut().waiting.push((position, waker));
+            self.write.borrow_mut().waiting.get_or_insert_default().push((position, waker));
         }
         Poll::Pending
     }
@@ -200,7 +205,7 @@ impl Inner {
             (write.buffer.take(), std::mem::take(&mut write.waiting))
         };
         buffer.into_iter().for_each(return_write_buffer);
-        for (_, waker) in waiting {
+        for (_, waker) in waiting.into_iter().flat_map(|waiting| *waiting) {
             waker.wake();
         }
     }

@@ -8,7 +8,7 @@ use std::future::poll_fn;
 use std::task::Poll;
 
 use bytes::Bytes;
-use memchr::memmem::Finder;
+use memchr::{memchr_iter, memmem};
 
 use crate::error::{CloseReason, StreamError};
 use crate::stream::{Inner, IoStream};
@@ -162,13 +162,12 @@ impl IoStream {
         if delimiter.is_empty() {
             return Err(StreamError::EmptyDelimiter);
         }
-        let finder = Finder::new(delimiter);
         let mut searched = 0;
         let n = self
             .read_while(|buffered| {
                 // A match may have begun in the last bytes of what was searched before.
                 let from = searched.min(buffered.len());
-                if let Some(at) = finder.find(&buffered[from..]) {
+                if let Some(at) = find(&buffered[from..], delimiter) {
                     let end = from + at + delimiter.len();
                     return match max_bytes {
                         Some(max_bytes) if end > max_bytes => Found::TooLate,
@@ -217,6 +216,18 @@ impl IoStream {
             }
         })
         .await
+    }
+}
+
+/// Where `delimiter` begins. A short one is searched by its last byte: a prepared searcher would have to live in the future
+/// of every read that waits, and is larger than a connection.
+fn find(bytes: &[u8], delimiter: &[u8]) -> Option<usize> {
+    const SHORT: usize = 4;
+    match delimiter {
+        [.., last] if delimiter.len() <= SHORT => memchr_iter(*last, bytes)
+            .find(|at| bytes[..=*at].ends_with(delimiter))
+            .map(|at| at + 1 - delimiter.len()),
+        _ => memmem::find(bytes, delimiter),
     }
 }
 

@@ -3,12 +3,12 @@
 mod support;
 
 use std::cell::{Cell, RefCell};
-use std::io::ErrorKind;
+use std::io::{self, ErrorKind};
 use std::rc::Rc;
 use std::time::Duration;
 
-use ioloop::{IoLoop, timeout};
-use iostream::{IoStream, leased_blocks};
+use ioloop::{IoLoop, Ready, Registration, timeout};
+use iostream::{IoStream, Transport, leased_blocks};
 use support::{assert_closed_here, assert_end_of_stream, assert_failed_with, poll_once, run, stream, turns};
 
 const SECOND: Duration = Duration::from_secs(1);
@@ -208,6 +208,37 @@ fn io38_an_end_that_only_a_read_has_met_calls_it_too() {
         assert_end_of_stream(stream.read_bytes(1).await);
         assert_eq!(script.calls().attaches, 0);
         stream.set_close_callback(callback);
+        turns(3).await;
+        assert_eq!(calls.get(), 1);
+    });
+}
+
+#[test]
+fn io38_an_end_that_the_transport_does_not_report_calls_it_when_a_read_meets_it() {
+    /// Reports that there is something to read, and not that it is the end.
+    struct Ended;
+    impl Transport for Ended {
+        fn attach(&mut self, registration: &Registration) -> io::Result<()> {
+            registration.set_ready(Ready::READABLE);
+            Ok(())
+        }
+        fn read(&mut self, _: &mut [u8]) -> io::Result<usize> {
+            Ok(0)
+        }
+        fn write(&mut self, data: &[u8]) -> io::Result<usize> {
+            Ok(data.len())
+        }
+        fn shutdown_write(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+    run(async {
+        let stream = IoStream::new(Box::new(Ended)).unwrap();
+        let (calls, callback) = counting();
+        stream.set_close_callback(callback);
+        turns(3).await;
+        assert_eq!(calls.get(), 0);
+        assert_end_of_stream(stream.read_bytes(1).await);
         turns(3).await;
         assert_eq!(calls.get(), 1);
     });
