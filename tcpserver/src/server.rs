@@ -185,7 +185,7 @@ fn run<H: HandleStream>(
 ) -> impl Future<Output = ()> {
     async move {
         let stream = &connection.stream;
-        let outcome = {
+        {
             let context = ConnectionContext::accepted(id, peer.clone(), connection.server.clone());
             // A handler may do its work, and panic, before it gives a future.
             let mut served = pin!(match caught(|| handler.handle_stream(stream.clone(), context)) {
@@ -193,16 +193,15 @@ fn run<H: HandleStream>(
                 Err(panic) => return log_panic(&panic, &peer, id),
             });
             // The error is put into words in here: its Display is the handler's code too.
-            poll_fn(|cx| match caught(|| served.as_mut().poll(cx).map(Outcome::failure)) {
+            let outcome = poll_fn(|cx| match caught(|| served.as_mut().poll(cx).map(Outcome::failure)) {
                 Ok(poll) => poll.map(Ok),
                 Err(panic) => Poll::Ready(Err(panic)),
-            })
-            .await
-        };
-        match outcome {
-            Ok(None) => {}
-            Ok(Some(error)) => tracing::error!(%error, %peer, id, "a connection handler failed"),
-            Err(panic) => return log_panic(&panic, &peer, id),
+            });
+            match outcome.await {
+                Ok(None) => {}
+                Ok(Some(error)) => tracing::error!(%error, %peer, id, "a connection handler failed"),
+                Err(panic) => return log_panic(&panic, &peer, id),
+            }
         }
         // Closing with input unread makes the kernel send a reset, which can overtake what was sent last.
         if !stream.is_closed() && (stream.pending() > 0 || stream.buffered() > 0) {
