@@ -14,7 +14,7 @@
 //! answered waits behind a handler that does.
 
 use std::any::Any;
-use std::future::Future;
+use std::future::{Future, poll_fn};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::pin;
 use std::rc::Rc;
@@ -45,16 +45,27 @@ enum Then {
 /// connection. And boxed within: what only a running request needs exists only while one runs.
 #[expect(clippy::manual_async_fn, reason = "see above")]
 pub(crate) fn serve<M, H: Handler<M>>(handler: Rc<H>, session: Session) -> impl Future<Output = ()> {
-    async move { while session.request_comes().await && Box::pin(serve_burst(&session, &*handler)).await {} }
+    async move {
+        loop {
+            let arrival = poll_fn(|cx| session.poll_idle(cx)).await;
+            if !Box::pin(serve_burst(&session, &*handler, arrival)).await {
+                return;
+            }
+        }
+    }
 }
 
 /// Serves the requests that are there, then ends the connection unless it may idle. `true` if it may.
-async fn serve_burst<M, H: Handler<M>>(session: &Session, handler: &H) -> bool {
+async fn serve_burst<M, H: Handler<M>>(session: &Session, handler: &H, arrival: Arrival) -> bool {
+    // Boxed, like other rare waits: the memory of this future is asked for with every burst of requests.
+    if !matches!(arrival, Arrival::Bytes) && !Box::pin(session.goes_on(arrival)).await {
+        return false;
+    }
     match serve_requests(session, handler).await {
         Then::Idle => return true,
         // What could not be sent is lost with the connection; there is nobody left to tell.
         Then::Close => drop(session.flushed().await),
-        Then::Linger => session.linger().await,
+        Then::Linger => Box::pin(session.linger()).await,
         Then::Abandon => session.stream.close(),
     }
     false
@@ -139,7 +150,7 @@ async fn answer<M, H: Handler<M>>(
     let stream = &active.session.stream;
     let mut handling = pin!(handler.handle(exchange));
     let mut gone = pin!(stream.closed());
-    std::future::poll_fn(|cx| {
+    poll_fn(|cx| {
         match catch_unwind(AssertUnwindSafe(|| handling.as_mut().poll(cx))) {
             Ok(Poll::Pending) => {}
             Ok(Poll::Ready(result)) => return Poll::Ready(result),

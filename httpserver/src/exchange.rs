@@ -149,9 +149,13 @@ impl<'c> Exchange<'c> {
     /// # Errors
     ///
     /// When the response is not HTTP, a response was begun before, or the peer is gone.
-    pub async fn send(&self, response: Response) -> Result<(), HttpError> {
-        self.active.send(response)?;
-        self.active.session.room_for_more().await
+    // Not an `async fn`, which would have room for the response twice.
+    #[expect(clippy::manual_async_fn, reason = "see above")]
+    pub fn send(&self, response: Response) -> impl Future<Output = Result<(), HttpError>> {
+        async move {
+            self.active.send(response)?;
+            self.active.session.room_for_more().await
+        }
     }
 
     /// Writes part of a response that the handler has encoded itself, head first: Tornado's oldest interface (H1-40).

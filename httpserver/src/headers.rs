@@ -236,11 +236,6 @@ impl Headers {
         self.fields.extend(fields);
     }
 
-    /// The start line that came with the fields, or nothing.
-    pub(crate) fn start_line(&self) -> &[u8] {
-        &self.bytes[..self.start as usize]
-    }
-
     /// Each field as name, value and its whole line with CRLF.
     pub(crate) fn lines(&self) -> impl Iterator<Item = (&[u8], &[u8], &[u8])> {
         self.fields.iter().enumerate().map(|(index, field)| {

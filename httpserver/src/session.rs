@@ -44,22 +44,26 @@ impl Session {
         self.stream.now()
     }
 
-    /// Waits for the first byte of a request. `false` if none comes: nothing was asked then, so nothing is answered
-    /// (H1-4, H1-6).
-    pub(crate) async fn request_comes(&self) -> bool {
-        loop {
-            match self.arrival(self.idle_until()).await {
-                Arrival::Bytes => return true,
-                // The peer is not idle while it still takes the last answer. Boxed: this is rare, and idling must be small.
-                Arrival::Timeout if self.stream.pending() > 0 && Box::pin(self.flushed()).await.is_ok() => {
-                    self.renews_deadline.set(true);
-                }
-                Arrival::EndOfStream if self.stream.pending() > 0 => {
-                    let _gone_or_sent = Box::pin(self.flushed()).await;
-                    return false;
-                }
-                Arrival::EndOfStream | Arrival::Timeout | Arrival::Failure(_) => return false,
+    /// Waits for the first byte of a request. Not an `async fn`: idling must be small.
+    pub(crate) fn poll_idle(&self, cx: &mut Context<'_>) -> Poll<Arrival> {
+        self.poll_arrival(cx, self.idle_until())
+    }
+
+    /// Whether there is a request to be served, or reason to wait on. If not, nothing was asked, so nothing is answered
+    /// (H1-4, H1-6); but the last answer is sent.
+    pub(crate) async fn goes_on(&self, arrival: Arrival) -> bool {
+        match arrival {
+            Arrival::Bytes => true,
+            // The peer is not idle while it still takes the last answer.
+            Arrival::Timeout if self.stream.pending() > 0 => {
+                self.renews_deadline.set(true);
+                self.flushed().await.is_ok()
             }
+            Arrival::EndOfStream if self.stream.pending() > 0 => {
+                let _gone_or_sent = self.flushed().await;
+                false
+            }
+            Arrival::EndOfStream | Arrival::Timeout | Arrival::Failure(_) => false,
         }
     }
 
@@ -102,7 +106,8 @@ impl Session {
     /// Waits, if as much output waits as may wait, until there is room for more. Sends nothing before.
     pub(crate) async fn room_for_more(&self) -> Result<(), HttpError> {
         let most = self.core.options.max_buffered_response.max(1);
-        if self.stream.pending() < most { Ok(()) } else { self.room(most - 1).await }
+        // Boxed, so that handlers, which all have this within them, stay small.
+        if self.stream.pending() < most { Ok(()) } else { Box::pin(self.room(most - 1)).await }
     }
 
     /// Waits until at most `pending` bytes of output wait, as long as the peer takes some now and then.

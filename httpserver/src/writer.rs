@@ -56,11 +56,15 @@ impl<'e> ResponseBuilder<'e> {
             return Err(error.into());
         }
         let active = self.active;
-        let mut writer = ResponseWriter { active, head: Some(self) };
-        if !active.body_unread() {
-            writer.send_head()?;
+        if active.body_unread() {
+            return Ok(ResponseWriter { active, head: Some(Box::new(self)) });
         }
-        Ok(writer)
+        self.send_head()?;
+        Ok(ResponseWriter { active, head: None })
+    }
+
+    fn send_head(&self) -> Result<(), HttpError> {
+        self.active.send_head(&ResponseHead::new(self.status).headers(&self.headers).length(self.length))
     }
 
     /// Sends the whole response with this body.
@@ -86,14 +90,13 @@ impl std::fmt::Debug for ResponseBuilder<'_> {
 /// A response under way. It must be [`finish`](ResponseWriter::finish)ed.
 pub struct ResponseWriter<'e> {
     active: &'e Active<'e>,
-    /// Not sent yet.
-    head: Option<ResponseBuilder<'e>>,
+    /// Not sent yet. Boxed: most responses have none here, and every handler that streams carries this.
+    head: Option<Box<ResponseBuilder<'e>>>,
 }
 
 impl ResponseWriter<'_> {
     fn send_head(&mut self) -> Result<(), HttpError> {
-        let Some(head) = self.head.take() else { return Ok(()) };
-        self.active.send_head(&ResponseHead::new(head.status).headers(&head.headers).length(head.length))
+        self.head.take().map_or(Ok(()), |head| head.send_head())
     }
 
     /// Sends what there is, the head included, and waits until the kernel has taken it: for events and other answers whose

@@ -25,8 +25,8 @@ pub struct RequestHead {
     method: Method,
     version: Version,
     form: TargetForm,
-    /// Places in the start line, which `headers` keeps.
-    target: (u32, u32),
+    target: String,
+    /// Its place in `target`.
     authority: (u32, u32),
     framing: Framing,
     headers: Headers,
@@ -46,7 +46,7 @@ impl RequestHead {
     /// The request target as sent: visible ASCII, in one of four forms.
     #[doc(alias = "uri")]
     pub fn target(&self) -> &str {
-        self.text(self.target)
+        &self.target
     }
 
     /// The form of the target.
@@ -73,8 +73,9 @@ impl RequestHead {
     /// Who is asked, as `host` or `host:port`: from the target if it names one (RFC 9112 §3.2.2), else from Host. `None` if Host
     /// is empty, or missing in HTTP/1.0.
     pub fn host(&self) -> Option<&str> {
-        let host =
-            if self.authority.1 > 0 { self.text(self.authority) } else { self.headers.text("host")? };
+        let (start, end) = self.authority;
+        let named = self.target.get(start as usize..end as usize).filter(|named| !named.is_empty());
+        let host = named.or_else(|| self.headers.text("host"))?;
         (!host.is_empty()).then_some(host)
     }
 
@@ -95,25 +96,21 @@ impl RequestHead {
 
     /// Forgets the request and keeps the memory.
     pub fn clear(&mut self) {
-        let mut headers = std::mem::take(&mut self.headers);
+        let (mut headers, mut target) = (std::mem::take(&mut self.headers), std::mem::take(&mut self.target));
         headers.clear();
-        *self = Self { headers, ..Self::new() };
+        target.clear();
+        *self = Self { headers, target, ..Self::new() };
     }
 
     /// Gives back memory beyond `bytes`, after an unusually large head.
     pub fn shrink_to(&mut self, bytes: usize) {
         self.headers.shrink_to(bytes);
+        self.target.shrink_to(bytes);
     }
 
     fn path_and_query(&self) -> &str {
         let target = self.target();
         &target[path_start(self.form, target.as_bytes())..]
-    }
-
-    fn text(&self, (start, end): (u32, u32)) -> &str {
-        // Visible ASCII has been checked, and the start line is not touched by changes to the fields.
-        let bytes = self.headers.start_line().get(start as usize..end as usize).unwrap_or_default();
-        str::from_utf8(bytes).unwrap_or_default()
     }
 
     /// Parses a whole head. `None` means that it is not whole or that something is wrong with its bytes: `scan.rs` knows what.
@@ -149,19 +146,18 @@ impl RequestHead {
             value_end: end(input, field.value),
         });
         self.headers.fill(&input[..len - 2], start_len, fields);
-        (self.form, self.target, self.authority, self.framing) = Default::default();
+        (self.form, self.authority, self.framing) = Default::default();
+        self.target.clear();
         self.method = match method {
             "GET" => Method::GET,
             "POST" => Method::POST,
             _ => Method::from_bytes(method.as_bytes()).map_err(|_| RemoteError::InvalidMethod)?,
         };
         self.version = if minor == 0 { Version::HTTP_10 } else { Version::HTTP_11 };
-        let target_start = offset(input, target.as_bytes()) as u32;
-        self.target = (target_start, end(input, target.as_bytes()));
+        self.target.push_str(target);
         let (form, authority) = classify(&self.method, target.as_bytes())?;
         self.form = form;
-        self.authority = authority
-            .map_or((0, 0), |Range { start, end }| (target_start + start as u32, target_start + end as u32));
+        self.authority = authority.map_or((0, 0), |Range { start, end }| (start as u32, end as u32));
         let fields = request.headers.iter().map(|field| (field.name.as_bytes(), field.value));
         self.framing = decide(&self.method, self.version, fields)?;
         Ok(Some(len))
