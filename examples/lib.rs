@@ -78,5 +78,8 @@ pub fn stop_on_signals(io_loop: &IoLoop) -> io::Result<()> {
 
 /// Logs to standard error what happens at level `warn` and above.
 pub fn log_to_stderr() {
-    tracing_subscriber::fmt().with_max_level(tracing_subscriber::filter::LevelFilter::WARN).with_writer(io::stderr).init();
+    tracing_subscriber::fmt()
+        .with_max_level(tracing_subscriber::filter::LevelFilter::WARN)
+        .with_writer(io::stderr)
+        .init();
 }

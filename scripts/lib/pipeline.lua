@@ -1,6 +1,5 @@
 -- For wrk: sixteen requests in one write.
 init = function(args)
-  wrk.init(args)
   local requests = {}
   for number = 1, 16 do
     requests[number] = wrk.format("GET", nil)
