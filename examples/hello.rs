@@ -1,4 +1,4 @@
-//! The smallest HTTP server: from a request to a response.
+//! The smallest HTTP server: from a request to a response. Step 1 of path 1 through the house (see ARCHITECTURE.md).
 //!
 //! Run it:          cargo run --release --example hello [-- --port N]
 //! In another shell: curl -s http://127.0.0.1:8888/story

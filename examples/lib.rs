@@ -1,6 +1,6 @@
 //! What the examples share: flags, the line that says where they listen, and an orderly end.
 
-use std::io::{self, Write};
+use std::io::{self, IsTerminal, Write};
 use std::net::SocketAddr;
 use std::str::FromStr;
 use std::time::Duration;
@@ -81,5 +81,6 @@ pub fn log_to_stderr() {
     tracing_subscriber::fmt()
         .with_max_level(tracing_subscriber::filter::LevelFilter::WARN)
         .with_writer(io::stderr)
+        .with_ansi(io::stderr().is_terminal())
         .init();
 }

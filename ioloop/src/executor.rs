@@ -1,4 +1,5 @@
 //! Tasks: a table of futures, each with a waker that knows its place, and the run queue's side of waking.
+//! Step 4 of path 3 through the house (see ARCHITECTURE.md).
 
 use std::future::Future;
 use std::panic::{AssertUnwindSafe, Location, catch_unwind};

@@ -1,5 +1,5 @@
 //! Readiness for tasks: a slot in the loop's table that futures wait on, with or without a descriptor behind it.
-//! Step 5 of path 2 and step 3 of path 3 through the house (see ARCHITECTURE.md).
+//! Step 6 of path 2 and step 3 of path 3 through the house (see ARCHITECTURE.md).
 
 use std::io;
 use std::rc::{Rc, Weak};

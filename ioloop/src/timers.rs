@@ -1,4 +1,5 @@
 //! Deadlines in order: a heap of small entries over a table of actions.
+//! Step 5 of path 3 through the house (see ARCHITECTURE.md).
 //!
 //! ```text
 //!   heap (earliest first, FIFO among equals)        slots
