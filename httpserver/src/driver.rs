@@ -10,7 +10,7 @@
 //!            └──▶ end of stream, deadline, error ──▶ (error answer) ──▶ linger ──▶ close
 //! ```
 //!
-//! What one turn answers leaves in one write, because the stream flushes at the end of the turn; nothing that is
+//! What one turn answers leaves in one write, because the stream flushes before it waits for more requests; nothing that is
 //! answered waits behind a handler that does.
 
 use std::any::Any;

@@ -116,7 +116,7 @@ impl Drop for BorrowedBuffer<'_> {
 }
 
 impl Inner {
-    pub(crate) fn poll_fill(&self, cx: &mut Context<'_>) -> Poll<Result<usize, StreamError>> {
+    pub(crate) fn poll_fill(self: &Rc<Self>, cx: &mut Context<'_>) -> Poll<Result<usize, StreamError>> {
         let StreamOptions { max_buffer_size: limit, read_chunk_size, .. } = *self.options;
         self.poll_transport(cx, |socket| {
             let mut borrowed = BorrowedBuffer::of(self);
@@ -132,7 +132,7 @@ impl Inner {
     }
 
     pub(crate) fn poll_read_directly(
-        &self,
+        self: &Rc<Self>,
         cx: &mut Context<'_>,
         target: &mut [u8],
     ) -> Poll<Result<usize, StreamError>> {
@@ -142,7 +142,7 @@ impl Inner {
 
     /// Reads once, waiting if need be. `read` gives the transport's result with the room that it had.
     fn poll_transport(
-        &self,
+        self: &Rc<Self>,
         cx: &mut Context<'_>,
         mut read: impl FnMut(&mut Socket) -> Result<(io::Result<usize>, usize), BufferFull>,
     ) -> Poll<Result<usize, StreamError>> {
@@ -154,6 +154,9 @@ impl Inner {
                 return Poll::Ready(Ok(0));
             }
             if !self.may_read() {
+                // Whoever waits for input has said what it had to say. Sending it now instead of at the end of the turn
+                // lets the next stream use the same, still warm, buffer.
+                self.send_before_waiting();
                 self.read_buffer.borrow_mut().park(self.options.read_chunk_size);
                 if let Err(error) = std::task::ready!(self.poll_readable(cx)) {
                     return Poll::Ready(Err(self.fail(error)));

@@ -1,5 +1,5 @@
-//! Sending: what has been queued goes to the transport at the end of the turn, when somebody waits for it, and when
-//! there is room again.
+//! Sending: what has been queued goes to the transport when the reader is about to wait, when somebody waits for it,
+//! when there is room again, and at the latest at the end of the turn.
 
 use std::io::{self, IoSlice};
 use std::rc::Rc;
@@ -128,6 +128,13 @@ impl Inner {
             self.write.borrow_mut().waiting.get_or_insert_default().push((position, waker));
         }
         Poll::Pending
+    }
+
+    /// Sends what waits to be sent at the end of the turn.
+    pub(crate) fn send_before_waiting(self: &Rc<Self>) {
+        if self.flags.flush_due.get() && !self.flags.awaits_room.get() {
+            self.send();
+        }
     }
 
     /// Sends until nothing is left, the kernel takes no more, or this turn's share is used up; sees to it that the

@@ -13,8 +13,8 @@ use crate::stream::{Inner, IoStream};
 impl IoStream {
     /// Queues `data` and gives a future of "everything up to here has been handed to the kernel" (IO23-IO25).
     ///
-    /// The future may be dropped: the loop sends by itself at the end of the turn, all that the turn has written in
-    /// one go. Awaiting it sends at once. An empty write is a barrier: it is done when what was written before it
+    /// The future may be dropped: the stream sends by itself, all in one go, when its reader is about to wait for input, at
+    /// the latest at the end of the turn. Awaiting it sends at once. An empty write is a barrier: it is done when what was written before it
     /// has been sent (IO26). Data of 16 KiB and more is not copied.
     ///
     /// When `max_write_buffer_size` bytes wait already, the write counts as waiting for room (IO32): its future is to be

@@ -107,3 +107,20 @@ fn a_stream_that_never_waits_is_never_attached() {
         assert_eq!((calls.reads, calls.writes, calls.attaches), (1, 1, 0));
     });
 }
+
+#[test]
+fn a_stream_sends_what_it_has_before_it_waits_for_input() {
+    // Not only at the end of the turn: the buffer is free again for the next stream of the same turn.
+    run(async {
+        let (stream, script) = stream();
+        drop(stream.write("question\n"));
+        let mut answer = std::pin::pin!(stream.read_until(b"\n"));
+        std::future::poll_fn(|cx| {
+            assert!(answer.as_mut().poll(cx).is_pending());
+            std::task::Poll::Ready(())
+        })
+        .await;
+        assert_eq!(script.received(), b"question\n");
+        assert_eq!(script.calls().writes, 1);
+    });
+}
