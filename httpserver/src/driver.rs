@@ -19,6 +19,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::pin;
 use std::rc::Rc;
 use std::task::Poll;
+use std::time::Duration;
 
 use crate::active::Active;
 use crate::error::HttpError;
@@ -26,6 +27,9 @@ use crate::exchange::Exchange;
 use crate::handler::Handler;
 use crate::http1::{Outcome, Received, RemoteError, RequestHead};
 use crate::session::{Arrival, Session};
+
+/// How long a peer that was too slow may still send before its connection closes behind the 408.
+const BRIEFLY: Duration = Duration::from_millis(100);
 
 /// What is to become of the connection after some requests.
 enum Then {
@@ -35,6 +39,8 @@ enum Then {
     Close,
     /// Close, but not before what the peer still sends has been dropped for a while.
     Linger,
+    /// The same for a peer that was too slow: little can be on its way, and it has had its time.
+    LingerBriefly,
     /// The connection failed, or the peer is gone.
     Abandon,
 }
@@ -65,7 +71,8 @@ async fn serve_burst<M, H: Handler<M>>(session: &Session, handler: &H, arrival: 
         Then::Idle => return true,
         // What could not be sent is lost with the connection; there is nobody left to tell.
         Then::Close => drop(session.flushed().await),
-        Then::Linger => Box::pin(session.linger()).await,
+        Then::Linger => Box::pin(session.linger(session.core.options.linger)).await,
+        Then::LingerBriefly => Box::pin(session.linger(session.core.options.linger.min(BRIEFLY))).await,
         Then::Abandon => session.stream.close(),
     }
     false
@@ -207,6 +214,11 @@ fn refuse(active: &Active<'_>, error: &HttpError) -> Then {
         _ => tracing::error!(%peer, %error, "a request handler failed"),
     }
     match active.send_error(error) {
+        Ok(true)
+            if matches!(error, HttpError::Remote(RemoteError::HeadTimeout | RemoteError::BodyTimeout)) =>
+        {
+            Then::LingerBriefly
+        }
         Ok(true) => Then::Linger,
         Ok(false) if active.protocol.borrow().is_response_complete() => Then::Linger,
         // Part of a response is out: ending the connection is all that can still be said (matrix row 35).

@@ -39,7 +39,7 @@ pub struct HttpOptions {
     /// time, so a peer that stops halfway is cut after twice as long at the latest.
     pub write_timeout: Duration,
     /// How long a connection that ends with unread input is kept to drop what still comes, so that a reset does not
-    /// overtake the answer (H1-52, RFC 9112 §9.6).
+    /// overtake the answer (H1-52, RFC 9112 §9.6). After a 408 it is a tenth of a second at most.
     pub linger: Duration,
     /// Bytes of response that may wait in memory: a streaming handler that has written so much waits for the peer, and the
     /// next request is not begun before less is left. A [`Response`](crate::Response) may be larger, because its body is in

@@ -133,10 +133,9 @@ impl Session {
         self.room(0).await
     }
 
-    /// Sends what waits, ends our side, and drops what the peer still sends, for a little while: bounded in time by
-    /// the `linger` option (H1-52, RFC 9112 §9.6).
-    pub(crate) async fn linger(&self) {
-        let limit: Duration = self.core.options.linger;
+    /// Sends what waits, ends our side, and drops what the peer still sends, until `limit` has passed (H1-52, RFC 9112
+    /// §9.6).
+    pub(crate) async fn linger(&self, limit: Duration) {
         if self.flushed().await.is_ok() {
             // Whether the peer takes its leave in time or not, this is the end.
             let _ = self.stream.shutdown(limit).await;
