@@ -13,13 +13,13 @@
 //! What one turn answers leaves in one write, because the stream flushes before it waits for more requests; nothing that is
 //! answered waits behind a handler that does.
 
-use std::any::Any;
 use std::future::{Future, poll_fn};
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::pin;
 use std::rc::Rc;
 use std::task::Poll;
 use std::time::Duration;
+
+use ioloop::caught;
 
 use crate::active::Active;
 use crate::error::HttpError;
@@ -158,12 +158,12 @@ async fn answer<M, H: Handler<M>>(
     let mut handling = pin!(handler.handle(exchange));
     let mut gone = pin!(stream.closed());
     poll_fn(|cx| {
-        match catch_unwind(AssertUnwindSafe(|| handling.as_mut().poll(cx))) {
+        match caught(|| handling.as_mut().poll(cx)) {
             Ok(Poll::Pending) => {}
             Ok(Poll::Ready(result)) => return Poll::Ready(result),
             Err(panic) => {
                 let peer = active.session.context.peer_addr();
-                tracing::error!(panic = message(&*panic), %peer, "a request handler panicked");
+                tracing::error!(panic, %peer, "a request handler panicked");
                 return Poll::Ready(Err(HttpError::Panicked));
             }
         }
@@ -225,12 +225,4 @@ fn refuse(active: &Active<'_>, error: &HttpError) -> Then {
         Ok(false) => Then::Close,
         Err(_) => Then::Abandon,
     }
-}
-
-fn message(panic: &(dyn Any + Send)) -> &str {
-    panic
-        .downcast_ref::<&'static str>()
-        .copied()
-        .or_else(|| panic.downcast_ref::<String>().map(String::as_str))
-        .unwrap_or("(a panic without a message)")
 }

@@ -288,3 +288,19 @@ fn a_handler_that_never_finishes_keeps_nobody_else_waiting() {
     assert_eq!(stage.exchange(&stuck, "GET /never HTTP/1.1\r\nHost: a\r\n\r\n"), b"");
     assert_eq!(answer(stage.ask(&server, GET)).text(), "done");
 }
+
+#[test]
+fn a_panic_that_panics_again_when_it_is_dropped_is_still_answered_with_500() {
+    struct Twice;
+    impl Drop for Twice {
+        fn drop(&mut self) {
+            panic!("and again");
+        }
+    }
+    async fn handler(_: &mut Exchange<'_>) -> Result<(), HttpError> {
+        std::panic::panic_any(Twice)
+    }
+    let stage = Stage::new();
+    let peer = stage.connect(&HttpServer::new(handler));
+    assert_eq!(answer(stage.exchange(&peer, "GET / HTTP/1.1\r\nHost: a\r\n\r\n")).status, 500);
+}

@@ -71,6 +71,7 @@ pub use error::{JoinError, NoSuchHandler, RunError, TimedOut, UpdateError};
 pub use handlers::HandlerId;
 pub use io_loop::IoLoop;
 pub use join::JoinHandle;
+pub use panics::caught;
 pub use ready::{Interest, Ready};
 pub use registration::{Notifier, Registration};
 pub use remote::Remote;

@@ -15,6 +15,22 @@ pub(crate) fn message(panic: &(dyn Any + Send)) -> &str {
         .unwrap_or("(a panic without a message)")
 }
 
+/// Calls `f`, code that may be anybody's; gives what its panic said, if it panicked. Nothing of the panic gets out, not even
+/// from dropping what it carried.
+///
+/// For servers and drivers, whose handlers' panics must cost no more than the connection they happened on.
+///
+/// # Errors
+///
+/// The panic's message.
+pub fn caught<T>(f: impl FnOnce() -> T) -> Result<T, String> {
+    catch_unwind(AssertUnwindSafe(f)).map_err(|panic| {
+        let message = message(&*panic).to_owned();
+        discard(panic);
+        message
+    })
+}
+
 /// Drops what a panic carried. Even that may panic, and is then left alone: it would end the loop.
 pub(crate) fn discard(panic: Box<dyn Any + Send>) {
     if let Err(another) = catch_unwind(AssertUnwindSafe(|| drop(panic))) {

@@ -8,11 +8,10 @@ use std::rc::Rc;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
-use ioloop::{Deadline, Interest, IoLoop, Ready, Registration};
+use ioloop::{Deadline, Interest, IoLoop, Ready, Registration, caught};
 
 use crate::error::ListenError;
 use crate::listener::{Connection, Listener};
-use crate::panics::caught;
 use crate::peer::PeerAddr;
 
 /// Connections accepted in one turn before the loop sees to the others (NU3.2).

@@ -40,7 +40,6 @@ mod error;
 mod handle;
 mod handler;
 mod listener;
-mod panics;
 mod peer;
 mod server;
 

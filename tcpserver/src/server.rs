@@ -8,6 +8,7 @@ use std::rc::Rc;
 use std::task::Poll;
 use std::time::Duration;
 
+use ioloop::caught;
 use iostream::StreamOptions;
 use netutil::{BindOptions, bind_sockets};
 
@@ -17,7 +18,6 @@ use crate::error::ListenError;
 use crate::handle::{OpenConnection, ServerHandle, remove_all};
 use crate::handler::{HandleStream, Outcome};
 use crate::listener::{Connection, Listener};
-use crate::panics::caught;
 use crate::peer::PeerAddr;
 
 /// A server for a protocol of your own: Tornado's `TCPServer`.
