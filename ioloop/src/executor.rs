@@ -13,7 +13,7 @@ use crate::IoLoop;
 use crate::counters::count;
 use crate::io_loop::{Inner, Runnable};
 use crate::join::{JoinHandle, Joinable};
-use crate::panics::{discard, message};
+use crate::origin::{Place, WorkKind};
 use crate::wake::{TaskKey, TaskWaker};
 
 /// A task as the table keeps it, and as it travels while it is polled.
@@ -28,7 +28,7 @@ struct Task {
     scheduled: bool,
     /// Out of its place while it is polled. `None` in a slot whose future lives elsewhere: see `Inner::reserve`.
     body: Option<Body>,
-    spawned_at: &'static Location<'static>,
+    place: Place,
 }
 
 /// All tasks of one loop.
@@ -46,10 +46,10 @@ impl Tasks {
         self.slots.len()
     }
 
-    fn insert(&mut self, spawned_at: &'static Location<'static>) -> TaskKey {
+    fn insert(&mut self, place: Place) -> TaskKey {
         let generation = self.next_generation;
         self.next_generation = generation.wrapping_add(1);
-        let slot = self.slots.insert(Task { generation, scheduled: false, body: None, spawned_at });
+        let slot = self.slots.insert(Task { generation, scheduled: false, body: None, place });
         TaskKey { slot: u32::try_from(slot).expect("fewer than 2^32 tasks"), generation }
     }
 
@@ -79,26 +79,27 @@ impl IoLoop {
         F: Future + 'static,
         F::Output: 'static,
     {
+        let place = Place::of::<F>(WorkKind::Task, Location::caller());
         let (joinable, result) = Joinable::new(future);
-        let key = self.spawn_detached_at(joinable, Location::caller());
+        let key = self.spawn_in_place(joinable, place);
         JoinHandle::new(std::rc::Rc::downgrade(&self.inner), key, result)
     }
 
     /// Runs `future` as a task that nobody waits for: [`spawn`](IoLoop::spawn) without the cost of a handle.
     #[track_caller]
-    pub fn spawn_detached(&self, future: impl Future<Output = ()> + 'static) {
-        self.spawn_detached_at(future, Location::caller());
+    pub fn spawn_detached<F: Future<Output = ()> + 'static>(&self, future: F) {
+        self.spawn_in_place(future, Place::of::<F>(WorkKind::Task, Location::caller()));
     }
 
-    pub(crate) fn spawn_detached_at(
+    pub(crate) fn spawn_in_place(
         &self,
         future: impl Future<Output = ()> + 'static,
-        at: &'static Location<'static>,
+        place: Place,
     ) -> Option<TaskKey> {
         if self.inner.closed.get() {
             return None; // the future is dropped: a closed loop runs nothing (IL12)
         }
-        let key = self.inner.reserve(at);
+        let key = self.inner.reserve(place);
         let waker = Waker::from(TaskWaker::new(key, Arc::clone(&self.inner.shared)));
         let body = Body { future: Box::pin(future), waker };
         if let Some(task) = self.inner.tasks.borrow_mut().get_mut(key) {
@@ -111,8 +112,8 @@ impl IoLoop {
 
 impl Inner {
     /// Makes a slot without a future in it. `run_sync` keeps its future on the stack and only the slot here.
-    pub(crate) fn reserve(&self, spawned_at: &'static Location<'static>) -> TaskKey {
-        self.tasks.borrow_mut().insert(spawned_at)
+    pub(crate) fn reserve(&self, place: Place) -> TaskKey {
+        self.tasks.borrow_mut().insert(place)
     }
 
     /// Puts a task onto the run queue unless it stands there already; ignores one that has ended.
@@ -129,17 +130,17 @@ impl Inner {
         let body = match self.tasks.borrow_mut().get_mut(key) {
             Some(task) => {
                 task.scheduled = false;
-                task.body.take()
+                task.body.take().map(|body| (body, task.place))
             }
             None => return true, // it ended while it was queued
         };
-        let Some(mut body) = body else { return false };
+        let Some((mut body, place)) = body else { return false };
+        self.dispatch.began(place);
         match self.poll_task(key, &body.waker, |cx| body.future.as_mut().poll(cx)) {
             Ok(Poll::Pending) => self.put_back(key, body),
             Ok(Poll::Ready(())) => self.end_task(key, body),
             Err(panic) => {
-                self.log_panic(key, &*panic);
-                discard(panic);
+                self.failed(panic);
                 self.end_task(key, body);
             }
         }
@@ -184,22 +185,9 @@ impl Inner {
         self.tasks.borrow_mut().remove(key);
         drop_quietly(self, body);
     }
-
-    fn log_panic(&self, key: TaskKey, panic: &(dyn std::any::Any + Send)) {
-        count(&self.tally.panics);
-        let at = self.tasks.borrow_mut().get_mut(key).map(|task| task.spawned_at);
-        match at {
-            Some(at) => tracing::error!(spawned_at = %at, panic = message(panic), "a task panicked"),
-            None => tracing::error!(panic = message(panic), "an aborted task panicked"),
-        }
-    }
 }
 
 /// Drops a task's future; a panic in a destructor costs no more than a panic in the task.
 fn drop_quietly(inner: &Inner, body: Body) {
-    if let Err(panic) = catch_unwind(AssertUnwindSafe(|| drop(body))) {
-        count(&inner.tally.panics);
-        tracing::error!(panic = message(&*panic), "a task panicked while it was dropped");
-        discard(panic);
-    }
+    inner.quietly("destructor of a task", || drop(body));
 }

@@ -2,6 +2,7 @@
 
 use std::io;
 use std::marker::PhantomData;
+use std::panic::Location;
 
 use mio::event::Source;
 
@@ -9,6 +10,7 @@ use crate::IoLoop;
 use crate::counters::count;
 use crate::error::{NoSuchHandler, RunError, UpdateError};
 use crate::io_loop::Inner;
+use crate::origin::{Place, WorkKind};
 use crate::ready::{Interest, Ready};
 use crate::sources::{Handler, HandlerSlot, Listener, SourceKey};
 
@@ -35,6 +37,7 @@ impl<S> std::fmt::Debug for HandlerId<S> {
 }
 
 struct Owned<S, F> {
+    place: Place,
     source: S,
     callback: F,
 }
@@ -44,7 +47,8 @@ where
     S: Source + 'static,
     F: FnMut(&mut S, Ready) + 'static,
 {
-    fn run(&mut self, ready: Ready) {
+    fn run(&mut self, inner: &Inner, ready: Ready) {
+        inner.dispatch.began(self.place);
         (self.callback)(&mut self.source, ready);
     }
 
@@ -66,12 +70,14 @@ impl IoLoop {
     /// ready, also from inside the callback: then the next call comes after everybody else's.
     ///
     /// The loop owns the source until [`remove_handler`](IoLoop::remove_handler) gives it back. A callback that
-    /// panics is logged, and its handler removed with its source: it would only fail again (IL7).
+    /// panics is logged once and reported to the [error hook](IoLoop::set_error_hook), and its handler removed with its
+    /// source: it would only fail again (IL7).
     ///
     /// # Errors
     ///
     /// What the operating system says to the registration (a source can be registered once, IL2), and for a loop
     /// that has closed. The source is then dropped.
+    #[track_caller]
     pub fn add_handler<S, F>(
         &self,
         mut source: S,
@@ -91,7 +97,8 @@ impl IoLoop {
             return Err(error);
         }
         count(&self.inner.tally.registrations);
-        self.inner.put_back_handler(key, Box::new(Owned { source, callback }));
+        let place = Place::of::<F>(WorkKind::Handler, Location::caller());
+        self.inner.put_back_handler(key, Box::new(Owned { place, source, callback }));
         Ok(HandlerId { key, io_loop: self.inner.number, source: PhantomData })
     }
 
@@ -160,7 +167,7 @@ impl Inner {
             _ => None,
         };
         let Some((mut handler, ready)) = taken else { return };
-        if self.guarded("handler", || handler.run(ready)) {
+        if self.guarded(|| handler.run(self, ready)) {
             self.put_back_handler(key, handler);
         } else {
             self.end_handler(key, handler);
@@ -197,7 +204,7 @@ impl Inner {
     fn end_handler(&self, key: SourceKey, mut handler: Box<dyn Handler>) {
         let place = self.sources.borrow_mut().remove(key);
         drop(place);
-        self.guarded("handler", || {
+        self.quietly("destructor of a handler", || {
             // Deregistering first: a source may share its descriptor with somebody who lives on.
             let _ = handler.source().deregister(&self.registry);
             drop(handler);

@@ -3,6 +3,7 @@
 use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
 use std::io;
+use std::panic::Location;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -12,7 +13,10 @@ use crate::before_poll::BeforePoll;
 use crate::clock::Clock;
 use crate::counters::{Counters, Tally, count};
 use crate::executor::Tasks;
+use crate::origin::{Place, WorkKind};
+use crate::panics::ErrorHook;
 use crate::remote::{Message, Remote, Shared};
+use crate::running::Dispatch;
 use crate::sources::{SourceKey, Sources, WAKER};
 use crate::timers::{TimerKey, Timers};
 use crate::wake::{TaskKey, TaskWaker, WakeTarget};
@@ -42,9 +46,12 @@ pub struct IoLoop {
     pub(crate) inner: Rc<Inner>,
 }
 
+/// A callback that says first, in the loop it runs on, where it came from.
+pub(crate) type Callback = Box<dyn FnOnce(&Inner)>;
+
 /// What is ready to run, in the order in which it became so.
 pub(crate) enum Runnable {
-    Call(Box<dyn FnOnce()>),
+    Call(Callback),
     Task(TaskKey),
 }
 
@@ -73,6 +80,8 @@ pub(crate) struct Inner {
     /// The task that is being polled, with the address of its waker.
     pub(crate) polled: Cell<Option<(TaskKey, *const ())>>,
     pub(crate) tally: Tally,
+    pub(crate) dispatch: Dispatch,
+    pub(crate) error_hook: RefCell<Option<ErrorHook>>,
     /// How many `IoLoop` handles exist. Registrations and timeouts hold the state without counting here, so
     /// that a task which owns a stream does not keep its own loop from closing.
     handles: Cell<usize>,
@@ -114,6 +123,8 @@ impl IoLoop {
             closed: Cell::new(false),
             polled: Cell::new(None),
             tally: Tally::default(),
+            dispatch: Dispatch::new(),
+            error_hook: RefCell::default(),
             handles: Cell::new(0),
         };
         Ok(IoLoop::handle(Rc::new(inner)))
@@ -180,9 +191,11 @@ impl IoLoop {
     /// callback that adds itself again starves nobody. A panic is logged and stops nothing (IL13). On a loop
     /// that has closed the callback is dropped (IL12). From another thread, use [`Remote::add_callback`].
     #[doc(alias = "spawn_callback")]
+    #[track_caller]
     pub fn add_callback(&self, callback: impl FnOnce() + 'static) {
         if !self.inner.closed.get() {
-            self.inner.ready.borrow_mut().push_back(Runnable::Call(Box::new(callback)));
+            let callback = announced(WorkKind::Callback, Location::caller(), callback);
+            self.inner.ready.borrow_mut().push_back(Runnable::Call(callback));
         }
     }
 
@@ -247,7 +260,7 @@ impl Inner {
             WakeTarget::Task(key) => self.schedule(key),
             WakeTarget::Hook(hook) => self.add_hook(hook),
             WakeTarget::Waker(waker) => {
-                self.guarded("waker", || waker.wake());
+                self.quietly("waker", || waker.wake());
             }
         }
     }
@@ -311,13 +324,14 @@ impl Inner {
         let sources = self.sources.borrow_mut().drain();
         self.drop_each(sources);
         self.drop_each(self.before_poll.take());
+        self.drop_each(self.error_hook.take());
         self.made_ready.take();
     }
 
     /// Drops what a closing loop held, one by one: a destructor that panics keeps nothing else alive.
     fn drop_each<T>(&self, items: impl IntoIterator<Item = T>) {
         for item in items {
-            self.guarded("destructor", || drop(item));
+            self.quietly("destructor", || drop(item));
         }
     }
 
@@ -325,6 +339,19 @@ impl Inner {
     pub(crate) fn take_events(&self) -> mio::Events {
         self.events.take().unwrap_or_else(|| mio::Events::with_capacity(EVENTS_PER_POLL))
     }
+}
+
+/// Has `callback` say where it came from before it runs.
+pub(crate) fn announced<F: FnOnce() + 'static>(
+    kind: WorkKind,
+    at: &'static Location<'static>,
+    callback: F,
+) -> Callback {
+    let place = Place::of::<F>(kind, at);
+    Box::new(move |inner| {
+        inner.dispatch.began(place);
+        callback();
+    })
 }
 
 /// Puts a loop in the place of this thread's. The caller drops the one before, outside the borrow: a last handle

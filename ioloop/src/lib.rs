@@ -51,10 +51,12 @@ mod executor;
 mod handlers;
 mod io_loop;
 mod join;
+mod origin;
 mod panics;
 mod ready;
 mod registration;
 mod remote;
+mod running;
 #[cfg(unix)]
 mod signal;
 mod sources;
@@ -64,6 +66,7 @@ mod time;
 mod timers;
 mod turn;
 mod wake;
+mod watchdog;
 
 pub use before_poll::BeforePoll;
 pub use counters::Counters;
@@ -71,10 +74,13 @@ pub use error::{JoinError, NoSuchHandler, RunError, TimedOut, UpdateError};
 pub use handlers::HandlerId;
 pub use io_loop::IoLoop;
 pub use join::JoinHandle;
-pub use panics::caught;
+pub use origin::{Origin, WorkKind};
+pub use panics::{Failure, caught};
 pub use ready::{Interest, Ready};
 pub use registration::{Notifier, Registration};
 pub use remote::Remote;
+pub use running::label;
 #[cfg(unix)]
 pub use signal::{Signal, SignalKind, signal};
 pub use time::{Deadline, Sleep, Timeout, sleep, sleep_until, timeout, yield_now};
+pub use watchdog::{Blocked, Watchdog};

@@ -2,9 +2,12 @@
 
 use std::any::Any;
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::rc::Rc;
 
+use crate::IoLoop;
 use crate::counters::count;
 use crate::io_loop::Inner;
+use crate::origin::Origin;
 
 /// What a panic said, if it said it in words.
 pub(crate) fn message(panic: &(dyn Any + Send)) -> &str {
@@ -38,17 +41,76 @@ pub(crate) fn discard(panic: Box<dyn Any + Send>) {
     }
 }
 
+/// Something that panicked, as the error hook is told of it.
+#[derive(Clone, Copy, Debug)]
+#[non_exhaustive]
+pub struct Failure<'a> {
+    /// What panicked, and the line that gave it to the loop. `None` for destructors, foreign wakers and before-poll hooks.
+    pub origin: Option<Origin>,
+    /// What the panic said.
+    pub message: &'a str,
+}
+
+pub(crate) type ErrorHook = Rc<dyn Fn(&Failure<'_>)>;
+
+impl IoLoop {
+    /// Has `hook` told of every panic that the loop catches, after it was logged: in callbacks, timers, handlers and
+    /// tasks, and in their destructors (IL16, Tornado's `handle_callback_exception`). It takes the place of the hook before.
+    ///
+    /// The hook may use the loop, and stop it. A panic of its own is dropped.
+    #[doc(alias = "handle_callback_exception")]
+    pub fn set_error_hook(&self, hook: impl Fn(&Failure<'_>) + 'static) {
+        let before = self.inner.error_hook.replace(Some(Rc::new(hook)));
+        drop(before);
+    }
+
+    /// Ends what [`set_error_hook`](IoLoop::set_error_hook) began.
+    pub fn clear_error_hook(&self) {
+        let before = self.inner.error_hook.take();
+        drop(before);
+    }
+}
+
 impl Inner {
-    /// Calls `f`; `false` if it panicked, which is counted and logged under the name of `what` it was (IL13).
-    pub(crate) fn guarded(&self, what: &'static str, f: impl FnOnce()) -> bool {
+    /// Calls `f`, which says where it came from; `false` if it panicked (IL13).
+    pub(crate) fn guarded(&self, f: impl FnOnce()) -> bool {
         match catch_unwind(AssertUnwindSafe(f)) {
             Ok(()) => true,
             Err(panic) => {
-                count(&self.tally.panics);
-                tracing::error!(what, panic = message(&*panic), "a callback panicked");
-                discard(panic);
+                self.failed(panic);
                 false
             }
         }
+    }
+
+    /// Calls `f`, which is nobody's work in particular.
+    pub(crate) fn quietly(&self, what: &'static str, f: impl FnOnce()) {
+        if let Err(panic) = catch_unwind(AssertUnwindSafe(f)) {
+            tracing::error!(panic = message(&*panic), "a {what} panicked");
+            self.report(None, panic);
+        }
+    }
+
+    /// The work that runs has panicked: counts, logs and reports that.
+    pub(crate) fn failed(&self, panic: Box<dyn Any + Send>) {
+        let origin = self.dispatch.origin();
+        match origin {
+            Some(Origin { kind, label, location, .. }) => {
+                tracing::error!(%label, added_at = %location, panic = message(&*panic), "a {kind} panicked");
+            }
+            None => tracing::error!(panic = message(&*panic), "a callback panicked"),
+        }
+        self.report(origin, panic);
+    }
+
+    fn report(&self, origin: Option<Origin>, panic: Box<dyn Any + Send>) {
+        count(&self.tally.panics);
+        let hook = self.error_hook.borrow().clone();
+        if let Some(hook) = hook {
+            let failure = Failure { origin, message: message(&*panic) };
+            let told = catch_unwind(AssertUnwindSafe(|| hook(&failure)));
+            told.unwrap_or_else(discard);
+        }
+        discard(panic);
     }
 }

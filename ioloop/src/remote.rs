@@ -5,11 +5,13 @@ use std::panic::Location;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use crate::IoLoop;
+use crate::io_loop::Inner;
+use crate::origin::{Place, WorkKind};
 use crate::wake::TaskWaker;
 
 /// What another thread can ask of a loop.
 pub(crate) enum Message {
-    Call(Box<dyn FnOnce() + Send>),
+    Call(Box<dyn FnOnce(&Inner) + Send>),
     Wake(Arc<TaskWaker>),
     Stop,
 }
@@ -88,8 +90,13 @@ impl Remote {
     ///
     /// Callbacks from one thread run in the order they were added (IL10). A panic in it is logged and stops
     /// nothing (IL13).
-    pub fn add_callback(&self, callback: impl FnOnce() + Send + 'static) {
-        self.shared.post(Message::Call(Box::new(callback)));
+    #[track_caller]
+    pub fn add_callback<F: FnOnce() + Send + 'static>(&self, callback: F) {
+        let place = Place::of::<F>(WorkKind::Callback, Location::caller());
+        self.shared.post(Message::Call(Box::new(move |inner| {
+            inner.dispatch.began(place);
+            callback();
+        })));
     }
 
     /// Builds a future on the loop's thread and runs it there as a task.
@@ -101,10 +108,11 @@ impl Remote {
     where
         F: Future<Output = ()> + 'static,
     {
-        let at = Location::caller();
-        self.add_callback(move || {
-            IoLoop::current().spawn_detached_at(make(), at);
-        });
+        let place = Place::of::<F>(WorkKind::Task, Location::caller());
+        self.shared.post(Message::Call(Box::new(move |inner| {
+            inner.dispatch.began(place);
+            IoLoop::current().spawn_in_place(make(), place);
+        })));
     }
 
     /// Stops the loop at the end of the turn in which the message arrives, as [`IoLoop::stop`] does.

@@ -6,6 +6,7 @@
 use mio::Token;
 use slab::Slab;
 
+use crate::io_loop::Inner;
 use crate::ready::{Interest, Ready};
 use crate::wake::WakeTarget;
 
@@ -80,7 +81,7 @@ pub(crate) struct HandlerSlot {
 
 /// A handler with the source it owns, its type forgotten.
 pub(crate) trait Handler: std::any::Any {
-    fn run(&mut self, ready: Ready);
+    fn run(&mut self, inner: &Inner, ready: Ready);
     fn source(&mut self) -> &mut dyn mio::event::Source;
     fn into_any(self: Box<Self>) -> Box<dyn std::any::Any>;
 }

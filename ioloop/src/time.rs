@@ -1,6 +1,7 @@
 //! Timers as Tornado has them, and the futures that stand on them.
 
 use std::future::Future;
+use std::panic::Location;
 use std::pin::Pin;
 use std::rc::{Rc, Weak};
 use std::task::{Context, Poll};
@@ -9,7 +10,8 @@ use std::time::{Duration, Instant};
 use crate::IoLoop;
 use crate::counters::count;
 use crate::error::TimedOut;
-use crate::io_loop::Inner;
+use crate::io_loop::{Inner, announced};
+use crate::origin::WorkKind;
 use crate::timers::{Action, TimerKey};
 
 /// Beyond this a deadline is as good as never: it keeps `Instant` arithmetic from overflowing.
@@ -27,13 +29,16 @@ impl IoLoop {
     ///
     /// Timers with equal deadlines run first in, first out (IL21). On a closed loop the callback is dropped.
     #[doc(alias = "add_timeout")]
+    #[track_caller]
     pub fn call_at(&self, deadline: Instant, callback: impl FnOnce() + 'static) -> Timeout {
-        let key = self.inner.add_timer(deadline, || Action::Call(Box::new(callback)));
+        let at = Location::caller();
+        let key = self.inner.add_timer(deadline, || Action::Call(announced(WorkKind::Timer, at, callback)));
         Timeout { key, inner: Rc::downgrade(&self.inner) }
     }
 
     /// Calls `callback` when `delay` has passed, counted from [`now`](IoLoop::now). A hundred years are as good as
     /// never.
+    #[track_caller]
     pub fn call_later(&self, delay: Duration, callback: impl FnOnce() + 'static) -> Timeout {
         self.call_at(self.now() + delay.min(NEVER), callback)
     }

@@ -18,6 +18,7 @@ use std::time::{Duration, Instant};
 
 use slab::Slab;
 
+use crate::io_loop::Callback;
 use crate::wake::WakeTarget;
 
 /// Below this many tombstones a sweep is not worth its pass.
@@ -25,7 +26,7 @@ const SWEEP_AT_LEAST: usize = 512;
 
 /// What happens when a deadline passes.
 pub(crate) enum Action {
-    Call(Box<dyn FnOnce()>),
+    Call(Callback),
     Wake(WakeTarget),
 }
 
@@ -167,7 +168,7 @@ mod tests {
     use super::*;
 
     fn nothing() -> Action {
-        Action::Call(Box::new(|| {}))
+        Action::Call(Box::new(|_| {}))
     }
 
     fn due(timers: &mut Timers, now: Instant) -> Vec<TimerKey> {

@@ -23,6 +23,7 @@ use crate::IoLoop;
 use crate::counters::count;
 use crate::error::RunError;
 use crate::io_loop::{CurrentGuard, Inner, KEPT_CAPACITY, Runnable};
+use crate::origin::{Place, WorkKind};
 use crate::ready::Ready;
 use crate::sources::{SourceKey, WAKER};
 use crate::timers::{Action, TimerKey};
@@ -71,7 +72,8 @@ impl IoLoop {
         let _run = Run::begin(self)?;
         self.inner.stopping.set(false);
         let inner = &*self.inner;
-        let root = Root { inner, key: inner.reserve(Location::caller()) };
+        let place = Place::of::<F>(WorkKind::Task, Location::caller());
+        let root = Root { inner, key: inner.reserve(place) };
         let waker = Waker::from(TaskWaker::new(root.key, Arc::clone(&inner.shared)));
         let mut future = pin!(future);
         let mut finished = None;
@@ -79,6 +81,7 @@ impl IoLoop {
         loop {
             let mut poll_root = |key: TaskKey| {
                 if key == root.key && finished.is_none() {
+                    inner.dispatch.began(place);
                     finished = match inner.poll_task(key, &waker, |cx| future.as_mut().poll(cx)) {
                         Ok(Poll::Pending) => return,
                         Ok(Poll::Ready(output)) => Some(Ok(output)),
@@ -130,6 +133,7 @@ impl<'a> Run<'a> {
             return Err(RunError::AlreadyRunning);
         }
         inner.now.set(inner.clock.now());
+        inner.dispatch.awake();
         inner.receive(); // a stop that was posted since the last run is one from before this run
         Ok(Run { io_loop, _current: CurrentGuard::enter(io_loop) })
     }
@@ -137,6 +141,7 @@ impl<'a> Run<'a> {
 
 impl Drop for Run<'_> {
     fn drop(&mut self) {
+        self.io_loop.inner.dispatch.idle();
         self.io_loop.inner.running.set(false);
         // A closed loop stays stopped; any other can be started again.
         self.io_loop.inner.stopping.set(self.io_loop.inner.closed.get());
@@ -213,7 +218,7 @@ impl Inner {
                     }
                 }
                 Some(Runnable::Call(callback)) => {
-                    self.guarded("callback", callback);
+                    self.guarded(|| callback(self));
                 }
                 None => break, // the loop was closed from inside
             }
@@ -238,7 +243,7 @@ impl Inner {
             match action {
                 Some(Action::Call(callback)) => {
                     count(&self.tally.timers_fired);
-                    self.guarded("timer", callback);
+                    self.guarded(|| callback(self));
                 }
                 Some(Action::Wake(target)) => {
                     count(&self.tally.timers_fired);
@@ -257,8 +262,9 @@ impl Inner {
             return false;
         }
         let mut hooks = self.before_poll.take();
+        self.dispatch.began(Place::NONE);
         for hook in hooks.drain(..) {
-            self.guarded("before-poll hook", || {
+            self.quietly("before-poll hook", || {
                 if !self.closed.get() {
                     hook.before_poll();
                 }
@@ -275,7 +281,9 @@ impl Inner {
     /// Polls the operating system and tells who is concerned. `false` if there was no event.
     fn poll(&self, at_most: Option<Duration>) -> io::Result<bool> {
         let mut events = self.take_events();
+        self.dispatch.idle();
         let polled = self.poll.borrow_mut().poll(&mut events, at_most);
+        self.dispatch.awake();
         // A signal that interrupts the poll is an early end of its sleep, nothing more: there are no events then.
         let interrupted = match polled {
             Ok(()) => false,
