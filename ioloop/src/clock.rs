@@ -27,10 +27,11 @@ impl Clock {
         matches!(self, Clock::Virtual(_))
     }
 
-    /// Moves a virtual clock forward to `to`; a real clock moves by itself, and no clock goes back.
-    pub(crate) fn advance_to(&self, to: Instant) {
+    /// Moves a virtual clock forward to `to`; a real clock moves by itself, and no clock goes back. Gives the time.
+    pub(crate) fn advance_to(&self, to: Instant) -> Instant {
         if let Clock::Virtual(now) = self {
             now.set(now.get().max(to));
         }
+        self.now()
     }
 }

@@ -13,6 +13,7 @@ use crate::before_poll::BeforePoll;
 use crate::clock::Clock;
 use crate::counters::{Counters, Tally, count};
 use crate::executor::Tasks;
+use crate::measurements::Gauge;
 use crate::origin::{Place, WorkKind};
 use crate::panics::ErrorHook;
 use crate::remote::{Message, Remote, Shared};
@@ -81,6 +82,7 @@ pub(crate) struct Inner {
     pub(crate) polled: Cell<Option<(TaskKey, *const ())>>,
     pub(crate) tally: Tally,
     pub(crate) dispatch: Dispatch,
+    pub(crate) gauge: Gauge,
     pub(crate) error_hook: RefCell<Option<ErrorHook>>,
     /// How many `IoLoop` handles exist. Registrations and timeouts hold the state without counting here, so
     /// that a task which owns a stream does not keep its own loop from closing.
@@ -124,6 +126,7 @@ impl IoLoop {
             polled: Cell::new(None),
             tally: Tally::default(),
             dispatch: Dispatch::new(),
+            gauge: Gauge::new(now),
             error_hook: RefCell::default(),
             handles: Cell::new(0),
         };
@@ -275,7 +278,9 @@ impl Inner {
     /// Takes over what other threads have posted.
     pub(crate) fn receive(&self) {
         let mut received = self.received.take();
-        self.shared.swap(&mut received);
+        if let Some(posted) = self.shared.swap(&mut received) {
+            self.gauge.inbox_emptied(posted.elapsed());
+        }
         for message in received.drain(..) {
             count(&self.tally.messages);
             match message {
@@ -294,18 +299,20 @@ impl Inner {
         self.schedule(waker.key);
     }
 
-    /// How long the poll may sleep: not at all if something is ready, else to the next deadline.
-    pub(crate) fn sleep_at_most(&self) -> Option<Duration> {
+    /// How long the poll may sleep: not at all if something is ready, else to the next deadline. And from when it sleeps,
+    /// if it may.
+    pub(crate) fn sleep_at_most(&self) -> (Option<Duration>, Option<Instant>) {
         let something_ready = !self.ready.borrow().is_empty()
             || !self.made_ready.borrow().is_empty()
             || !self.before_poll.borrow().is_empty()
             || self.stopping.get();
         if something_ready {
-            return Some(Duration::ZERO);
+            return (Some(Duration::ZERO), None);
         }
-        let deadline = self.timers.borrow_mut().next_deadline()?;
         // A second look at the clock, but only before a sleep: what ran since the first must not make a timer late.
-        Some(deadline.saturating_duration_since(self.clock.now()).min(LONGEST_SLEEP))
+        let now = self.clock.now();
+        let deadline = self.timers.borrow_mut().next_deadline();
+        (deadline.map(|deadline| deadline.saturating_duration_since(now).min(LONGEST_SLEEP)), Some(now))
     }
 
     fn close(&self) {
@@ -325,6 +332,7 @@ impl Inner {
         self.drop_each(sources);
         self.drop_each(self.before_poll.take());
         self.drop_each(self.error_hook.take());
+        self.drop_each(self.gauge.turn_hook.take());
         self.made_ready.take();
     }
 

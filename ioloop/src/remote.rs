@@ -3,6 +3,7 @@
 use std::future::Future;
 use std::panic::Location;
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Instant;
 
 use crate::IoLoop;
 use crate::io_loop::Inner;
@@ -25,6 +26,8 @@ pub(crate) struct Shared {
 #[derive(Default)]
 struct Inbox {
     messages: Vec<Message>,
+    /// When the first of them came.
+    since: Option<Instant>,
     closed: bool,
     wakeups: u64,
 }
@@ -44,6 +47,9 @@ impl Shared {
             }
             inbox.messages.push(message);
             let first = inbox.messages.len() == 1;
+            if first {
+                inbox.since = Some(Instant::now());
+            }
             inbox.wakeups += u64::from(first);
             first
         };
@@ -52,10 +58,12 @@ impl Shared {
         }
     }
 
-    /// Swaps the inbox with `empty`, whole, so that the lock is held for three moves.
-    pub(crate) fn swap(&self, empty: &mut Vec<Message>) {
+    /// Swaps the inbox with `empty`, whole, so that the lock is held for a few moves; says when the first message came.
+    pub(crate) fn swap(&self, empty: &mut Vec<Message>) -> Option<Instant> {
         debug_assert!(empty.is_empty());
-        std::mem::swap(&mut self.lock().messages, empty);
+        let mut inbox = self.lock();
+        std::mem::swap(&mut inbox.messages, empty);
+        inbox.since.take()
     }
 
     pub(crate) fn wakeups(&self) -> u64 {

@@ -95,15 +95,11 @@ impl VirtualLoop {
         self.run_until_stalled();
         loop {
             let next = inner.timers.borrow_mut().next_deadline();
-            match next.filter(|next| *next <= end) {
-                Some(next) => inner.clock.advance_to(next),
-                None => break,
-            }
-            inner.now.set(inner.clock.now());
+            let Some(next) = next.filter(|next| *next <= end) else { break };
+            inner.now.set(inner.clock.advance_to(next));
             self.run_until_stalled();
         }
-        inner.clock.advance_to(end);
-        inner.now.set(end);
+        inner.now.set(inner.clock.advance_to(end));
     }
 }
 

@@ -132,12 +132,19 @@ impl Timers {
         None
     }
 
-    /// Moves the keys of all timers due at `now` into `due`, in order, without running any (IL22).
-    pub(crate) fn collect_due(&mut self, now: Instant, due: &mut Vec<TimerKey>) {
+    /// Moves the keys of all timers due at `now` into `due`, in order, without running any (IL22); `is_late_by` hears how late
+    /// each is.
+    pub(crate) fn collect_due(
+        &mut self,
+        now: Instant,
+        due: &mut Vec<TimerKey>,
+        mut is_late_by: impl FnMut(Duration),
+    ) {
         let now = self.nanos(now);
         while let Some(entry) = self.heap.peek().filter(|entry| entry.deadline <= now) {
             if is_alive(&self.slots, entry.key) {
                 due.push(entry.key);
+                is_late_by(Duration::from_nanos(now - entry.deadline));
             }
             self.heap.pop();
         }
@@ -173,7 +180,7 @@ mod tests {
 
     fn due(timers: &mut Timers, now: Instant) -> Vec<TimerKey> {
         let mut due = Vec::new();
-        timers.collect_due(now, &mut due);
+        timers.collect_due(now, &mut due, |_| {});
         due
     }
 

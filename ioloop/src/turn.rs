@@ -17,7 +17,7 @@ use std::panic::{Location, resume_unwind};
 use std::pin::pin;
 use std::sync::Arc;
 use std::task::{Poll, Waker};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use crate::IoLoop;
 use crate::counters::count;
@@ -133,6 +133,7 @@ impl<'a> Run<'a> {
             return Err(RunError::AlreadyRunning);
         }
         inner.now.set(inner.clock.now());
+        inner.gauge.run_begins(inner.now.get());
         inner.dispatch.awake();
         inner.receive(); // a stop that was posted since the last run is one from before this run
         Ok(Run { io_loop, _current: CurrentGuard::enter(io_loop) })
@@ -186,16 +187,20 @@ impl Inner {
         // Collected before anything runs: a timer that is set during the turn waits for the next one (IL22).
         let due = self.collect_due();
         let ran = self.run_queued(poll_root) | self.run_due_timers(due) | self.run_before_poll();
-        let at_most = if sleep == Sleep::Real { self.sleep_at_most() } else { Some(Duration::ZERO) };
-        let events = self.poll(at_most).map_err(RunError::Poll)?;
-        self.now.set(self.clock.now());
+        let (at_most, slept_from) = match sleep {
+            Sleep::Real => self.sleep_at_most(),
+            Sleep::Jump | Sleep::Never => (Some(Duration::ZERO), None),
+        };
+        let polled_before = self.tally.events.get();
+        let events = self.poll(at_most, slept_from).map_err(RunError::Poll)?;
         let told = self.tell_made_ready();
+        self.end_turn(self.tally.events.get() - polled_before);
         let mut progress = ran || events || told || sleep == Sleep::Real || self.has_work();
         if !progress && sleep == Sleep::Jump {
             let deadline = self.timers.borrow_mut().next_deadline();
             if let Some(deadline) = deadline {
-                self.clock.advance_to(deadline);
-                self.now.set(self.clock.now());
+                let slept_from = self.now.replace(self.clock.advance_to(deadline));
+                self.gauge.slept(slept_from, self.now.get());
                 progress = true;
             }
         }
@@ -209,6 +214,7 @@ impl Inner {
     /// Runs what was queued when the turn began; what is queued meanwhile waits.
     fn run_queued(&self, poll_root: &mut dyn FnMut(TaskKey)) -> bool {
         let queued = self.ready.borrow().len();
+        self.gauge.turn_begins(queued);
         for _ in 0..queued {
             let next = self.ready.borrow_mut().pop_front();
             match next {
@@ -232,7 +238,7 @@ impl Inner {
 
     fn collect_due(&self) -> Vec<TimerKey> {
         let mut due = self.due.take();
-        self.timers.borrow_mut().collect_due(self.now.get(), &mut due);
+        self.timers.borrow_mut().collect_due(self.now.get(), &mut due, |late| self.gauge.timer_fires(late));
         due
     }
 
@@ -279,11 +285,13 @@ impl Inner {
     }
 
     /// Polls the operating system and tells who is concerned. `false` if there was no event.
-    fn poll(&self, at_most: Option<Duration>) -> io::Result<bool> {
+    fn poll(&self, at_most: Option<Duration>, slept_from: Option<Instant>) -> io::Result<bool> {
         let mut events = self.take_events();
         self.dispatch.idle();
         let polled = self.poll.borrow_mut().poll(&mut events, at_most);
         self.dispatch.awake();
+        self.now.set(self.clock.now());
+        self.gauge.work_ends(slept_from, self.now.get());
         // A signal that interrupts the poll is an early end of its sleep, nothing more: there are no events then.
         let interrupted = match polled {
             Ok(()) => false,

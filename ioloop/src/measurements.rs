@@ -1,0 +1,199 @@
+//! What the loop measures of itself: how busy it is, and how late. It costs no syscall, and no look at the clock but those
+//! that the turn makes anyway and one before a sleep.
+
+use std::cell::{Cell, RefCell};
+use std::rc::Rc;
+use std::time::{Duration, Instant};
+
+use crate::IoLoop;
+use crate::histogram::Histogram;
+use crate::io_loop::Inner;
+use crate::origin::Place;
+
+/// A copy of what a loop has measured since it was made. All times are those of the loop's clock but the inbox's, which
+/// are real.
+///
+/// Everything only grows: for the last minute take two and ask for the difference with [`since`](Measurements::since).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+#[non_exhaustive]
+pub struct Measurements {
+    /// Time spent at work, polls that did not sleep included.
+    pub busy: Duration,
+    /// Time spent asleep in polls that were allowed to sleep.
+    pub idle: Duration,
+    /// How long each turn worked, in nanoseconds. This is the loop's lag: what becomes ready at a bad moment waits that
+    /// long.
+    pub turn_nanos: Histogram,
+    /// How many events each poll returned.
+    pub events_per_turn: Histogram,
+    /// How many callbacks and tasks stood in the queue when each turn began.
+    pub queue_depth: Histogram,
+    /// How long after its deadline each timer fired, in nanoseconds.
+    pub timer_lateness_nanos: Histogram,
+    /// How long the first message of each batch from other threads waited for the loop, in nanoseconds.
+    pub inbox_nanos: Histogram,
+}
+
+impl Measurements {
+    /// The part of its time that the loop was at work, 0 to 1; 0 for one that has not run.
+    #[must_use]
+    pub fn busy_share(&self) -> f64 {
+        let all = (self.busy + self.idle).as_secs_f64();
+        if all > 0.0 { self.busy.as_secs_f64() / all } else { 0.0 }
+    }
+
+    /// What was measured since `earlier`, a copy of the same loop's; maxima stay those of all times.
+    #[must_use]
+    pub fn since(&self, earlier: &Measurements) -> Measurements {
+        Measurements {
+            busy: self.busy.saturating_sub(earlier.busy),
+            idle: self.idle.saturating_sub(earlier.idle),
+            turn_nanos: self.turn_nanos.since(&earlier.turn_nanos),
+            events_per_turn: self.events_per_turn.since(&earlier.events_per_turn),
+            queue_depth: self.queue_depth.since(&earlier.queue_depth),
+            timer_lateness_nanos: self.timer_lateness_nanos.since(&earlier.timer_lateness_nanos),
+            inbox_nanos: self.inbox_nanos.since(&earlier.inbox_nanos),
+        }
+    }
+}
+
+/// The measurements while they grow.
+pub(crate) struct Gauge {
+    so_far: RefCell<Box<Measurements>>,
+    /// When the turn that runs began its work.
+    began: Cell<Instant>,
+    /// How long the last turn worked.
+    worked: Cell<Duration>,
+    pub(crate) turn_hook: RefCell<Option<TurnHook>>,
+}
+
+pub(crate) type TurnHook = Rc<dyn Fn(&Turn)>;
+
+/// One turn of the loop, as its hook is told of it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Turn {
+    /// Its number, beginning with 1.
+    pub number: u64,
+    /// How long it worked.
+    pub worked: Duration,
+    /// How many events its poll returned.
+    pub events: u64,
+}
+
+impl Gauge {
+    pub(crate) fn new(now: Instant) -> Gauge {
+        Gauge {
+            so_far: RefCell::default(),
+            began: Cell::new(now),
+            worked: Cell::default(),
+            turn_hook: RefCell::default(),
+        }
+    }
+
+    /// A run of the loop begins: the time since the last one was nobody's.
+    pub(crate) fn run_begins(&self, now: Instant) {
+        self.began.set(now);
+    }
+
+    pub(crate) fn turn_begins(&self, queued: usize) {
+        self.so_far.borrow_mut().queue_depth.record(queued as u64);
+    }
+
+    /// The work of a turn has ended at `slept_from`, or with the poll if that could not sleep.
+    pub(crate) fn work_ends(&self, slept_from: Option<Instant>, now: Instant) {
+        let mut so_far = self.so_far.borrow_mut();
+        let end = slept_from.unwrap_or(now);
+        let worked = end.saturating_duration_since(self.began.replace(now));
+        so_far.busy += worked;
+        so_far.idle += now.saturating_duration_since(end);
+        so_far.turn_nanos.record_nanos(worked);
+        self.worked.set(worked);
+    }
+
+    /// A virtual clock has jumped.
+    pub(crate) fn slept(&self, from: Instant, to: Instant) {
+        self.so_far.borrow_mut().idle += to.saturating_duration_since(from);
+        self.began.set(to);
+    }
+
+    pub(crate) fn turn_ends(&self, events: u64) {
+        self.so_far.borrow_mut().events_per_turn.record(events);
+    }
+
+    pub(crate) fn timer_fires(&self, late: Duration) {
+        self.so_far.borrow_mut().timer_lateness_nanos.record_nanos(late);
+    }
+
+    pub(crate) fn inbox_emptied(&self, waited: Duration) {
+        self.so_far.borrow_mut().inbox_nanos.record_nanos(waited);
+    }
+}
+
+impl IoLoop {
+    /// What the loop has measured of itself: lag, busy share, lateness of timers, depth of its queues (IL40).
+    #[must_use]
+    pub fn measurements(&self) -> Measurements {
+        **self.inner.gauge.so_far.borrow()
+    }
+
+    /// Has `hook` called at the end of each turn (IL40). It takes the place of the hook before.
+    ///
+    /// It may use the loop; what it queues runs in the next turn. A panic in it is logged.
+    pub fn set_turn_hook(&self, hook: impl Fn(&Turn) + 'static) {
+        let before = self.inner.gauge.turn_hook.replace(Some(Rc::new(hook)));
+        drop(before);
+    }
+
+    /// Ends what [`set_turn_hook`](IoLoop::set_turn_hook) began.
+    pub fn clear_turn_hook(&self) {
+        let before = self.inner.gauge.turn_hook.take();
+        drop(before);
+    }
+}
+
+impl Inner {
+    /// Ends a turn that has polled.
+    pub(crate) fn end_turn(&self, events: u64) {
+        self.gauge.turn_ends(events);
+        let hook = self.gauge.turn_hook.borrow().clone();
+        if let Some(hook) = hook {
+            let turn = Turn { number: self.tally.turns.get(), worked: self.gauge.worked.get(), events };
+            self.dispatch.began(Place::NONE);
+            self.quietly("turn hook", || hook(&turn));
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const MS: Duration = Duration::from_millis(1);
+
+    #[test]
+    fn il40_work_and_sleep_add_up_and_a_poll_that_could_not_sleep_is_work() {
+        let began = Instant::now();
+        let gauge = Gauge::new(began);
+        gauge.work_ends(Some(began + 3 * MS), began + 10 * MS); // 3 ms of work, 7 asleep
+        gauge.work_ends(None, began + 12 * MS); // 2 ms with its poll
+        gauge.slept(began + 12 * MS, began + 20 * MS);
+        gauge.work_ends(None, began + 21 * MS);
+        let so_far = **gauge.so_far.borrow();
+        assert_eq!((so_far.busy, so_far.idle), (6 * MS, 15 * MS));
+        assert_eq!((so_far.turn_nanos.count(), so_far.turn_nanos.max()), (3, 3_000_000));
+        assert!((so_far.busy_share() - 6.0 / 21.0).abs() < 1e-9);
+        assert!(Measurements::default().busy_share() == 0.0);
+    }
+
+    #[test]
+    fn il40_time_between_two_runs_is_nobodys() {
+        let began = Instant::now();
+        let gauge = Gauge::new(began);
+        gauge.work_ends(None, began + MS);
+        gauge.run_begins(began + 100 * MS);
+        gauge.work_ends(None, began + 101 * MS);
+        let so_far = **gauge.so_far.borrow();
+        assert_eq!((so_far.busy, so_far.idle), (2 * MS, Duration::ZERO));
+    }
+}
