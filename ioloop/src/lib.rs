@@ -43,6 +43,7 @@
 #[doc = include_str!("../README.md")]
 struct Readme;
 
+mod async_source;
 mod before_poll;
 mod clock;
 mod counters;
@@ -70,6 +71,9 @@ mod turn;
 mod wake;
 mod watchdog;
 
+pub use async_source::AsyncSource;
+#[cfg(unix)]
+pub use async_source::Fd;
 pub use before_poll::BeforePoll;
 pub use counters::Counters;
 pub use error::{JoinError, NoSuchHandler, RunError, TimedOut, UpdateError};
