@@ -216,7 +216,7 @@ fn il4_of_two_handlers_ready_at_once_the_first_may_remove_the_second_which_then_
 }
 
 #[test]
-fn il4_an_event_that_was_collected_for_a_removed_handler_does_not_reach_the_one_in_its_place() {
+fn il4_il8_an_event_that_was_collected_for_a_removed_handler_does_not_reach_the_one_in_its_place() {
     let io_loop = IoLoop::new().unwrap();
     let ids: Rc<RefCell<Vec<HandlerId<UnixStream>>>> = Rc::default();
     let quiet_calls = Rc::new(Cell::new(0));
@@ -317,7 +317,7 @@ fn il5_an_event_collected_before_the_interest_was_narrowed_is_narrowed_too() {
 }
 
 #[test]
-fn hang_ups_are_reported_to_whoever_waits_for_anything() {
+fn il1_hang_ups_are_reported_to_whoever_waits_for_anything() {
     for interest in [Interest::READ, Interest::WRITE] {
         let io_loop = IoLoop::new().unwrap();
         let (ours, theirs) = pair();
