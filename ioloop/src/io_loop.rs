@@ -19,6 +19,7 @@ use crate::panics::ErrorHook;
 use crate::remote::{Message, Remote, Shared};
 use crate::running::Dispatch;
 use crate::sources::{SourceKey, Sources, WAKER};
+use crate::thread_pool::Lanes;
 use crate::timers::{TimerKey, Timers};
 use crate::wake::{TaskKey, TaskWaker, WakeTarget};
 
@@ -73,6 +74,8 @@ pub(crate) struct Inner {
     /// Sources made ready from user space since the last poll.
     pub(crate) made_ready: RefCell<Vec<SourceKey>>,
     pub(crate) before_poll: RefCell<Vec<Rc<dyn BeforePoll>>>,
+    /// For work that blocks, by name.
+    pub(crate) lanes: RefCell<Lanes>,
     pub(crate) shared: Arc<Shared>,
     pub(crate) received: RefCell<Vec<Message>>,
     pub(crate) running: Cell<bool>,
@@ -118,6 +121,7 @@ impl IoLoop {
             sources: RefCell::new(Sources::new()),
             made_ready: RefCell::default(),
             before_poll: RefCell::default(),
+            lanes: RefCell::default(),
             shared: Arc::new(Shared::new(waker)),
             received: RefCell::default(),
             running: Cell::new(false),
@@ -334,6 +338,7 @@ impl Inner {
         self.drop_each(self.error_hook.take());
         self.drop_each(self.gauge.turn_hook.take());
         self.made_ready.take();
+        self.close_lanes();
     }
 
     /// Drops what a closing loop held, one by one: a destructor that panics keeps nothing else alive.

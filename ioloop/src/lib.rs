@@ -65,6 +65,7 @@ mod signal;
 mod sources;
 #[cfg(feature = "testing")]
 pub mod testing;
+mod thread_pool;
 mod time;
 mod timers;
 mod turn;
@@ -90,5 +91,6 @@ pub use remote::Remote;
 pub use running::label;
 #[cfg(unix)]
 pub use signal::{Signal, SignalKind, signal};
+pub use thread_pool::{Job, JobError, Lane, LaneMetrics, LaneOptions};
 pub use time::{Deadline, Sleep, Timeout, sleep, sleep_until, timeout, yield_now};
 pub use watchdog::{Blocked, Watchdog};
