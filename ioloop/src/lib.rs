@@ -1,7 +1,8 @@
 //! A single-threaded event loop with callbacks, timers and futures, after Tornado's `ioloop`.
 //!
 //! **In scope:** readiness of descriptors ([`IoLoop::add_handler`]), callbacks, timers, tasks, signals, a way in
-//! from other threads ([`Remote`]), virtual time for tests (`testing`, with the feature of that name).
+//! from other threads ([`Remote`]), work that blocks ([`IoLoop::run_in_executor`], [`Lane`]), virtual time for tests
+//! (`testing`, with the feature of that name).
 //! **Out of scope:** streams and buffers (`iostream`), sockets and names (`netutil`), servers (`tcpserver`).
 //!
 //! ```
@@ -20,7 +21,7 @@
 //! # Three rules
 //!
 //! 1. **One loop, one thread.** [`IoLoop`] and everything made from it stays on its thread; only [`Remote`]
-//!    crosses.
+//!    crosses, and [`Lane`], whose jobs know no loop.
 //! 2. **Readiness is edge-triggered**: a handler is told when a source *becomes* ready and must go on until
 //!    `WouldBlock`. Tornado's pollers are level-triggered; [`IoLoop::add_handler`] says what that means.
 //! 3. **What is queued during a turn waits for the next**: callbacks, tasks, timers. Nobody starves I/O.

@@ -6,7 +6,7 @@ mod metrics;
 mod options;
 mod pool;
 
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 
 pub use job::{Job, JobError};
 pub use lane::Lane;
@@ -20,7 +20,7 @@ use crate::io_loop::Inner;
 const DEFAULT_LANE: &str = "default";
 
 /// The lanes of one loop, by name.
-pub(crate) type Lanes = HashMap<String, Entry>;
+pub(crate) type Lanes = BTreeMap<String, Entry>;
 
 pub(crate) struct Entry {
     lane: Lane,
@@ -35,8 +35,9 @@ impl IoLoop {
     /// is current. So the default lane has the options of [`LaneOptions::new`], unless [`lane`](IoLoop::lane) made it
     /// with others first or [`set_default_executor`](IoLoop::set_default_executor) put another into its place.
     ///
-    /// `f` has no loop: what it wants done there goes through a [`Remote`](crate::Remote). A panic in it costs no
-    /// thread and is a [`JobError`]. Its errors are what it returns. Dropping the future cancels a job that has not
+    /// `f` runs where this loop is not, and [`current`](IoLoop::current) would make another: what it wants done here
+    /// goes through a [`Remote`](crate::Remote). Its panic costs no thread and is a [`JobError`]; its errors are what
+    /// it returns. Dropping the future cancels a job that has not
     /// begun; [`Job::detach`] is for one that nobody waits for.
     ///
     /// ```
@@ -106,7 +107,7 @@ impl IoLoop {
     }
 
     /// Has [`run_in_executor`](IoLoop::run_in_executor) use `lane` from now on (IL39):
-    /// [`set_lane`](IoLoop::set_lane) for the default one.
+    /// [`set_lane`](IoLoop::set_lane) for the default one. Loops that share no lane have threads of their own each.
     pub fn set_default_executor(&self, lane: Lane) {
         self.set_lane(DEFAULT_LANE, lane);
     }

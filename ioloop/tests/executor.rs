@@ -374,6 +374,27 @@ fn il39_a_loop_closes_though_a_job_never_ends_and_what_waits_is_dropped() {
 }
 
 #[test]
+fn il39_a_job_may_close_its_own_lane() {
+    with_one_thread(|lane| async move {
+        let own = lane.clone();
+        assert_eq!(lane.run(move || own.close()).await, Ok(()));
+        assert_eq!(lane.run(|| ()).await, Err(JobError::Closed));
+    });
+}
+
+#[test]
+fn il37_a_loop_that_closes_with_its_thread_closes_its_lanes_too() {
+    let ended = thread::spawn(|| {
+        let io_loop = IoLoop::current();
+        let lane = io_loop.lane("test", one_thread().idle_timeout(FOR_EVER));
+        io_loop.run_sync(lane.run(|| ())).unwrap().unwrap();
+        lane
+    });
+    let lane = ended.join().unwrap();
+    assert_eq!(IoLoop::new().unwrap().run_sync(lane.run(|| ())).unwrap(), Err(JobError::Closed));
+}
+
+#[test]
 fn il12_a_closed_loop_has_closed_lanes_alone() {
     let io_loop = IoLoop::new().unwrap();
     let shared = Lane::new("shared", LaneOptions::new());
@@ -641,6 +662,18 @@ fn il39_on_virtual_time_the_bound_is_the_same_and_a_dropped_job_does_not_run() {
     });
     let metrics = lane.metrics();
     assert_eq!((metrics.completed, metrics.cancelled, metrics.rejected, metrics.panicked), (3, 1, 1, 0));
+}
+
+#[test]
+fn il39_on_virtual_time_a_closed_lane_drops_what_it_holds() {
+    let test = VirtualLoop::new();
+    let lane = test.lane("test", LaneOptions::new());
+    test.run(async {
+        let job = lane.run(|| panic!("was run"));
+        lane.close();
+        assert_eq!(job.await, Err::<(), _>(JobError::Closed));
+    });
+    assert_eq!((lane.metrics().cancelled, lane.metrics().panicked), (1, 0));
 }
 
 #[test]

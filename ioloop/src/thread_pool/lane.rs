@@ -17,8 +17,8 @@ use crate::panics::caught;
 ///
 /// Threads are started when jobs need them, up to [`LaneOptions::threads`], and are named `ioloop-<lane>-<n>` with the
 /// least `n` that is free. (Linux shows the first 15 bytes of that.) Jobs begin in the order in which they came. A
-/// job costs two allocations and takes the lane's lock three times, never for longer than a move; that a thread must
-/// be started or woken is a syscall.
+/// job costs two allocations and takes the lane's lock three times, which nobody holds for longer than it takes to
+/// start a thread.
 ///
 /// When the last handle goes, jobs that were accepted are still run, and then the threads end.
 ///

@@ -287,6 +287,18 @@ mod tests {
     }
 
     #[test]
+    fn il39_threads_that_wait_end_when_no_job_can_come_any_more() {
+        let pool = Arc::new(Pool::new("test", LaneOptions::new().idle_timeout(Duration::MAX)));
+        assert!(pool.submit(Runner::Thread, job(|| {})).is_ok());
+        wait_until_idle(&pool);
+        let handles: Vec<_> = pool.lock().threads.iter_mut().filter_map(|(_, it)| it.handle.take()).collect();
+        pool.retire();
+        assert_eq!(handles.len(), 1);
+        handles.into_iter().for_each(|thread| thread.join().unwrap());
+        assert_eq!(pool.metrics().threads, 0);
+    }
+
+    #[test]
     fn il39_a_free_thread_is_used_again_and_a_new_one_is_started_for_each_job_beyond() {
         let pool = Arc::new(Pool::new("test", LaneOptions::new().threads(3).idle_timeout(Duration::MAX)));
         for _ in 0..10 {
