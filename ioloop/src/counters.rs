@@ -8,8 +8,10 @@ use crate::io_loop::Inner;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
 #[non_exhaustive]
 pub struct Counters {
-    /// Turns of the loop; each polls the operating system once.
+    /// Turns of the loop.
     pub turns: u64,
+    /// Polls of the operating system: one a turn, or less while many small turns follow each other.
+    pub polls: u64,
     /// Events that polls have returned.
     pub events: u64,
     /// What other threads have sent: callbacks, stops, and wakes of tasks, of which a task has one under way at most.
@@ -40,6 +42,7 @@ pub struct Counters {
 #[derive(Default)]
 pub(crate) struct Tally {
     pub(crate) turns: Cell<u64>,
+    pub(crate) polls: Cell<u64>,
     pub(crate) events: Cell<u64>,
     pub(crate) messages: Cell<u64>,
     pub(crate) registrations: Cell<u64>,
@@ -59,6 +62,7 @@ impl Inner {
         let tally = &self.tally;
         Counters {
             turns: tally.turns.get(),
+            polls: tally.polls.get(),
             events: tally.events.get(),
             messages: tally.messages.get(),
             wakeups: self.shared.wakeups(),

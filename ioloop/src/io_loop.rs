@@ -32,6 +32,10 @@ const LONGEST_SLEEP: Duration = Duration::from_secs(3_600);
 /// A queue that was longer than this once gives its memory back when it is empty.
 pub(crate) const KEPT_CAPACITY: usize = 4_096;
 
+/// How many callbacks and tasks may run before the operating system is asked again, while more are ready. It bounds how long
+/// an event waits for them, and spreads the cost of the poll over them.
+pub(crate) const RUNS_PER_POLL: usize = 61;
+
 static LOOPS_MADE: AtomicUsize = AtomicUsize::new(0);
 
 thread_local! {
@@ -83,6 +87,8 @@ pub(crate) struct Inner {
     pub(crate) closed: Cell<bool>,
     /// The task that is being polled, with the address of its waker.
     pub(crate) polled: Cell<Option<(TaskKey, *const ())>>,
+    /// How many callbacks and tasks have run since the last poll; [`RUNS_PER_POLL`] once one of them gives way to it.
+    pub(crate) ran_since_poll: Cell<usize>,
     pub(crate) tally: Tally,
     pub(crate) dispatch: Dispatch,
     pub(crate) gauge: Gauge,
@@ -128,6 +134,7 @@ impl IoLoop {
             stopping: Cell::new(false),
             closed: Cell::new(false),
             polled: Cell::new(None),
+            ran_since_poll: Cell::new(0),
             tally: Tally::default(),
             dispatch: Dispatch::new(),
             gauge: Gauge::new(now),

@@ -21,12 +21,12 @@ pub struct Measurements {
     pub busy: Duration,
     /// Time spent asleep in polls that were allowed to sleep.
     pub idle: Duration,
-    /// How long each turn worked, in nanoseconds. This is the loop's lag: what becomes ready at a bad moment waits that
-    /// long.
-    pub turn_nanos: Histogram,
+    /// How long the loop worked from each poll to the next, in nanoseconds. This is its lag: what becomes ready at a bad
+    /// moment waits that long.
+    pub lag_nanos: Histogram,
     /// How many events each poll returned.
-    pub events_per_turn: Histogram,
-    /// How many callbacks and tasks stood in the queue when each turn began.
+    pub events_per_poll: Histogram,
+    /// How many callbacks and tasks stood in the queue after each poll and its handlers.
     pub queue_depth: Histogram,
     /// How long after its deadline each timer fired, in nanoseconds.
     pub timer_lateness_nanos: Histogram,
@@ -48,8 +48,8 @@ impl Measurements {
         Measurements {
             busy: self.busy.saturating_sub(earlier.busy),
             idle: self.idle.saturating_sub(earlier.idle),
-            turn_nanos: self.turn_nanos.since(&earlier.turn_nanos),
-            events_per_turn: self.events_per_turn.since(&earlier.events_per_turn),
+            lag_nanos: self.lag_nanos.since(&earlier.lag_nanos),
+            events_per_poll: self.events_per_poll.since(&earlier.events_per_poll),
             queue_depth: self.queue_depth.since(&earlier.queue_depth),
             timer_lateness_nanos: self.timer_lateness_nanos.since(&earlier.timer_lateness_nanos),
             inbox_nanos: self.inbox_nanos.since(&earlier.inbox_nanos),
@@ -60,22 +60,22 @@ impl Measurements {
 /// The measurements while they grow.
 pub(crate) struct Gauge {
     so_far: RefCell<Box<Measurements>>,
-    /// When the turn that runs began its work.
+    /// When the last poll ended.
     began: Cell<Instant>,
-    /// How long the last turn worked.
+    /// How long the loop worked before it.
     worked: Cell<Duration>,
     pub(crate) turn_hook: RefCell<Option<TurnHook>>,
 }
 
 pub(crate) type TurnHook = Rc<dyn Fn(&Turn)>;
 
-/// One turn of the loop, as its hook is told of it.
+/// A turn of the loop that has polled, as its hook is told of it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Turn {
     /// Its number, beginning with 1.
     pub number: u64,
-    /// How long it worked.
+    /// How long the loop worked since the poll before.
     pub worked: Duration,
     /// How many events its poll returned.
     pub events: u64,
@@ -96,18 +96,14 @@ impl Gauge {
         self.began.set(now);
     }
 
-    pub(crate) fn turn_begins(&self, queued: usize) {
-        self.so_far.borrow_mut().queue_depth.record(queued as u64);
-    }
-
-    /// The work of a turn has ended at `slept_from`, or with the poll if that could not sleep.
+    /// Work has ended at `slept_from`, or with the poll if that could not sleep.
     pub(crate) fn work_ends(&self, slept_from: Option<Instant>, now: Instant) {
         let mut so_far = self.so_far.borrow_mut();
         let end = slept_from.unwrap_or(now);
         let worked = end.saturating_duration_since(self.began.replace(now));
         so_far.busy += worked;
         so_far.idle += now.saturating_duration_since(end);
-        so_far.turn_nanos.record_nanos(worked);
+        so_far.lag_nanos.record_nanos(worked);
         self.worked.set(worked);
     }
 
@@ -117,8 +113,10 @@ impl Gauge {
         self.began.set(to);
     }
 
-    pub(crate) fn turn_ends(&self, events: u64) {
-        self.so_far.borrow_mut().events_per_turn.record(events);
+    pub(crate) fn turn_ends(&self, events: u64, queued: u64) {
+        let mut so_far = self.so_far.borrow_mut();
+        so_far.events_per_poll.record(events);
+        so_far.queue_depth.record(queued);
     }
 
     pub(crate) fn timer_fires(&self, late: Duration) {
@@ -137,7 +135,7 @@ impl IoLoop {
         **self.inner.gauge.so_far.borrow()
     }
 
-    /// Has `hook` called at the end of each turn (IL40). It takes the place of the hook before.
+    /// Has `hook` called at the end of each turn that has polled (IL40). It takes the place of the hook before.
     ///
     /// It may use the loop; what it queues runs in the next turn. A panic in it is logged.
     pub fn set_turn_hook(&self, hook: impl Fn(&Turn) + 'static) {
@@ -155,7 +153,7 @@ impl IoLoop {
 impl Inner {
     /// Ends a turn that has polled.
     pub(crate) fn end_turn(&self, events: u64) {
-        self.gauge.turn_ends(events);
+        self.gauge.turn_ends(events, self.ready.borrow().len() as u64);
         let hook = self.gauge.turn_hook.borrow().clone();
         if let Some(hook) = hook {
             let turn = Turn { number: self.tally.turns.get(), worked: self.gauge.worked.get(), events };
@@ -181,7 +179,7 @@ mod tests {
         gauge.work_ends(None, began + 21 * MS);
         let so_far = **gauge.so_far.borrow();
         assert_eq!((so_far.busy, so_far.idle), (6 * MS, 15 * MS));
-        assert_eq!((so_far.turn_nanos.count(), so_far.turn_nanos.max()), (3, 3_000_000));
+        assert_eq!((so_far.lag_nanos.count(), so_far.lag_nanos.max()), (3, 3_000_000));
         assert!((so_far.busy_share() - 6.0 / 21.0).abs() < 1e-9);
         assert!(Measurements::default().busy_share() == 0.0);
     }

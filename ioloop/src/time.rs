@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use crate::IoLoop;
 use crate::counters::count;
 use crate::error::TimedOut;
-use crate::io_loop::{Inner, announced};
+use crate::io_loop::{Inner, RUNS_PER_POLL, announced, with_current};
 use crate::origin::WorkKind;
 use crate::timers::{Action, TimerKey};
 
@@ -209,6 +209,8 @@ pub async fn yield_now() {
         if std::mem::replace(&mut yielded, true) {
             return Poll::Ready(());
         }
+        // Who gives way wants input and output to have their turn, not only the other tasks.
+        with_current(|inner| inner.ran_since_poll.set(RUNS_PER_POLL));
         cx.waker().wake_by_ref();
         Poll::Pending
     })

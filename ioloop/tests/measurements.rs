@@ -15,7 +15,7 @@ fn il40_a_loop_that_slept_was_idle_that_long() {
     io_loop.run_sync(async { ioloop::sleep(nap).await }).unwrap();
     let measured = io_loop.measurements();
     assert!(measured.idle + measured.busy >= nap && measured.idle > Duration::ZERO, "{measured:?}");
-    assert_eq!(measured.turn_nanos.count(), io_loop.counters().turns);
+    assert_eq!(measured.lag_nanos.count(), io_loop.counters().polls);
     assert_eq!(measured.timer_lateness_nanos.count(), 1);
     assert!(measured.busy_share() > 0.0 && measured.busy_share() < 1.0);
 }
@@ -29,10 +29,13 @@ fn il40_a_jump_of_the_virtual_clock_is_idle_time() {
 }
 
 #[test]
-fn il40_the_depth_of_the_queue_is_measured_when_a_turn_begins() {
+fn il40_the_depth_of_the_queue_is_measured_after_each_poll() {
     let test = VirtualLoop::new();
     let earlier = test.measurements();
-    (0..5).for_each(|_| test.add_callback(|| {}));
+    let io_loop = test.clone();
+    // The last of a batch that fills the share of one poll leaves five for after it.
+    (0..100).for_each(|_| test.add_callback(|| {}));
+    test.add_callback(move || (0..5).for_each(|_| io_loop.add_callback(|| {})));
     test.run_until_stalled();
     let measured = test.measurements().since(&earlier);
     assert_eq!((measured.queue_depth.max(), measured.queue_depth.sum()), (5, 5));
