@@ -24,10 +24,11 @@ use crate::panics::caught;
 ///
 /// # On virtual time
 ///
-/// A job that is asked for while the current loop is a `testing::VirtualLoop` has no thread: it
-/// runs on the loop's, whole, in the next turn, as a callback does, and takes no virtual time. So every run is the
-/// same run. The lane holds as many jobs as ever, `threads + queue`, and runs one at a time; jobs that wait for each
-/// other would wait for ever.
+/// A job that is asked for while the current loop is a `testing::VirtualLoop` has no thread: it runs on the loop's,
+/// whole, in the next turn, as a callback does, and takes no virtual time. So every run is the same run. The lane
+/// holds as many jobs as ever, `threads + queue`, and runs one at a time; jobs that wait for each other would wait for
+/// ever. (A job that is asked for outside the loop's run goes to a thread, for which virtual time does not wait;
+/// [`IoLoop::run_in_executor`] knows its loop even there.)
 #[derive(Clone)]
 #[doc(alias = "ThreadPoolExecutor")]
 pub struct Lane {
