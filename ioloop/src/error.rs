@@ -61,3 +61,15 @@ pub enum UpdateError {
     #[error("changing the interest failed: {0}")]
     Os(#[from] io::Error),
 }
+
+/// Why a [`PeriodicCallback`](crate::PeriodicCallback) was not made (IL24).
+#[derive(Debug, Clone, Copy, PartialEq, Error)]
+#[non_exhaustive]
+pub enum PeriodicError {
+    /// A period of zero would call without end.
+    #[error("the period is zero")]
+    ZeroPeriod,
+    /// A jitter must be at least 0 and less than 2, where intervals would no longer move forward.
+    #[error("a jitter of {0} is not at least 0 and less than 2")]
+    Jitter(f64),
+}

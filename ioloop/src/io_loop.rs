@@ -16,6 +16,7 @@ use crate::executor::Tasks;
 use crate::measurements::Gauge;
 use crate::origin::{Place, WorkKind};
 use crate::panics::ErrorHook;
+use crate::random::Random;
 use crate::remote::{Message, Remote, Shared};
 use crate::running::Dispatch;
 use crate::sources::{SourceKey, Sources, WAKER};
@@ -70,6 +71,7 @@ pub(crate) struct Inner {
     pub(crate) registry: mio::Registry,
     pub(crate) clock: Clock,
     pub(crate) now: Cell<Instant>,
+    pub(crate) random: Random,
     pub(crate) ready: RefCell<VecDeque<Runnable>>,
     pub(crate) tasks: RefCell<Tasks>,
     pub(crate) timers: RefCell<Timers>,
@@ -118,6 +120,7 @@ impl IoLoop {
             poll: RefCell::new(poll),
             events: Cell::new(None),
             registry,
+            random: Random::new(&clock),
             clock,
             now: Cell::new(now),
             ready: RefCell::default(),

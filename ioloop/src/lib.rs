@@ -1,8 +1,10 @@
 //! A single-threaded event loop with callbacks, timers and futures, after Tornado's `ioloop`.
 //!
-//! **In scope:** readiness of descriptors ([`IoLoop::add_handler`]), callbacks, timers, tasks, signals, a way in
-//! from other threads ([`Remote`]), work that blocks ([`IoLoop::run_in_executor`], [`Lane`]), virtual time for tests
-//! (`testing`, with the feature of that name).
+//! **In scope:** readiness of descriptors, as callbacks ([`IoLoop::add_handler`]) and futures ([`AsyncSource`]); callbacks,
+//! timers once and again ([`PeriodicCallback`]), tasks; signals and the ends of child processes ([`Child`]); a way in from
+//! other threads ([`Remote`]), work that blocks ([`IoLoop::run_in_executor`], [`Lane`]), many loops ([`run_loops`]); what a
+//! loop says of itself ([`Measurements`], [`IoLoop::watch_blocking`]); virtual time for tests (`testing`, with the feature
+//! of that name).
 //! **Out of scope:** streams and buffers (`iostream`), sockets and names (`netutil`), servers (`tcpserver`).
 //!
 //! ```
@@ -57,6 +59,8 @@ mod join;
 mod measurements;
 mod origin;
 mod panics;
+mod periodic;
+mod random;
 mod ready;
 mod registration;
 mod remote;
@@ -78,7 +82,7 @@ pub use async_source::AsyncSource;
 pub use async_source::Fd;
 pub use before_poll::BeforePoll;
 pub use counters::Counters;
-pub use error::{JoinError, NoSuchHandler, RunError, TimedOut, UpdateError};
+pub use error::{JoinError, NoSuchHandler, PeriodicError, RunError, TimedOut, UpdateError};
 pub use handlers::HandlerId;
 pub use histogram::Histogram;
 pub use io_loop::IoLoop;
@@ -86,6 +90,7 @@ pub use join::JoinHandle;
 pub use measurements::{Measurements, Turn};
 pub use origin::{Origin, WorkKind};
 pub use panics::{Failure, caught};
+pub use periodic::PeriodicCallback;
 pub use ready::{Interest, Ready};
 pub use registration::{Notifier, Registration};
 pub use remote::Remote;

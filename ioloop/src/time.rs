@@ -15,7 +15,7 @@ use crate::origin::WorkKind;
 use crate::timers::{Action, TimerKey};
 
 /// Beyond this a deadline is as good as never: it keeps `Instant` arithmetic from overflowing.
-const NEVER: Duration = Duration::from_secs(60 * 60 * 24 * 365 * 100);
+pub(crate) const NEVER: Duration = Duration::from_secs(60 * 60 * 24 * 365 * 100);
 
 /// Names a timer, so that it can be removed. Dropping it changes nothing.
 #[derive(Debug, Clone)]
@@ -57,7 +57,7 @@ impl IoLoop {
 }
 
 impl Inner {
-    fn add_timer(&self, deadline: Instant, action: impl FnOnce() -> Action) -> Option<TimerKey> {
+    pub(crate) fn add_timer(&self, deadline: Instant, action: impl FnOnce() -> Action) -> Option<TimerKey> {
         if self.closed.get() {
             return None;
         }
