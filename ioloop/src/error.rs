@@ -73,3 +73,22 @@ pub enum PeriodicError {
     #[error("a jitter of {0} is not at least 0 and less than 2")]
     Jitter(f64),
 }
+
+/// Why waiting for a [`ChildProcess`](crate::ChildProcess) gave no status, or one that is a failure.
+#[cfg(all(unix, feature = "process"))]
+#[derive(Debug, Clone, Error)]
+#[non_exhaustive]
+pub enum ChildError {
+    /// The process ended with a status other than zero, or by a signal: Tornado's `CalledProcessError`.
+    #[error("the process failed: {0}")]
+    Failed(std::process::ExitStatus),
+    /// Somebody else has taken the status: other code waits for any child, or SIGCHLD is ignored.
+    #[error("the exit status was taken by somebody else")]
+    ReapedElsewhere,
+    /// The loop closed before the process ended.
+    #[error("the loop closed before the process ended")]
+    LoopClosed,
+    /// The operating system has no way left to tell of the end; a lack of descriptors, most likely.
+    #[error("the process cannot be watched: {0}")]
+    NotWatched(#[source] std::sync::Arc<io::Error>),
+}

@@ -1,7 +1,7 @@
 //! A single-threaded event loop with callbacks, timers and futures, after Tornado's `ioloop`.
 //!
 //! **In scope:** readiness of descriptors, as callbacks ([`IoLoop::add_handler`]) and futures ([`AsyncSource`]); callbacks,
-//! timers once and again ([`PeriodicCallback`]), tasks; signals and the ends of child processes ([`Child`]); a way in from
+//! timers once and again ([`PeriodicCallback`]), tasks; signals and, with the feature `process`, the ends of child processes; a way in from
 //! other threads ([`Remote`]), work that blocks ([`IoLoop::run_in_executor`], [`Lane`]), many loops ([`run_loops`]); what a
 //! loop says of itself ([`Measurements`], [`IoLoop::watch_blocking`]); virtual time for tests (`testing`, with the feature
 //! of that name).
@@ -48,6 +48,8 @@ struct Readme;
 
 mod async_source;
 mod before_poll;
+#[cfg(all(unix, feature = "process"))]
+mod child;
 mod clock;
 mod counters;
 mod error;
@@ -81,7 +83,11 @@ pub use async_source::AsyncSource;
 #[cfg(unix)]
 pub use async_source::Fd;
 pub use before_poll::BeforePoll;
+#[cfg(all(unix, feature = "process"))]
+pub use child::{ChildProcess, exit_code};
 pub use counters::Counters;
+#[cfg(all(unix, feature = "process"))]
+pub use error::ChildError;
 pub use error::{JoinError, NoSuchHandler, PeriodicError, RunError, TimedOut, UpdateError};
 pub use handlers::HandlerId;
 pub use histogram::Histogram;
