@@ -1,52 +1,20 @@
-//! From the options to the addresses to bind: one blocking `getaddrinfo`, then order, duplicates and a quirk.
+//! From the options to the addresses to bind: one blocking `getaddrinfo`, then order and a quirk.
 
-use std::collections::HashSet;
-use std::io;
 use std::net::SocketAddr;
 
-use dns_lookup::{AddrInfoHints, getaddrinfo};
-use socket2::{Domain, Type};
-
 use crate::error::BindError;
-use crate::options::{BindOptions, Family};
-use crate::platform::AI_CANONNAME;
+use crate::lookup::look_up;
+use crate::options::BindOptions;
 
 /// The addresses to bind, in order, each once. Empty when nothing but quirks was found.
 pub(crate) fn resolve(port: u16, options: &BindOptions) -> Result<Vec<SocketAddr>, BindError> {
-    let mut addresses = look_up(port, options)
-        .map_err(|source| BindError::Resolve { address: options.address.clone(), source })?;
+    let host = Some(options.address.as_str()).filter(|address| !address.is_empty());
+    let mut addresses = look_up(host, port, options.family, options.flags)
+        .map_err(|error| BindError::Resolve { address: options.address.clone(), source: error.into() })?;
     if cfg!(target_os = "macos") {
         addresses.retain(|address| !is_scoped_localhost(&options.address, address));
     }
     Ok(in_binding_order(addresses))
-}
-
-fn look_up(port: u16, options: &BindOptions) -> io::Result<Vec<SocketAddr>> {
-    let host = match options.address.as_str() {
-        "" => None,
-        address => Some(address),
-    };
-    // Two digits at least: with AI_NUMERICSERV, some versions of macOS crash on "0".
-    let service = format!("{port:02}");
-    let hints = AddrInfoHints {
-        // We have no use for the canonical name, and dns-lookup panics over one that is not UTF-8.
-        flags: options.flags & !AI_CANONNAME,
-        address: family_hint(options.family),
-        // Without a socket type each address comes once per protocol (NU1.5).
-        socktype: Type::STREAM.into(),
-        protocol: 0,
-    };
-    getaddrinfo(host, Some(&service), Some(hints))?.map(|found| found.map(|info| info.sockaddr)).collect()
-}
-
-/// `AF_UNSPEC` is not narrowed to IPv4 anywhere (NU1.3): there is no std without IPv6, and a kernel without
-/// it is met when the socket is created (NU1.7).
-fn family_hint(family: Family) -> i32 {
-    match family {
-        Family::Unspecified => 0,
-        Family::Ipv4 => Domain::IPV4.into(),
-        Family::Ipv6 => Domain::IPV6.into(),
-    }
 }
 
 /// macOS lists `fe80::1%lo0` under `localhost`, and nobody who says localhost means that one (NU1.6).
@@ -57,21 +25,20 @@ fn is_scoped_localhost(host: &str, address: &SocketAddr) -> bool {
     }
 }
 
-/// IPv4 first, so that partial failures are the same on every run; within a family the resolver's order. Each
-/// address once: some resolvers list 127.0.0.1 twice, and the second bind would fail (NU1.5).
+/// IPv4 first, so that partial failures are the same on every run; within a family the resolver's order
+/// (NU1.5).
 fn in_binding_order(mut addresses: Vec<SocketAddr>) -> Vec<SocketAddr> {
-    let mut seen = HashSet::new();
-    addresses.retain(|address| seen.insert(*address));
     addresses.sort_by_key(SocketAddr::is_ipv6); // a stable sort
     addresses
 }
 
 #[cfg(test)]
 mod tests {
-    use std::net::{Ipv4Addr, Ipv6Addr, SocketAddrV6};
+    use std::net::Ipv4Addr;
 
     use super::*;
-    use crate::platform::{AI_NUMERICHOST, AI_PASSIVE};
+    use crate::options::Family;
+    use crate::platform::{AI_CANONNAME, AI_NUMERICHOST, AI_PASSIVE};
 
     fn addresses(texts: &[&str]) -> Vec<SocketAddr> {
         texts.iter().map(|text| text.parse().expect("an address")).collect()
@@ -82,26 +49,6 @@ mod tests {
         let found = addresses(&["[::2]:1", "10.0.0.9:1", "[::1]:1", "10.0.0.1:1"]);
         let expected = addresses(&["10.0.0.9:1", "10.0.0.1:1", "[::2]:1", "[::1]:1"]);
         assert_eq!(in_binding_order(found), expected);
-    }
-
-    #[test]
-    fn nu1_5_exact_duplicates_are_dropped_and_the_first_stays() {
-        let found = addresses(&["127.0.0.1:1", "[::1]:1", "127.0.0.2:1", "127.0.0.1:1", "[::1]:1"]);
-        assert_eq!(in_binding_order(found), addresses(&["127.0.0.1:1", "127.0.0.2:1", "[::1]:1"]));
-    }
-
-    #[test]
-    fn nu1_5_an_address_is_found_once_not_once_per_protocol() {
-        let found = look_up(80, &BindOptions::new().address("127.0.0.1")).expect("a literal");
-        assert_eq!(found, addresses(&["127.0.0.1:80"]));
-    }
-
-    #[test]
-    fn nu1_5_addresses_that_differ_in_scope_are_not_duplicates() {
-        let link_local = Ipv6Addr::new(0xfe80, 0, 0, 0, 0, 0, 0, 1);
-        let found: Vec<SocketAddr> =
-            (1..=2).map(|scope| SocketAddrV6::new(link_local, 1, 0, scope).into()).collect();
-        assert_eq!(in_binding_order(found.clone()), found);
     }
 
     #[test]

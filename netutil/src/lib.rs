@@ -46,6 +46,7 @@ mod bind;
 mod close_exec;
 mod error;
 mod ip;
+mod lookup;
 mod options;
 mod platform;
 #[cfg(unix)]
