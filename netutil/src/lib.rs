@@ -48,7 +48,10 @@ mod error;
 mod ip;
 mod lookup;
 mod options;
+mod override_resolver;
 mod platform;
+mod resolve_error;
+mod resolver;
 #[cfg(unix)]
 mod unix;
 #[cfg(unix)]
@@ -60,7 +63,10 @@ pub use crate::close_exec::set_close_exec;
 pub use crate::error::{BindError, BindStep};
 pub use crate::ip::is_valid_ip;
 pub use crate::options::{BindOptions, DEFAULT_BACKLOG, Family};
+pub use crate::override_resolver::{OverrideKey, OverrideResolver, OverrideTarget};
 pub use crate::platform::{AI_ADDRCONFIG, AI_NUMERICHOST, AI_PASSIVE};
+pub use crate::resolve_error::ResolveError;
+pub use crate::resolver::{BlockingResolver, Resolver};
 #[cfg(unix)]
 pub use crate::unix::{UnixBindOptions, bind_unix_socket, bind_unix_socket_guarded};
 #[cfg(unix)]

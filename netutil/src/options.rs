@@ -6,7 +6,7 @@ use crate::platform::AI_PASSIVE;
 /// Tornado.
 pub const DEFAULT_BACKLOG: u32 = 128;
 
-/// Which address family to bind.
+/// Which address family to bind, or to resolve.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Family {

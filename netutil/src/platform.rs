@@ -17,6 +17,9 @@ pub const AI_NUMERICHOST: i32 = sys::AI_NUMERICHOST;
 
 pub(crate) const AI_CANONNAME: i32 = sys::AI_CANONNAME;
 
+/// `getaddrinfo` result: no answer for now.
+pub(crate) const EAI_AGAIN: i32 = sys::EAI_AGAIN;
+
 /// Whether `set_reuse_port` can work here (NU1.1). The list follows socket2.
 pub(crate) const HAS_REUSE_PORT: bool = cfg!(all(
     unix,
@@ -25,7 +28,7 @@ pub(crate) const HAS_REUSE_PORT: bool = cfg!(all(
 
 #[cfg(unix)]
 mod sys {
-    pub(super) use libc::{AI_ADDRCONFIG, AI_CANONNAME, AI_NUMERICHOST, AI_PASSIVE, EAFNOSUPPORT};
+    pub(super) use libc::{AI_ADDRCONFIG, AI_CANONNAME, AI_NUMERICHOST, AI_PASSIVE, EAFNOSUPPORT, EAI_AGAIN};
 }
 
 #[cfg(windows)]
@@ -36,6 +39,7 @@ mod sys {
     pub(super) const AI_NUMERICHOST: i32 = 0x4;
     pub(super) const AI_ADDRCONFIG: i32 = 0x400;
     pub(super) const EAFNOSUPPORT: i32 = 10047;
+    pub(super) const EAI_AGAIN: i32 = 11002;
 }
 
 /// Whether `socket` failed because the kernel lacks the address family.
