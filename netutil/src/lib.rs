@@ -40,10 +40,14 @@
 
 #![forbid(unsafe_code)]
 
+#[cfg(unix)]
+mod activation;
 mod addresses;
 mod bind;
 #[cfg(unix)]
 mod close_exec;
+#[cfg(unix)]
+mod descriptor_limit;
 mod error;
 mod ip;
 mod lookup;
@@ -57,9 +61,15 @@ mod unix;
 #[cfg(unix)]
 mod unlink_on_drop;
 
+#[cfg(unix)]
+pub use crate::activation::{
+    ACTIVATION_VARIABLES, Activated, ActivatedSocket, ActivatedSockets, ActivationError, activated_sockets,
+};
 pub use crate::bind::bind_sockets;
 #[cfg(unix)]
 pub use crate::close_exec::set_close_exec;
+#[cfg(unix)]
+pub use crate::descriptor_limit::{DescriptorLimit, descriptor_limit, raise_descriptor_limit};
 pub use crate::error::{BindError, BindStep};
 pub use crate::ip::is_valid_ip;
 pub use crate::options::{BindOptions, DEFAULT_BACKLOG, Family};
