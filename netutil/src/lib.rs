@@ -1,4 +1,4 @@
-//! Listening sockets bound right, after Tornado's `netutil`, as std types.
+//! Listening sockets bound right and names resolved, after Tornado's `netutil`, as std types.
 //!
 //! ```
 //! use netutil::{BindOptions, bind_sockets};
@@ -17,26 +17,37 @@
 //! - [`bind_sockets`]: one listening TCP socket per local address of a host, all on one port.
 //! - [`bind_unix_socket`]: a listening Unix socket that leaves a live server its address, and
 //!   [`UnlinkOnDrop`], which removes its file (Unix only).
+//! - [`activated_sockets`]: the sockets that systemd has opened for this process, by name (Unix only; elsewhere
+//!   than on Linux there are none).
+//! - [`Resolver`]: from a host to its addresses; [`BlockingResolver`] asks the system, [`OverrideResolver`]
+//!   sends some hosts elsewhere.
+//! - [`raise_descriptor_limit`]: as many connections as the system allows (Unix only).
 //! - [`is_valid_ip`]: whether a text is an IP address, strictly.
 //! - [`set_close_exec`]: keep a descriptor from child processes (Unix only).
 //!
 //! # Out of scope
 //!
-//! Accepting (that needs a loop: see the crate `tcpserver`), connecting, TLS, UDP.
+//! Accepting (that needs a loop: see the crate `tcpserver`), connecting, TLS, UDP; resolving without blocking a
+//! thread, caching what was resolved; telling systemd anything (sd_notify).
 //!
 //! # What you own
 //!
 //! Everything returned is a std type ([`TcpListener`](std::net::TcpListener),
 //! `std::os::unix::net::UnixListener`), already nonblocking and close-on-exec, and closes when dropped. Hand
-//! it to any event loop. No function keeps state, and no failed call leaves a socket open or a file behind.
+//! it to any event loop. No failed call to bind leaves a socket open or a file behind. The only state that is
+//! kept is whether the activated sockets have been taken.
 //!
 //! # Cost
 //!
 //! Setup code, meant to run once per listener. [`bind_sockets`] blocks for one `getaddrinfo` call, so a name
 //! (not a literal) may cost a DNS round trip; then it makes seven to nine system calls per address. Its
 //! memory is the lists of addresses and sockets. [`bind_unix_socket`] makes nine system calls, six more to
-//! replace a dead socket, never waits, and allocates only paths. [`is_valid_ip`] neither allocates nor makes
-//! a system call.
+//! replace a dead socket, never waits, and allocates only paths. [`activated_sockets`] makes at most eight
+//! system calls per descriptor, [`raise_descriptor_limit`] three in all. [`is_valid_ip`] neither allocates nor
+//! makes a system call.
+//!
+//! [`BlockingResolver`] holds its thread for one `getaddrinfo` call, seconds if a name server is silent; a
+//! literal costs one allocation and no call. [`OverrideResolver`] adds three short strings per question.
 
 #![forbid(unsafe_code)]
 

@@ -122,7 +122,7 @@ mod tests {
             let message = error.to_string();
             let error = io::Error::from(error);
             assert_eq!((error.kind(), error.to_string()), (kind, message));
-            assert!(error.get_ref().is_some_and(|inner| inner.is::<ResolveError>()));
+            assert!(matches!(error.get_ref(), Some(inner) if inner.is::<ResolveError>()));
         }
     }
 

@@ -77,6 +77,14 @@ fn nu1_8_a_port_whose_old_connections_linger_can_be_bound_again() {
 }
 
 #[test]
+#[cfg(unix)]
+fn nu1_8_reuse_address_is_set() {
+    for listener in bind(0, &BindOptions::new()) {
+        assert!(SockRef::from(&listener).reuse_address().expect("an open socket"));
+    }
+}
+
+#[test]
 fn nu1_9_with_reuse_port_several_sockets_listen_on_one_port() {
     let shared = loopback().reuse_port(true);
     let first = bind(0, &shared);

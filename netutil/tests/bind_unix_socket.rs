@@ -56,6 +56,15 @@ fn nu2_1_the_listener_is_nonblocking() {
 }
 
 #[test]
+fn nu2_1_the_listener_is_a_stream_socket_with_reuse_address() {
+    let dir = TestDir::new();
+    let listener = bind(&dir.join("server.sock"));
+    let socket = socket2::SockRef::from(&listener);
+    assert_eq!(socket.r#type().expect("an open socket"), socket2::Type::STREAM);
+    assert!(socket.reuse_address().expect("an open socket"));
+}
+
+#[test]
 #[cfg(target_os = "linux")]
 fn the_listener_is_close_on_exec() {
     let dir = TestDir::new();

@@ -4,6 +4,7 @@ use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 
 use super::*;
+use crate::platform::AI_NUMERICHOST;
 
 /// A socket that only knows its port and counts how many of its kind are open.
 struct Fake {
@@ -44,6 +45,14 @@ fn family_unsupported(address: SocketAddr) -> BindError {
     #[cfg(not(unix))]
     let number = 10047;
     BindError::Socket { address, step: BindStep::Socket, source: io::Error::from_raw_os_error(number) }
+}
+
+#[test]
+fn nu1_1_reuse_port_is_refused_where_it_does_not_exist_before_anything_is_resolved() {
+    // This is an error in any case: where there is SO_REUSEPORT, the resolver's.
+    let options = BindOptions::new().address("no number").flags(AI_NUMERICHOST).reuse_port(true);
+    let error = bind_sockets(0, &options).expect_err("it cannot be bound");
+    assert_eq!(matches!(error, BindError::ReusePortUnsupported), !HAS_REUSE_PORT, "{error:?}");
 }
 
 #[test]
