@@ -113,9 +113,9 @@ impl ActivatedSockets {
         expected: &'static str,
         convert: fn(Activated) -> Option<T>,
     ) -> Result<Vec<T>, ActivationError> {
-        let (named, rest) = mem::take(&mut self.sockets).into_iter().partition(|socket| socket.name == name);
+        let (named, rest): (Vec<_>, Vec<_>) =
+            mem::take(&mut self.sockets).into_iter().partition(|socket| socket.name == name);
         self.sockets = rest;
-        let named: Vec<ActivatedSocket> = named;
         let convert = |ActivatedSocket { name, descriptor, socket }| {
             convert(socket).ok_or(ActivationError::WrongKind { descriptor, name, expected })
         };
@@ -168,8 +168,7 @@ pub enum Activated {
     Other(OwnedFd),
 }
 
-/// Why what systemd has passed could not be taken. No message repeats more than 255 characters of the
-/// environment.
+/// Why what systemd has passed could not be taken.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum ActivationError {
