@@ -3,6 +3,7 @@
 //! - `load` (the module and the program) puts load on a server and has less work with a request than the server.
 //! - `floor` is the least a server can do; `peers/` are the servers that people would pick instead.
 //! - `compare` runs them side by side and prints tables of **server CPU time per request**, paired within rounds.
+//! - `ioloop_ratios` sets the loop alone beside other runtimes (feature `runtimes`).
 //! - `instructions` counts user instructions and syscalls per request, which repeat where times drift.
 //!
 //! Everything here is a tool: nothing in this package is meant to be depended on. Linux only, where it measures.
@@ -19,6 +20,8 @@ pub mod peer;
 pub mod process_cost;
 pub mod report;
 pub mod running;
+#[cfg(feature = "runtimes")]
+pub mod runtimes;
 pub mod scenario;
 pub mod selection;
 pub mod server;

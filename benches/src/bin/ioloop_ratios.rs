@@ -1,0 +1,177 @@
+//! Compares the loop with other runtimes, one small thing at a time, and prints a table of paired ratios.
+//!
+//!     cargo run --release -p benches --features runtimes --bin ioloop_ratios
+//!     cargo run --release -p benches --features runtimes --bin ioloop_ratios -- --case sleep --rounds 21
+//!
+//! Each contender is a process of its own, so that nobody allocates in what another has left behind. Slices come in random
+//! order, and ratios are taken within a round.
+
+#![forbid(unsafe_code)]
+
+use std::env;
+use std::error::Error;
+use std::io::{self, BufRead, BufReader, Write};
+use std::process::{Child, ChildStdin, ChildStdout, Command, ExitCode, Stdio};
+
+use benches::machine::pin_to;
+use benches::report::aligned;
+use benches::runtimes::{CASES, Case, Contender};
+use benches::spread::Spread;
+use lexopt::prelude::*;
+
+const HELP: &str = "\
+ioloop_ratios [options]: what the loop costs beside other runtimes
+  --rounds N        slices of each contender (default 15)
+  --case NAME       only this one, or all that begin so; may be repeated
+  --cpu N           where the cases of one thread run (default 1)
+  --list            name the cases and their contenders
+  --alone CASE CONTENDER TIMES
+                    once, here, for a profiler
+";
+
+struct Options {
+    rounds: usize,
+    cases: Vec<String>,
+    cpu: usize,
+}
+
+fn main() -> ExitCode {
+    match run_with_arguments() {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("ioloop_ratios: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run_with_arguments() -> Result<(), Box<dyn Error>> {
+    let mut options = Options { rounds: 15, cases: Vec::new(), cpu: 1 };
+    let mut arguments = lexopt::Parser::from_env();
+    while let Some(argument) = arguments.next()? {
+        match argument {
+            Long("rounds") => options.rounds = arguments.value()?.parse()?,
+            Long("case") => options.cases.push(arguments.value()?.string()?),
+            Long("cpu") => options.cpu = arguments.value()?.parse()?,
+            Long("list") => {
+                list();
+                return Ok(());
+            }
+            Long("alone") => {
+                let (case, contender) = named(&arguments.value()?.string()?, &arguments.value()?.string()?)?;
+                let times = arguments.value()?.parse()?;
+                println!("{} {}: {:?}", case.name, contender.name, (contender.prepare)()(times));
+                return Ok(());
+            }
+            Long("serve") => {
+                let (case, contender) = named(&arguments.value()?.string()?, &arguments.value()?.string()?)?;
+                return serve(case, contender, arguments.value()?.parse()?);
+            }
+            Short('h') | Long("help") => {
+                print!("{HELP}");
+                return Ok(());
+            }
+            other => return Err(other.unexpected().into()),
+        }
+    }
+    compare(&options)
+}
+
+fn list() {
+    for case in CASES {
+        let contenders: Vec<_> = case.contenders.iter().map(|contender| contender.name).collect();
+        println!("{}: {} ({})", case.name, case.what, contenders.join(", "));
+    }
+}
+
+fn named(case: &str, contender: &str) -> Result<(&'static Case, &'static Contender), String> {
+    let case = CASES.iter().find(|one| one.name == case).ok_or(format!("there is no case {case}"))?;
+    let mut contenders = case.contenders.iter();
+    let contender = contenders.find(|one| one.name == contender);
+    Ok((case, contender.ok_or(format!("{} has other contenders", case.name))?))
+}
+
+/// A contender's process: for each line with a number of times it prints what that has cost, in nanoseconds.
+fn serve(case: &Case, contender: &Contender, cpu: usize) -> Result<(), Box<dyn Error>> {
+    if case.alone {
+        pin_to(cpu)?;
+    }
+    let mut measure = (contender.prepare)();
+    for line in io::stdin().lock().lines() {
+        println!("{}", measure(line?.parse()?).as_nanos());
+    }
+    std::process::exit(0) // loops on threads of their own never end
+}
+
+struct Served {
+    child: Child,
+    to: ChildStdin,
+    from: BufReader<ChildStdout>,
+}
+
+impl Served {
+    fn start(case: &Case, contender: &Contender, cpu: usize) -> Result<Served, Box<dyn Error>> {
+        let mut command = Command::new(env::current_exe()?);
+        command.args(["--serve", case.name, contender.name, &cpu.to_string()]);
+        let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn()?;
+        let to = child.stdin.take().ok_or("no pipe to the contender")?;
+        let from = BufReader::new(child.stdout.take().ok_or("no pipe from the contender")?);
+        Ok(Served { child, to, from })
+    }
+
+    /// Nanoseconds for each of `times`.
+    fn measure(&mut self, times: u64) -> Result<f64, Box<dyn Error>> {
+        writeln!(self.to, "{times}")?;
+        let mut line = String::new();
+        self.from.read_line(&mut line)?;
+        Ok(line.trim().parse::<u64>()? as f64 / times as f64)
+    }
+}
+
+impl Drop for Served {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+fn compare(options: &Options) -> Result<(), Box<dyn Error>> {
+    let chosen = |case: &&Case| {
+        options.cases.is_empty() || options.cases.iter().any(|name| case.name.starts_with(name))
+    };
+    let head = ["", "", "ns", "ours ÷ it"].map(str::to_string).to_vec();
+    let mut lines = vec![head];
+    for case in CASES.iter().filter(chosen) {
+        let samples = sample(case, options)?;
+        let ours = samples[0].clone();
+        for (contender, theirs) in case.contenders.iter().zip(&samples) {
+            let what = if contender.name == case.contenders[0].name { case.what } else { "" };
+            let cell = |spread: Option<Spread>| spread.map_or("-".to_string(), |spread| spread.to_string());
+            let ratio = if what.is_empty() { cell(Spread::of_ratios(&ours, theirs)) } else { String::new() };
+            let cost = cell(Spread::of(theirs.iter().copied().flatten()));
+            lines.push(vec![what.to_string(), contender.name.to_string(), cost, ratio]);
+        }
+        eprintln!("{}: done", case.name);
+    }
+    println!("{}", aligned(&lines));
+    Ok(())
+}
+
+/// The cost of each contender in each round.
+fn sample(case: &Case, options: &Options) -> Result<Vec<Vec<Option<f64>>>, Box<dyn Error>> {
+    let mut contenders = Vec::new();
+    for contender in case.contenders {
+        let mut served = Served::start(case, contender, options.cpu)?;
+        served.measure(case.iterations)?; // warm, and set up before the next one begins
+        contenders.push(served);
+    }
+    let mut samples = vec![Vec::new(); contenders.len()];
+    for _ in 0..options.rounds {
+        let mut order: Vec<usize> = (0..contenders.len()).collect();
+        fastrand::shuffle(&mut order);
+        for index in order {
+            samples[index].push(Some(contenders[index].measure(case.iterations)?));
+        }
+    }
+    Ok(samples)
+}
