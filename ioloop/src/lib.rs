@@ -32,11 +32,11 @@
 //!
 //! A turn is one `epoll_wait` and one look at the clock (a second one before a sleep with a timer pending).
 //! Waking a task on its own thread is a push onto a queue: no lock, no syscall, no allocation. A task is its
-//! boxed future and one small reference-counted waker. A timer is 16 bytes in a heap and 32 in a table;
-//! cancelling is O(1) amortised, and a [`Deadline`] that is pushed forward costs a store. Posts from other
-//! threads share one wake-up of the loop.
+//! boxed future and one small reference-counted waker. A timer is 48 bytes in a table; setting and cancelling it
+//! is O(1), and a [`Deadline`] that is pushed forward costs a store. Posts from other threads share one wake-up of
+//! the loop.
 //!
-//! Queues give their memory back after a spike; the tables of tasks, timers and sources keep the size of the
+//! Queues and timers give their memory back after a spike; the tables of tasks and sources keep the size of the
 //! largest number that was alive at once (some 50 to 100 bytes each, for the futures themselves are not in them).
 
 #![forbid(unsafe_code)]
@@ -78,6 +78,7 @@ mod timers;
 mod turn;
 mod wake;
 mod watchdog;
+mod wheel;
 
 pub use async_source::AsyncSource;
 #[cfg(unix)]

@@ -1,16 +1,16 @@
-//! Deadlines in order: a heap of small entries over a table of actions.
+//! Deadlines in order: a wheel for those that are far away, a heap for those that are near, over one table.
 //! Step 5 of path 3 through the house (see ARCHITECTURE.md).
 //!
 //! ```text
-//!   heap (earliest first, FIFO among equals)        slots
-//!   ┌──────────┬─────┬──────┐                ┌─────┬─────────────┐
-//!   │ deadline │ seq │ slot │──────────────▶ │ seq │ action      │   same seq: alive
-//!   └──────────┴─────┴──────┘                └─────┴─────────────┘   otherwise: a tombstone
+//!   wheel (unordered lists)         slots                            heap (earliest first, FIFO among equals)
+//!   ┌────────┐        ┌──────────┬─────┬────────┬──────┐        ┌──────────┬──────┬─────┐
+//!   │ bucket │──────▶ │ deadline │ seq │ action │ link │ ◀──────│ deadline │ slot │ seq │   same seq: alive
+//!   └────────┘        └──────────┴─────┴────────┴──────┘        └──────────┴──────┴─────┘   otherwise: a tombstone
 //! ```
 //!
-//! Cancelling frees the slot and leaves the heap entry behind as a tombstone, so it costs no search. When
-//! tombstones are the greater part of the heap they are swept in one pass: amortised, a cancel is O(1), and
-//! removed timers do not accumulate (IL20).
+//! A timer waits in the wheel, in no order, until the tick of its deadline begins (`wheel.rs`); only then is it put in
+//! order. Most timers are removed before: that takes them out of their list and leaves nothing behind, however many others
+//! wait (IL20). One that is removed from the heap leaves a tombstone for the 66 µs until it would have been due.
 
 use std::cmp::Ordering;
 use std::collections::BinaryHeap;
@@ -20,6 +20,10 @@ use slab::Slab;
 
 use crate::io_loop::Callback;
 use crate::wake::WakeTarget;
+use crate::wheel::{Link, Wheel};
+
+/// A table or heap that was larger than this once gives its memory back when it is empty.
+const KEPT_CAPACITY: usize = 4_096;
 
 /// Below this many tombstones a sweep is not worth its pass.
 const SWEEP_AT_LEAST: usize = 512;
@@ -37,12 +41,15 @@ pub(crate) struct TimerKey {
     seq: u32,
 }
 
-struct Slot {
-    seq: u32,
+/// A timer: 48 bytes, and 16 more in the heap while it is near.
+pub(crate) struct Slot {
+    /// Nanoseconds since the loop's epoch: half the size of an `Instant`. A deadline from before it counts as the epoch.
+    pub(crate) deadline: u64,
     action: Action,
+    seq: u32,
+    pub(crate) link: Link,
 }
 
-/// Nanoseconds since the loop's epoch: half the size of an `Instant`. A deadline from before it counts as the epoch.
 #[derive(Clone, Copy, PartialEq, Eq)]
 struct Entry {
     deadline: u64,
@@ -69,14 +76,24 @@ impl PartialOrd for Entry {
 /// All timers of one loop.
 pub(crate) struct Timers {
     epoch: Instant,
-    heap: BinaryHeap<Entry>,
+    wheel: Wheel,
+    near: BinaryHeap<Entry>,
+    /// Entries of `near` whose timers were removed.
+    tombstones: usize,
     slots: Slab<Slot>,
     next_seq: u32,
 }
 
 impl Timers {
     pub(crate) fn new(epoch: Instant) -> Timers {
-        Timers { epoch, heap: BinaryHeap::new(), slots: Slab::new(), next_seq: 0 }
+        Timers {
+            epoch,
+            wheel: Wheel::new(),
+            near: BinaryHeap::new(),
+            tombstones: 0,
+            slots: Slab::new(),
+            next_seq: 0,
+        }
     }
 
     /// How many timers wait.
@@ -85,25 +102,28 @@ impl Timers {
     }
 
     pub(crate) fn insert(&mut self, deadline: Instant, action: Action) -> TimerKey {
+        let deadline = self.nanos(deadline);
         let seq = self.next_seq;
         self.next_seq = seq.wrapping_add(1);
-        let slot = self.slots.insert(Slot { seq, action });
+        let slot = self.slots.insert(Slot { deadline, action, seq, link: Link::NEAR });
         let key = TimerKey { slot: u32::try_from(slot).expect("fewer than 2^32 timers"), seq };
-        let deadline = self.nanos(deadline);
-        self.heap.push(Entry { deadline, key });
+        if self.wheel.has_reached(deadline) {
+            self.near.push(Entry { deadline, key });
+        } else {
+            self.wheel.insert(&mut self.slots, key.slot);
+        }
         key
     }
 
     /// Takes the timer out; `None` if it has fired or was removed before.
     pub(crate) fn remove(&mut self, key: TimerKey) -> Option<Action> {
-        let action = self.take(key)?;
-        // Fewer than there are while a batch is due: its entries have left the heap, their slots are still taken.
-        let tombstones = self.heap.len().saturating_sub(self.slots.len());
-        if tombstones > SWEEP_AT_LEAST && tombstones > self.heap.len() / 2 {
-            let slots = &self.slots;
-            self.heap.retain(|entry| is_alive(slots, entry.key));
+        let link = self.get(key)?.link;
+        match link {
+            Link::NEAR => return self.bury(key),
+            Link::DUE => {} // its entry has left the heap
+            _ => self.wheel.remove(&mut self.slots, link),
         }
-        Some(action)
+        self.take(key)
     }
 
     pub(crate) fn contains(&self, key: TimerKey) -> bool {
@@ -113,23 +133,24 @@ impl Timers {
     /// Puts `target` in the place of who waits, and gives that back for the caller to drop; gives `target` back if
     /// the timer is no longer there.
     pub(crate) fn set_wake(&mut self, key: TimerKey, target: WakeTarget) -> Result<Action, WakeTarget> {
-        match self.slots.get_mut(key.slot as usize) {
-            Some(slot) if slot.seq == key.seq => {
-                Ok(std::mem::replace(&mut slot.action, Action::Wake(target)))
-            }
-            _ => Err(target),
+        match self.get(key) {
+            Some(slot) => Ok(std::mem::replace(&mut slot.action, Action::Wake(target))),
+            None => Err(target),
         }
     }
 
-    /// The earliest deadline of a live timer.
+    /// The earliest deadline of a timer, or a time before it: if the earliest was removed from among a crowd of the same
+    /// bucket, the loop wakes up once for nothing. `None` if there is no timer.
     pub(crate) fn next_deadline(&mut self) -> Option<Instant> {
-        while let Some(entry) = self.heap.peek() {
-            if is_alive(&self.slots, entry.key) {
-                return Some(self.epoch + Duration::from_nanos(entry.deadline));
+        while let Some(entry) = self.near.peek() {
+            if self.contains(entry.key) {
+                break;
             }
-            self.heap.pop();
+            self.near.pop();
+            self.tombstones -= 1;
         }
-        None
+        let nearest = self.near.peek().map(|entry| entry.deadline).or_else(|| self.wheel.earliest())?;
+        Some(self.epoch + Duration::from_nanos(nearest))
     }
 
     /// Moves the keys of all timers due at `now` into `due`, in order, without running any (IL22); `is_late_by` hears how late
@@ -141,24 +162,58 @@ impl Timers {
         mut is_late_by: impl FnMut(Duration),
     ) {
         let now = self.nanos(now);
-        while let Some(entry) = self.heap.peek().filter(|entry| entry.deadline <= now) {
-            if is_alive(&self.slots, entry.key) {
-                due.push(entry.key);
-                is_late_by(Duration::from_nanos(now - entry.deadline));
+        let near = &mut self.near;
+        self.wheel.advance(now, &mut self.slots, |slot, number| {
+            let key = TimerKey { slot: number, seq: slot.seq };
+            near.push(Entry { deadline: slot.deadline, key });
+        });
+        while let Some(entry) = self.near.peek().filter(|entry| entry.deadline <= now).copied() {
+            self.near.pop();
+            match self.get(entry.key) {
+                Some(slot) => {
+                    slot.link = Link::DUE;
+                    due.push(entry.key);
+                    is_late_by(Duration::from_nanos(now - entry.deadline));
+                }
+                None => self.tombstones -= 1,
             }
-            self.heap.pop();
+        }
+        if self.near.is_empty() {
+            self.near.shrink_to(KEPT_CAPACITY);
         }
     }
 
     /// Takes the action of a timer that `collect_due` named; `None` if a peer in the batch removed it (IL20).
     pub(crate) fn take(&mut self, key: TimerKey) -> Option<Action> {
-        self.contains(key).then(|| self.slots.remove(key.slot as usize).action)
+        self.get(key)?;
+        let action = self.slots.remove(key.slot as usize).action;
+        if self.slots.is_empty() && self.slots.capacity() > KEPT_CAPACITY {
+            self.slots = Slab::new();
+        }
+        Some(action)
     }
 
     /// Takes every action out, for a loop that closes.
     pub(crate) fn drain(&mut self) -> Vec<Action> {
-        self.heap.clear();
-        self.slots.drain().map(|slot| slot.action).collect()
+        let slots = std::mem::take(&mut self.slots);
+        *self = Timers { next_seq: self.next_seq, ..Timers::new(self.epoch) };
+        slots.into_iter().map(|(_, slot)| slot.action).collect()
+    }
+
+    /// Notes that an entry of the heap has lost its timer, and sweeps such entries out when they are its greater part.
+    fn bury(&mut self, key: TimerKey) -> Option<Action> {
+        let action = self.take(key);
+        self.tombstones += 1;
+        if self.tombstones > SWEEP_AT_LEAST && self.tombstones > self.near.len() / 2 {
+            let slots = &self.slots;
+            self.near.retain(|entry| is_alive(slots, entry.key));
+            self.tombstones = 0;
+        }
+        action
+    }
+
+    fn get(&mut self, key: TimerKey) -> Option<&mut Slot> {
+        self.slots.get_mut(key.slot as usize).filter(|slot| slot.seq == key.seq)
     }
 
     fn nanos(&self, at: Instant) -> u64 {
@@ -172,6 +227,8 @@ fn is_alive(slots: &Slab<Slot>, key: TimerKey) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeMap;
+
     use super::*;
 
     fn nothing() -> Action {
@@ -214,10 +271,94 @@ mod tests {
         for _ in 0..10_000 {
             let key = timers.insert(epoch + Duration::from_secs(2), nothing());
             assert!(timers.remove(key).is_some());
-            assert!(timers.heap.len() <= 2 * SWEEP_AT_LEAST, "tombstones were swept");
+            assert_eq!((timers.len(), timers.near.len()), (1, 0), "nothing is left behind");
         }
-        assert_eq!(timers.len(), 1);
-        assert!(timers.contains(live), "the sweep keeps what is alive");
+        assert!(timers.contains(live));
+    }
+
+    #[test]
+    fn il20_near_timers_that_are_removed_do_not_accumulate_either() {
+        let epoch = Instant::now();
+        let mut timers = Timers::new(epoch);
+        let live = timers.insert(epoch, nothing());
+        for _ in 0..10_000 {
+            let key = timers.insert(epoch, nothing());
+            assert!(timers.remove(key).is_some());
+            assert!(timers.near.len() <= 2 * SWEEP_AT_LEAST, "tombstones were swept");
+        }
+        assert_eq!(due(&mut timers, epoch), [live], "the sweep keeps what is alive");
+        assert!(timers.remove(live).is_some());
+        assert_eq!(timers.tombstones, 0, "one that is due has no entry in the heap any more");
+    }
+
+    #[test]
+    fn il17_il20_il21_whatever_is_set_and_removed_the_rest_comes_out_in_order_and_in_time() {
+        let epoch = Instant::now();
+        let mut random = 7_u64;
+        let mut below = |n: u64| {
+            random = random.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+            (random >> 33) % n
+        };
+        for _ in 0..200 {
+            let mut timers = Timers::new(epoch);
+            let mut model: BTreeMap<(Instant, u32), TimerKey> = BTreeMap::new();
+            let mut now = epoch;
+            for _ in 0..300 {
+                // From nanoseconds to years, so that all levels of the wheel are used.
+                let shift = below(56);
+                let later = now + Duration::from_nanos(below(16) << shift);
+                match below(8) {
+                    0..4 => {
+                        let key = timers.insert(later, nothing());
+                        model.insert((later, key.seq), key);
+                    }
+                    4..6 if !model.is_empty() => {
+                        let any = *model.keys().nth(below(model.len() as u64) as usize).unwrap();
+                        assert!(timers.remove(model.remove(&any).unwrap()).is_some());
+                    }
+                    6 => now = later,
+                    _ => now = timers.next_deadline().map_or(now, |next| next.max(now)),
+                }
+                let rest = model.split_off(&(now + Duration::from_nanos(1), 0));
+                let expected: Vec<_> = std::mem::replace(&mut model, rest).into_values().collect();
+                assert_eq!(due(&mut timers, now), expected);
+                assert!(expected.into_iter().all(|key| timers.take(key).is_some()));
+                let first = model.first_key_value().map(|((deadline, _), _)| *deadline);
+                let next = timers.next_deadline();
+                assert!(
+                    next.is_some() == first.is_some() && next <= first,
+                    "{next:?} is too late for {first:?}"
+                );
+                assert_eq!(timers.len(), model.len());
+            }
+        }
+    }
+
+    #[test]
+    fn the_next_deadline_is_exact_where_none_was_removed_and_soon_again_after() {
+        let epoch = Instant::now();
+        let mut timers = Timers::new(epoch);
+        let [first, second] = [1_000_000, 1_000_001].map(|seconds| epoch + Duration::from_secs(seconds));
+        let key = timers.insert(first, nothing());
+        timers.insert(second, nothing());
+        assert_eq!(timers.next_deadline(), Some(first));
+        timers.remove(key);
+        assert!(due(&mut timers, first).is_empty());
+        assert_eq!(timers.next_deadline(), Some(second), "one look for nothing, no more");
+    }
+
+    #[test]
+    fn a_waiting_timer_takes_48_bytes_and_a_crowd_that_is_gone_none() {
+        assert_eq!(size_of::<Option<Slot>>(), 48);
+        let epoch = Instant::now();
+        let mut timers = Timers::new(epoch);
+        for _ in 0..2 {
+            let keys: Vec<_> =
+                (0..10_000).map(|n| timers.insert(epoch + Duration::from_micros(n), nothing())).collect();
+            assert_eq!(due(&mut timers, epoch + Duration::from_secs(1)).len(), keys.len());
+            assert!(keys.into_iter().all(|key| timers.take(key).is_some()));
+            assert!(timers.slots.capacity() <= KEPT_CAPACITY && timers.near.capacity() <= KEPT_CAPACITY);
+        }
     }
 
     #[test]
