@@ -6,7 +6,6 @@
 
 mod support;
 
-use std::cell::Cell;
 use std::io::Write;
 use std::net::{TcpListener, TcpStream};
 use std::rc::Rc;
@@ -16,50 +15,20 @@ use bytes::Bytes;
 use ioloop::{IoLoop, timeout};
 use iostream::testing::{Script, scripted};
 use iostream::{IoStream, StreamError, StreamOptions, leased_blocks};
+use support::random::Random;
 use support::{poll_once, run};
 
 const BYTES: usize = 1_000_000;
 
-/// A small generator of our own (splitmix64), so that a seed means the same run for ever.
-#[derive(Clone)]
-struct Random(Rc<Cell<u64>>);
-
-impl Random {
-    fn new(seed: u64) -> Random {
-        Random(Rc::new(Cell::new(seed)))
+/// Bytes with a line end every hundred or so, and a rarer double one.
+fn text(random: &Random) -> Vec<u8> {
+    let mut data: Vec<u8> = (0..BYTES).map(|_| random.next() as u8).collect();
+    for _ in 0..BYTES / 200 {
+        let at = random.below(BYTES - 4);
+        let end: &[u8] = if random.one_in(4) { b"\r\n\r\n" } else { b"\r\n" };
+        data[at..at + end.len()].copy_from_slice(end);
     }
-
-    fn next(&self) -> u64 {
-        self.0.set(self.0.get().wrapping_add(0x9e37_79b9_7f4a_7c15));
-        let mut z = self.0.get();
-        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        z ^ (z >> 31)
-    }
-
-    fn below(&self, n: usize) -> usize {
-        (self.next() % n as u64) as usize
-    }
-
-    fn one_in(&self, n: usize) -> bool {
-        self.below(n) == 0
-    }
-
-    fn size(&self) -> usize {
-        let most = [1, 10, 300, 5_000, 70_000][self.below(5)];
-        1 + self.below(most)
-    }
-
-    /// Bytes with a line end every hundred or so, and a rarer double one.
-    fn text(&self) -> Vec<u8> {
-        let mut data: Vec<u8> = (0..BYTES).map(|_| self.next() as u8).collect();
-        for _ in 0..BYTES / 200 {
-            let at = self.below(BYTES - 4);
-            let end: &[u8] = if self.one_in(4) { b"\r\n\r\n" } else { b"\r\n" };
-            data[at..at + end.len()].copy_from_slice(end);
-        }
-        data
-    }
+    data
 }
 
 fn each_seed(test: impl Fn(u64)) {
@@ -162,7 +131,7 @@ fn a_million_bytes_through_mixed_reads_over_a_scripted_transport() {
     each_seed(|seed| {
         run(async {
             let random = Random::new(seed);
-            let data = random.text();
+            let data = text(&random);
             let (transport, script) = scripted();
             let stream = IoStream::with_options(transport, options(&random)).unwrap();
             let sender = IoLoop::current().spawn(send_scripted(script, data.clone(), random.clone()));
@@ -178,7 +147,7 @@ fn a_million_bytes_through_mixed_reads_over_a_scripted_transport() {
 fn a_million_bytes_through_mixed_reads_over_tcp() {
     each_seed(|seed| {
         let random = Random::new(seed);
-        let data = random.text();
+        let data = text(&random);
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let mut peer = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
         let ours = listener.accept().unwrap().0;

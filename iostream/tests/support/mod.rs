@@ -2,6 +2,8 @@
 #![allow(dead_code, reason = "each test file uses its part")]
 #![allow(clippy::needless_pass_by_value, reason = "results are asserted where they are made")]
 
+pub(crate) mod random;
+
 use std::future::{Future, poll_fn};
 use std::pin::pin;
 use std::rc::Rc;
