@@ -54,6 +54,8 @@ mod options;
 mod pool;
 mod read;
 mod read_buffer;
+#[cfg(feature = "regex")]
+mod read_until_regex;
 mod stream;
 #[cfg(feature = "testing")]
 pub mod testing;
@@ -65,6 +67,8 @@ mod write_buffer;
 pub use error::{CloseReason, StreamError};
 pub use options::StreamOptions;
 pub use pool::leased_blocks;
+#[cfg(feature = "regex")]
+pub use read_until_regex::{Regex, RegexError};
 pub use stream::IoStream;
 pub use transport::{Carrier, IntoTransport, Transport};
 pub use write::Write;

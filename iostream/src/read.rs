@@ -200,7 +200,10 @@ impl IoStream {
     }
 
     /// Reads on until `look` is satisfied with what is buffered. `None` if it never can be.
-    async fn read_while(&self, mut look: impl FnMut(&[u8]) -> Found) -> Result<Option<usize>, StreamError> {
+    pub(crate) async fn read_while(
+        &self,
+        mut look: impl FnMut(&[u8]) -> Found,
+    ) -> Result<Option<usize>, StreamError> {
         let inner = &self.inner;
         let _reading = inner.begin_read()?;
         poll_fn(|cx| {
@@ -232,7 +235,7 @@ fn find(bytes: &[u8], delimiter: &[u8]) -> Option<usize> {
 }
 
 /// What a read makes of the bytes that are buffered.
-enum Found {
+pub(crate) enum Found {
     At(usize),
     NotYet,
     TooLate,
