@@ -105,17 +105,23 @@ impl BorrowedBuffer<'_> {
 
 impl Drop for BorrowedBuffer<'_> {
     fn drop(&mut self) {
-        let mut place = self.inner.read_buffer.borrow_mut();
-        if !place.is_empty() {
-            self.buffer.append(place.filled());
-        }
-        if !self.buffer.is_empty() {
-            *place = std::mem::take(&mut self.buffer);
-        }
+        self.inner.put_back(std::mem::take(&mut self.buffer));
     }
 }
 
 impl Inner {
+    /// Puts a read buffer that was out of its place in front of what was read meanwhile.
+    pub(crate) fn put_back(&self, mut buffer: ReadBuffer) {
+        if buffer.is_empty() {
+            return;
+        }
+        let mut place = self.read_buffer.borrow_mut();
+        if !place.is_empty() {
+            buffer.append(place.filled());
+        }
+        *place = buffer;
+    }
+
     pub(crate) fn poll_fill(self: &Rc<Self>, cx: &mut Context<'_>) -> Poll<Result<usize, StreamError>> {
         let StreamOptions { max_buffer_size: limit, read_chunk_size, .. } = *self.options;
         self.poll_transport(cx, |socket| {

@@ -44,6 +44,8 @@
 #[doc = include_str!("../README.md")]
 struct Readme;
 
+#[cfg(any(feature = "futures-io", feature = "tokio-io"))]
+mod async_io;
 mod close;
 mod close_watch;
 mod connect;
@@ -64,6 +66,8 @@ mod turn_share;
 mod write;
 mod write_buffer;
 
+#[cfg(any(feature = "futures-io", feature = "tokio-io"))]
+pub use async_io::AsyncIo;
 pub use error::{CloseReason, StreamError};
 pub use options::StreamOptions;
 pub use pool::leased_blocks;
