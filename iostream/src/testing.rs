@@ -1,4 +1,5 @@
-//! A transport that follows a script, for tests: no socket, no kernel, every call counted.
+//! Transports for tests, without socket and kernel, every call counted: one that follows a script ([`scripted`]), and
+//! two connected streams with all the faults that a connection may have ([`pair`], [`Pair`]).
 //!
 //! ```
 //! use iostream::{IoStream, testing};
@@ -18,6 +19,10 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 
+mod faults;
+mod pair;
+mod wire;
+
 use std::cell::RefCell;
 use std::collections::VecDeque;
 use std::io::{self, IoSlice};
@@ -27,6 +32,9 @@ use bytes::Bytes;
 use ioloop::{Notifier, Ready, Registration};
 
 use crate::transport::Transport;
+
+pub use faults::Faults;
+pub use pair::{Pair, Side, Wire, pair};
 
 /// Makes a transport and the script that plays its peer.
 #[must_use]
