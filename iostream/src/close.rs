@@ -11,6 +11,7 @@ use ioloop::Deadline;
 use crate::close_watch::CloseCallback;
 use crate::error::{CloseReason, StreamError};
 use crate::stream::{Inner, IoStream};
+use crate::transport::Direction;
 
 impl IoStream {
     /// Closes the stream now (IO34). What waits to be sent is offered to the kernel once more and then dropped; use
@@ -90,9 +91,10 @@ impl IoStream {
         }
     }
 
-    /// Reads until the peer has ended its side, or until reading fails; that is of no interest any more.
+    /// Reads until the peer has ended its side, or until reading fails; that is of no interest any more. Where bytes go
+    /// one way only, nothing that was sent can be lost by what is unread.
     async fn discard_input(&self) {
-        loop {
+        while self.inner.flags.direction.get() == Direction::Both {
             self.consume(usize::MAX);
             match self.fill().await {
                 Ok(0) | Err(StreamError::Closed(_)) => return,

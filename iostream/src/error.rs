@@ -36,6 +36,12 @@ pub enum StreamError {
     /// An empty delimiter would match everywhere (IO14).
     #[error("the delimiter is empty")]
     EmptyDelimiter,
+    /// The transport goes the other way only, as the writing end of a pipe does.
+    #[error("this stream can only be written to")]
+    NotReadable,
+    /// The transport goes the other way only, as the reading end of a pipe does.
+    #[error("this stream can only be read from")]
+    NotWritable,
 }
 
 /// Why a stream closed.
@@ -54,6 +60,9 @@ pub enum CloseReason {
     /// A write that found no room was given up, so what follows would leave a gap (IO32).
     #[error("a write was dropped while it waited for room")]
     WriteAbandoned,
+    /// The stream was taken apart; its transport lives on ([`IoStream::detach`](crate::IoStream::detach)).
+    #[error("taken apart")]
+    Detached,
     /// The operating system or the transport failed; a reset is among these (IO39).
     #[error(transparent)]
     Io(#[from] Arc<io::Error>),
@@ -89,9 +98,18 @@ impl From<StreamError> for io::Error {
             StreamError::Closed(CloseReason::EndOfStream) => io::ErrorKind::UnexpectedEof,
             StreamError::Closed(_) => io::ErrorKind::NotConnected,
             StreamError::ReadTooLarge { .. } | StreamError::EmptyDelimiter => io::ErrorKind::InvalidInput,
+            StreamError::NotReadable | StreamError::NotWritable => io::ErrorKind::Unsupported,
             StreamError::AlreadyReading => io::ErrorKind::ResourceBusy,
             StreamError::DelimiterNotFound { .. } => io::ErrorKind::InvalidData,
         };
         io::Error::new(kind, error)
     }
 }
+
+/// A descriptor that no stream can be made of, found inside the `InvalidInput` of [`IoStream::new`](crate::IoStream::new).
+#[cfg(all(unix, feature = "process"))]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
+#[error(
+    "a regular file is always ready and may block all the same: use it in `run_in_executor`, or behind a pipe"
+)]
+pub struct NotPollable;

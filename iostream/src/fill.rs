@@ -13,7 +13,7 @@ use crate::error::{CloseReason, StreamError};
 use crate::options::StreamOptions;
 use crate::read_buffer::ReadBuffer;
 use crate::stream::{Inner, IoStream};
-use crate::transport::Socket;
+use crate::transport::{Direction, Socket};
 
 /// Bytes that one stream may read in one turn of the loop before the others get theirs.
 const BYTES_PER_TURN: usize = 256 * 1024;
@@ -158,6 +158,9 @@ impl Inner {
             }
             if self.flags.end_of_stream.get() {
                 return Poll::Ready(Ok(0));
+            }
+            if self.flags.direction.get() == Direction::WriteOnly {
+                return Poll::Ready(Err(StreamError::NotReadable));
             }
             if !self.may_read() {
                 // Whoever waits for input has said what it had to say. Sending it now instead of at the end of the turn

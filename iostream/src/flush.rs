@@ -11,7 +11,7 @@ use ioloop::{BeforePoll, Ready};
 use crate::error::{CloseReason, StreamError};
 use crate::pool::{lease_write_buffer, return_write_buffer};
 use crate::stream::Inner;
-use crate::transport::Socket;
+use crate::transport::{Direction, Socket};
 use crate::write_buffer::{SLICES, WriteBuffer};
 
 /// Bytes that one stream may send in one turn before the others get theirs (IO30).
@@ -61,7 +61,10 @@ impl Inner {
     }
 
     pub(crate) fn write_error(&self) -> StreamError {
-        self.closed_error().unwrap_or(StreamError::Closed(CloseReason::Local))
+        self.closed_error().unwrap_or(match self.flags.direction.get() {
+            Direction::ReadOnly => StreamError::NotWritable,
+            _ => StreamError::Closed(CloseReason::Local), // it was this side that ended its output
+        })
     }
 
     /// Bytes that wait to be sent. Not what is in the buffer: that may be out of its place.

@@ -1,8 +1,8 @@
 //! Buffered reads and writes over any non-blocking transport, after Tornado's `iostream`.
 //!
 //! **In scope:** [`IoStream`] with reads by delimiter, length and end; writes that coalesce; limits; closing in
-//! good order; a [`Transport`] trait for what is neither TCP nor a Unix socket; a scripted transport for tests
-//! (`testing`, with the feature of that name). **Out of scope:** listening and accepting (`tcpserver`), names and
+//! good order; a [`Transport`] trait for what is neither TCP nor a Unix socket; with features of these names,
+//! pipes and child processes (`process`) and a scripted transport for tests (`testing`). **Out of scope:** listening and accepting (`tcpserver`), names and
 //! addresses (`netutil`).
 //!
 //! ```
@@ -49,10 +49,13 @@ mod async_io;
 mod close;
 mod close_watch;
 mod connect;
+mod detach;
 mod error;
 mod fill;
 mod flush;
 mod options;
+#[cfg(all(unix, feature = "process"))]
+mod pipe;
 mod pool;
 mod read;
 mod read_buffer;
@@ -68,11 +71,14 @@ mod write_buffer;
 
 #[cfg(any(feature = "futures-io", feature = "tokio-io"))]
 pub use async_io::AsyncIo;
+pub use detach::{DetachError, DetachedTransport, Parts};
+#[cfg(all(unix, feature = "process"))]
+pub use error::NotPollable;
 pub use error::{CloseReason, StreamError};
 pub use options::StreamOptions;
 pub use pool::leased_blocks;
 #[cfg(feature = "regex")]
 pub use read_until_regex::{Regex, RegexError};
 pub use stream::IoStream;
-pub use transport::{Carrier, IntoTransport, Transport};
+pub use transport::{Carrier, Direction, IntoTransport, Transport};
 pub use write::Write;

@@ -14,7 +14,7 @@ use crate::error::{CloseReason, StreamError};
 use crate::flush::WriteSide;
 use crate::options::StreamOptions;
 use crate::read_buffer::ReadBuffer;
-use crate::transport::{IntoTransport, Socket};
+use crate::transport::{Direction, IntoTransport, Socket};
 use crate::turn_share::TurnShare;
 
 /// A buffered stream of bytes over a non-blocking transport: Tornado's `IOStream`.
@@ -60,6 +60,8 @@ pub(crate) struct Flags {
     pub(crate) reading: Cell<bool>,
     /// Nothing more may be written.
     pub(crate) write_shut: Cell<bool>,
+    /// Which way the transport goes.
+    pub(crate) direction: Cell<Direction>,
     /// The loop will flush at the end of the turn.
     pub(crate) flush_due: Cell<bool>,
     /// The loop will flush when the transport has room.
@@ -71,7 +73,7 @@ impl IoStream {
     ///
     /// # Errors
     ///
-    /// When a socket of the standard library cannot be switched to non-blocking mode.
+    /// When a socket or a pipe cannot be switched to non-blocking mode, and for a descriptor that cannot be polled.
     ///
     /// # Panics
     ///
@@ -88,6 +90,7 @@ impl IoStream {
     pub fn with_options(transport: impl IntoTransport, options: Rc<StreamOptions>) -> io::Result<IoStream> {
         options.check().map_err(|problem| io::Error::new(io::ErrorKind::InvalidInput, problem))?;
         let socket = transport.into_socket()?.0;
+        let direction = socket.direction();
         let inner = Inner {
             registration: Registration::new(&IoLoop::current()),
             socket: Cell::new(Some(socket)),
@@ -101,6 +104,8 @@ impl IoStream {
             options,
             handles: Cell::new(1),
         };
+        inner.flags.direction.set(direction);
+        inner.flags.write_shut.set(direction == Direction::ReadOnly);
         Ok(IoStream { inner: Rc::new(inner) })
     }
 
@@ -164,6 +169,10 @@ impl IoStream {
     #[must_use]
     pub fn local_addr(&self) -> Option<SocketAddr> {
         self.inner.with_socket(|socket| socket.local_addr())?
+    }
+
+    pub(crate) fn has_other_handles(&self) -> bool {
+        self.inner.handles.get() > 1
     }
 
     /// Gives the descriptor to `f`, for options that have no method here. `None` once the stream is closed, and

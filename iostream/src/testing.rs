@@ -235,6 +235,11 @@ impl Transport for Scripted {
         Ok(())
     }
 
+    fn detach(&mut self, _registration: &Registration) -> io::Result<()> {
+        self.state.borrow_mut().notifier = None;
+        Ok(())
+    }
+
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         let mut state = self.state.borrow_mut();
         state.calls.reads += 1;

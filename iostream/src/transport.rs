@@ -1,5 +1,6 @@
 //! What a stream runs over: TCP, a Unix socket, or anything that behaves like one.
 
+use std::any::Any;
 use std::io::{self, IoSlice, Read, Write};
 use std::net::{Shutdown, SocketAddr};
 #[cfg(unix)]
@@ -12,7 +13,7 @@ use ioloop::Registration;
 /// Every operation either makes progress or fails at once with `WouldBlock`; readiness is reported through the
 /// registration that [`attach`](Transport::attach) is given. A transport may call its own stream, except to read from
 /// it; it is told nothing more once it has closed that. Its panic closes the stream.
-pub trait Transport {
+pub trait Transport: Any {
     /// Has readiness reported to `registration`, in both directions. Called at most once, the first time that an
     /// operation would have blocked. What is ready by then must be reported too.
     ///
@@ -57,6 +58,40 @@ pub trait Transport {
     fn short_read_means_drained(&self) -> bool {
         false
     }
+
+    /// Which way bytes go; asked once, when the stream is made.
+    fn direction(&self) -> Direction {
+        Direction::Both
+    }
+
+    /// Ends what [`attach`](Transport::attach) began, for a transport that leaves its stream
+    /// ([`IoStream::detach`](crate::IoStream::detach)). Not called on one that was never attached.
+    ///
+    /// # Errors
+    ///
+    /// By default `Unsupported`: the transport stays in its stream.
+    fn detach(&mut self, registration: &Registration) -> io::Result<()> {
+        let _ = registration;
+        Err(io::ErrorKind::Unsupported.into())
+    }
+
+    /// The descriptor, where there is one, for options of the operating system.
+    #[cfg(unix)]
+    fn descriptor(&self) -> Option<BorrowedFd<'_>> {
+        None
+    }
+}
+
+/// Which way bytes go through a transport.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Default)]
+pub enum Direction {
+    /// Both ways.
+    #[default]
+    Both,
+    /// Nothing can be written; a write is refused with [`NotWritable`](crate::StreamError::NotWritable).
+    ReadOnly,
+    /// Nothing can be read; a read is refused with [`NotReadable`](crate::StreamError::NotReadable).
+    WriteOnly,
 }
 
 /// The transports that streams know by type, and any other behind a pointer.
@@ -69,7 +104,7 @@ pub(crate) enum Socket {
 
 /// On these systems an edge-triggered poller reports the next arrival after a short read, and the next room after a
 /// short write.
-const SHORT_MEANS_WAIT: bool = cfg!(any(
+pub(crate) const SHORT_MEANS_WAIT: bool = cfg!(any(
     target_os = "linux",
     target_os = "android",
     target_os = "macos",
@@ -87,6 +122,22 @@ impl Socket {
             #[cfg(unix)]
             Socket::Unix(socket) => registration.attach(socket),
             Socket::Boxed(transport) => transport.attach(registration),
+        }
+    }
+
+    pub(crate) fn detach(&mut self, registration: &Registration) -> io::Result<()> {
+        match self {
+            Socket::Tcp(socket) => registration.detach(socket),
+            #[cfg(unix)]
+            Socket::Unix(socket) => registration.detach(socket),
+            Socket::Boxed(transport) => transport.detach(registration),
+        }
+    }
+
+    pub(crate) fn direction(&self) -> Direction {
+        match self {
+            Socket::Boxed(transport) => transport.direction(),
+            _ => Direction::Both,
         }
     }
 
@@ -175,7 +226,7 @@ impl Socket {
         match self {
             Socket::Tcp(socket) => Some(socket.as_fd()),
             Socket::Unix(socket) => Some(socket.as_fd()),
-            Socket::Boxed(_) => None,
+            Socket::Boxed(transport) => transport.descriptor(),
         }
     }
 }
@@ -198,7 +249,7 @@ impl std::fmt::Debug for Carrier {
     }
 }
 
-mod sealed {
+pub(crate) mod sealed {
     pub trait Sealed {}
 }
 
@@ -236,8 +287,8 @@ impl IntoTransport for mio::net::UnixStream {
     }
 }
 
-impl<T: Transport + 'static> sealed::Sealed for Box<T> {}
-impl<T: Transport + 'static> IntoTransport for Box<T> {
+impl<T: Transport> sealed::Sealed for Box<T> {}
+impl<T: Transport> IntoTransport for Box<T> {
     fn into_socket(self) -> io::Result<Carrier> {
         Ok(Carrier(Socket::Boxed(self)))
     }
