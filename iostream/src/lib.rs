@@ -62,6 +62,8 @@ mod read_buffer;
 #[cfg(feature = "regex")]
 mod read_until_regex;
 mod stream;
+#[cfg(all(unix, feature = "process"))]
+mod subprocess;
 #[cfg(feature = "testing")]
 pub mod testing;
 mod transport;
@@ -80,5 +82,7 @@ pub use pool::leased_blocks;
 #[cfg(feature = "regex")]
 pub use read_until_regex::{Regex, RegexError};
 pub use stream::IoStream;
+#[cfg(all(unix, feature = "process"))]
+pub use subprocess::Subprocess;
 pub use transport::{Carrier, Direction, IntoTransport, Transport};
 pub use write::Write;
