@@ -14,6 +14,7 @@ use crate::clock::Clock;
 use crate::counters::{Counters, Tally, count};
 use crate::executor::Tasks;
 use crate::measurements::Gauge;
+use crate::order::Order;
 use crate::origin::{Place, WorkKind};
 use crate::panics::ErrorHook;
 use crate::random::Random;
@@ -72,6 +73,7 @@ pub(crate) struct Inner {
     pub(crate) clock: Clock,
     pub(crate) now: Cell<Instant>,
     pub(crate) random: Random,
+    pub(crate) order: Order,
     pub(crate) ready: RefCell<VecDeque<Runnable>>,
     pub(crate) tasks: RefCell<Tasks>,
     pub(crate) timers: RefCell<Timers>,
@@ -107,10 +109,12 @@ impl IoLoop {
     ///
     /// When the operating system has no descriptor left for the poller (three are needed on Linux).
     pub fn new() -> io::Result<IoLoop> {
-        IoLoop::with_clock(Clock::Real)
+        let clock = Clock::Real;
+        let random = Random::new(&clock);
+        IoLoop::with_clock(clock, random, Order::AsPromised)
     }
 
-    pub(crate) fn with_clock(clock: Clock) -> io::Result<IoLoop> {
+    pub(crate) fn with_clock(clock: Clock, random: Random, order: Order) -> io::Result<IoLoop> {
         let poll = mio::Poll::new()?;
         let registry = poll.registry().try_clone()?;
         let waker = mio::Waker::new(&registry, WAKER)?;
@@ -120,7 +124,8 @@ impl IoLoop {
             poll: RefCell::new(poll),
             events: Cell::new(None),
             registry,
-            random: Random::new(&clock),
+            random,
+            order,
             clock,
             now: Cell::new(now),
             ready: RefCell::default(),

@@ -59,6 +59,7 @@ mod histogram;
 mod io_loop;
 mod join;
 mod measurements;
+mod order;
 mod origin;
 mod panics;
 mod periodic;

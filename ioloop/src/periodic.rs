@@ -266,12 +266,16 @@ impl<F: AsyncFnMut()> AsyncCallback for F {
 mod tests {
     use super::*;
     use crate::clock::Clock;
+    use crate::order::Order;
+    use crate::random::Random;
 
     #[test]
     fn il26_a_call_that_blocks_the_loop_past_slots_is_followed_by_the_next_slot_and_no_burst() {
         let second = Duration::from_secs(1);
         let began = Instant::now();
-        let io_loop = IoLoop::with_clock(Clock::Virtual(Cell::new(began))).unwrap();
+        let io_loop =
+            IoLoop::with_clock(Clock::Virtual(Cell::new(began)), Random::seeded(0), Order::AsPromised)
+                .unwrap();
         let calls = Rc::new(RefCell::new(Vec::new()));
         let log = Rc::clone(&calls);
         let callback = move || {

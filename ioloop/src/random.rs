@@ -9,20 +9,37 @@ use crate::clock::Clock;
 pub(crate) struct Random(Cell<u64>);
 
 impl Random {
+    /// The same numbers for the same seed.
+    #[cfg_attr(
+        not(any(test, feature = "testing")),
+        allow(dead_code, reason = "used by ioloop::testing alone")
+    )]
+    pub(crate) fn seeded(seed: u64) -> Random {
+        Random(Cell::new(seed))
+    }
+
     /// Seeded from the operating system; a constant under a virtual clock.
     pub(crate) fn new(clock: &Clock) -> Random {
         let seed = if clock.is_virtual() { 0 } else { RandomState::new().hash_one(0) };
         Random(Cell::new(seed))
     }
 
-    /// A number from zero up to, but not including, one.
-    pub(crate) fn unit(&self) -> f64 {
+    fn bits(&self) -> u64 {
         let state = self.0.get().wrapping_add(0x9e37_79b9_7f4a_7c15);
         self.0.set(state);
         let mut bits = (state ^ (state >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
         bits = (bits ^ (bits >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        bits ^= bits >> 31;
-        (bits >> 11) as f64 / (1_u64 << 53) as f64 // as many bits as a float holds
+        bits ^ (bits >> 31)
+    }
+
+    /// A number from zero up to, but not including, one.
+    pub(crate) fn unit(&self) -> f64 {
+        (self.bits() >> 11) as f64 / (1_u64 << 53) as f64 // as many bits as a float holds
+    }
+
+    /// A number below `end`, which is small: the error of the remainder does not matter.
+    pub(crate) fn below(&self, end: usize) -> usize {
+        (self.bits() % end as u64) as usize
     }
 }
 

@@ -16,11 +16,14 @@
 use std::cell::Cell;
 use std::future::Future;
 use std::ops::Deref;
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::time::{Duration, Instant};
 
 use crate::IoLoop;
 use crate::clock::Clock;
 use crate::error::RunError;
+use crate::order::Order;
+use crate::random::Random;
 use crate::turn::{Run, Sleep};
 
 /// An [`IoLoop`] whose clock stands still while anything is ready, and otherwise jumps to the next deadline.
@@ -45,9 +48,36 @@ impl VirtualLoop {
         reason = "a default that makes descriptors and may panic would surprise"
     )]
     pub fn new() -> VirtualLoop {
+        VirtualLoop::with(Random::seeded(0), Order::AsPromised)
+    }
+
+    /// Makes a loop that runs in an order decided by `seed` what is ready at the same time: tasks that were woken in one
+    /// turn, jobs of [`run_in_executor`](IoLoop::run_in_executor), and timers with equal deadlines. Callbacks stay in order
+    /// among themselves. The same seed gives the same run; [`for_each_seed`] goes through many.
+    ///
+    /// It finds what a program takes for granted and should not, such as which of two connections is served first.
+    /// (That equal timers run first in, first out is granted, by [`IoLoop`]; here it is not, so that two parts of a program
+    /// whose deadlines happen to meet are seen in both orders.)
+    ///
+    /// # Panics
+    ///
+    /// When the operating system has no descriptor left for the poller.
+    #[must_use]
+    pub fn seeded(seed: u64) -> VirtualLoop {
+        VirtualLoop::with(Random::seeded(seed), Order::Seeded)
+    }
+
+    fn with(random: Random, order: Order) -> VirtualLoop {
         let began = Instant::now();
         let clock = Clock::Virtual(Cell::new(began));
-        VirtualLoop { io_loop: IoLoop::with_clock(clock).expect("a poller for the test"), began }
+        let io_loop = IoLoop::with_clock(clock, random, order).expect("a poller for the test");
+        VirtualLoop { io_loop, began }
+    }
+
+    /// A number from zero up to, but not including, one: chance that the seed decides, for what a test leaves to it.
+    #[must_use]
+    pub fn chance(&self) -> f64 {
+        self.io_loop.inner.random.unit()
     }
 
     /// How far the clock has moved.
@@ -100,6 +130,45 @@ impl VirtualLoop {
             self.run_until_stalled();
         }
         inner.now.set(inner.clock.advance_to(end));
+    }
+}
+
+/// Calls `test` with `seeds` loops, one [seeded](VirtualLoop::seeded) with each number from zero; says which seed it was when
+/// one panics.
+///
+/// The environment's `IOLOOP_SEED` repeats that one alone: it takes the place of all others.
+///
+/// ```
+/// # use std::cell::RefCell;
+/// # use std::rc::Rc;
+/// ioloop::testing::for_each_seed(100, |test| {
+///     let order = Rc::new(RefCell::new(Vec::new()));
+///     for name in ["one", "two"] {
+///         let order = Rc::clone(&order);
+///         test.spawn_detached(async move { order.borrow_mut().push(name) });
+///     }
+///     test.run_until_stalled();
+///     assert_eq!(order.borrow().len(), 2); // but either may be the first
+/// });
+/// ```
+///
+/// # Panics
+///
+/// When `test` does, with its panic; and when `IOLOOP_SEED` is no number.
+pub fn for_each_seed(seeds: u64, mut test: impl FnMut(&VirtualLoop)) {
+    let seeds = match std::env::var("IOLOOP_SEED") {
+        Ok(seed) => {
+            let seed = seed.parse().unwrap_or_else(|_| panic!("IOLOOP_SEED is no number: {seed}"));
+            seed..seed + 1
+        }
+        Err(_) => 0..seeds,
+    };
+    for seed in seeds {
+        let io_loop = VirtualLoop::seeded(seed);
+        if let Err(panic) = catch_unwind(AssertUnwindSafe(|| test(&io_loop))) {
+            eprintln!("seed {seed} failed; IOLOOP_SEED={seed} repeats it alone");
+            resume_unwind(panic);
+        }
     }
 }
 

@@ -212,6 +212,15 @@ impl Timers {
         action
     }
 
+    /// The deadline of a timer that waits or is due.
+    #[cfg_attr(
+        not(any(test, feature = "testing")),
+        allow(dead_code, reason = "used by ioloop::testing alone")
+    )]
+    pub(crate) fn deadline_of(&mut self, key: TimerKey) -> Option<u64> {
+        self.get(key).map(|slot| slot.deadline)
+    }
+
     fn get(&mut self, key: TimerKey) -> Option<&mut Slot> {
         self.slots.get_mut(key.slot as usize).filter(|slot| slot.seq == key.seq)
     }

@@ -229,6 +229,7 @@ impl Inner {
     fn run_queued(&self, poll_root: &mut dyn FnMut(TaskKey)) -> bool {
         let queued = self.ready.borrow().len();
         self.ran_since_poll.set(self.ran_since_poll.get() + queued);
+        self.shuffle_ready();
         for _ in 0..queued {
             let next = self.ready.borrow_mut().pop_front();
             match next {
@@ -252,7 +253,9 @@ impl Inner {
 
     fn collect_due(&self) -> Vec<TimerKey> {
         let mut due = self.due.take();
-        self.timers.borrow_mut().collect_due(self.now.get(), &mut due, |late| self.gauge.timer_fires(late));
+        let now = self.now.get();
+        self.timers.borrow_mut().collect_due(now, &mut due, |late| self.gauge.timer_fires(late));
+        self.shuffle_due(&mut due);
         due
     }
 

@@ -89,7 +89,7 @@ impl Lane {
         };
         if let Some(virtual_loop) = virtual_loop {
             let held = Held { pool: Arc::clone(self.pool()), ticket };
-            virtual_loop.add_callback(move || held.run());
+            virtual_loop.spawn_detached(async move { held.run() });
         }
         Job::accepted(outcome, Arc::clone(self.pool()), ticket)
     }
