@@ -3,6 +3,7 @@
 #![allow(clippy::needless_pass_by_value, reason = "results are asserted where they are made")]
 
 pub(crate) mod random;
+pub(crate) mod transports;
 
 use std::future::{Future, poll_fn};
 use std::pin::pin;
