@@ -1,9 +1,7 @@
 //! Child processes: their end as something to wait for, without a thread (PR9, PR10).
 
 use std::cell::{OnceCell, RefCell};
-use std::future::poll_fn;
 use std::io;
-use std::os::fd::OwnedFd;
 use std::os::unix::process::ExitStatusExt;
 use std::pin::Pin;
 use std::process::{Child, ExitStatus};
@@ -15,8 +13,9 @@ use rustix::process::{Pid, Signal as SignalNumber, kill_process};
 use slab::Slab;
 
 use crate::error::ChildError;
-use crate::signal::{Signal, SignalKind, signal};
-use crate::{Interest, IoLoop, JoinHandle, Ready, Registration};
+use crate::exit_event::ExitEvent;
+use crate::signal::SignalKind;
+use crate::{IoLoop, JoinHandle};
 
 /// A child process whose end can be waited for on the loop.
 ///
@@ -305,55 +304,6 @@ impl Watch {
 impl Drop for Watch {
     fn drop(&mut self) {
         self.0.give_up(ChildError::LoopClosed);
-    }
-}
-
-/// What says that it is time to look.
-#[cfg_attr(not(any(target_os = "linux", target_os = "android")), allow(dead_code))]
-enum ExitEvent {
-    /// Readable once the process has ended. The registration is first, so that it is dropped first: the slot goes before
-    /// the descriptor.
-    Pidfd(Registration, #[allow(dead_code, reason = "kept open")] OwnedFd),
-    /// Some child has ended.
-    Signal(Signal),
-}
-
-impl ExitEvent {
-    /// Too old a kernel and a strict sandbox are no reason to fail, so any refusal leads to the second way.
-    fn open(id: u32) -> io::Result<ExitEvent> {
-        ExitEvent::pidfd(id).or_else(|_| ExitEvent::signal(id))
-    }
-
-    #[cfg(any(target_os = "linux", target_os = "android"))]
-    fn pidfd(id: u32) -> io::Result<ExitEvent> {
-        use mio::unix::SourceFd;
-        use rustix::process::{PidfdFlags, pidfd_open};
-        use std::os::fd::AsRawFd;
-
-        let pid = Pid::from_raw(id.cast_signed()).ok_or(io::ErrorKind::InvalidInput)?;
-        let pidfd = pidfd_open(pid, PidfdFlags::empty())?;
-        let registration = Registration::new(&IoLoop::current());
-        registration.attach(&mut SourceFd(&pidfd.as_raw_fd()))?;
-        Ok(ExitEvent::Pidfd(registration, pidfd))
-    }
-
-    #[cfg(not(any(target_os = "linux", target_os = "android")))]
-    fn pidfd(_id: u32) -> io::Result<ExitEvent> {
-        Err(io::ErrorKind::Unsupported.into())
-    }
-
-    fn signal(_id: u32) -> io::Result<ExitEvent> {
-        signal(SignalKind::Child).map(ExitEvent::Signal)
-    }
-
-    async fn occurred(&mut self) {
-        match self {
-            ExitEvent::Pidfd(registration, _) => {
-                poll_fn(|cx| registration.poll_ready(cx, Interest::READ)).await;
-                registration.clear(Ready::READABLE);
-            }
-            ExitEvent::Signal(signal) => signal.recv().await,
-        }
     }
 }
 

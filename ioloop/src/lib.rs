@@ -54,6 +54,8 @@ mod clock;
 mod counters;
 mod error;
 mod executor;
+#[cfg(all(unix, feature = "process"))]
+mod exit_event;
 mod handlers;
 mod histogram;
 mod io_loop;
