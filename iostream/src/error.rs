@@ -57,6 +57,9 @@ pub enum CloseReason {
     /// More bytes arrived than `max_buffer_size` allows without satisfying the read (IO20).
     #[error("the read buffer reached its limit of {0} bytes")]
     ReadBufferFull(usize),
+    /// [`read_until_or_close`](crate::IoStream::read_until_or_close) found no delimiter within so many bytes (IO16).
+    #[error("no delimiter within {0} bytes")]
+    DelimiterNotFound(usize),
     /// A write that found no room was given up, so what follows would leave a gap (IO32).
     #[error("a write was dropped while it waited for room")]
     WriteAbandoned,

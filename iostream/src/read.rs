@@ -46,6 +46,31 @@ impl IoStream {
         self.read_to_delimiter(delimiter, Some(max_bytes)).await
     }
 
+    /// Reads up to and including `delimiter`, at most `max_bytes` in all, or gives the peer up: Tornado's
+    /// `read_until(delimiter, max_bytes)`, for protocols in which nothing sensible can follow a line that is too long.
+    ///
+    /// # Errors
+    ///
+    /// As [`read_until_max`](IoStream::read_until_max), but when no match can end within `max_bytes` the stream closes with
+    /// [`DelimiterNotFound`](CloseReason::DelimiterNotFound), Tornado's `UnsatisfiableReadError` (IO16).
+    ///
+    /// # Cancel safety
+    ///
+    /// May be dropped at any time; nothing is consumed before it returns.
+    pub async fn read_until_or_close(
+        &self,
+        delimiter: &[u8],
+        max_bytes: usize,
+    ) -> Result<Bytes, StreamError> {
+        let result = self.read_until_max(delimiter, max_bytes).await;
+        if let Err(StreamError::DelimiterNotFound { max_bytes }) = result {
+            let reason = CloseReason::DelimiterNotFound(max_bytes);
+            self.inner.close(reason.clone());
+            return Err(StreamError::Closed(reason));
+        }
+        result
+    }
+
     /// Reads exactly `n` bytes; none at once for zero, even on a closed stream (IO12).
     ///
     /// # Errors

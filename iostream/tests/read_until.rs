@@ -2,7 +2,7 @@
 
 mod support;
 
-use iostream::StreamError;
+use iostream::{CloseReason, StreamError};
 use support::{assert_end_of_stream, in_every_way, noise, run, stream};
 
 #[test]
@@ -91,6 +91,28 @@ fn io16_a_limit_that_is_passed_leaves_the_stream_open_and_the_bytes_where_they_a
         assert_eq!(script.received(), b"431\n");
         assert_eq!(stream.read_until(b"\n").await.unwrap(), "far too long\n");
         assert_eq!(stream.read_until_max(b"\n", 5).await.unwrap(), "next\n");
+    });
+}
+
+#[test]
+fn io16_a_limit_that_is_passed_may_also_close_the_stream_and_is_then_the_cause() {
+    in_every_way(b"short\nfar too long\nnext\n", async |stream| {
+        assert_eq!(stream.read_until_or_close(b"\n", 6).await.unwrap(), "short\n");
+        let refused = stream.read_until_or_close(b"\n", 6).await;
+        assert!(
+            matches!(refused, Err(StreamError::Closed(CloseReason::DelimiterNotFound(6)))),
+            "{refused:?}"
+        );
+        assert!(!refused.unwrap_err().is_disconnect(), "it was our doing");
+        assert!(matches!(stream.close_reason(), Some(CloseReason::DelimiterNotFound(6))));
+        let written = stream.write("x").await;
+        assert!(matches!(written, Err(StreamError::Closed(CloseReason::DelimiterNotFound(6)))));
+        assert_eq!(stream.read_bytes(6).await.unwrap(), "far to", "what was read stays readable");
+    });
+    run(async {
+        let (stream, _script) = stream();
+        assert!(matches!(stream.read_until_or_close(b"", 6).await, Err(StreamError::EmptyDelimiter)));
+        assert!(!stream.is_closed());
     });
 }
 
