@@ -385,3 +385,40 @@ fn setting_nodelay_is_harmless_where_there_is_no_such_thing_and_after_the_end() 
         assert_eq!((stream.peer_addr(), stream.local_addr()), (None, None));
     });
 }
+
+#[test]
+fn io22_the_three_questions_are_answered_at_each_stage() {
+    run(async {
+        let (stream, script) = stream();
+        let state = || (stream.is_reading(), stream.is_writing(), stream.is_closed());
+        assert_eq!(state(), (false, false, false));
+        script.set_room(Some(0));
+        let mut reading = Box::pin(stream.read_bytes(1));
+        assert!(poll_once(&mut reading).await.is_none());
+        assert_eq!(state(), (true, false, false));
+        let mut writing = stream.write("x");
+        assert!(poll_once(&mut writing).await.is_none());
+        assert_eq!(state(), (true, true, false));
+        drop(reading);
+        assert_eq!(state(), (false, true, false));
+        stream.close();
+        assert_eq!(state(), (false, false, true));
+        assert!(writing.await.is_err());
+    });
+}
+
+#[test]
+fn io37_a_peer_that_sends_a_byte_and_leaves_is_noticed_though_nobody_reads() {
+    run(async {
+        let (stream, script) = stream();
+        script.send("x");
+        stream.fill().await.unwrap(); // a byte lies in the buffer, which keeps Tornado from looking
+        let (calls, callback) = counting();
+        stream.set_close_callback(callback);
+        turns(3).await;
+        assert_eq!(calls.get(), 0);
+        script.finish();
+        turns(3).await;
+        assert_eq!((calls.get(), stream.buffered()), (1, 1));
+    });
+}

@@ -120,3 +120,11 @@ fn a_line_that_comes_byte_by_byte_is_parked_between_its_bytes_and_arrives_whole(
         peer.await.unwrap();
     });
 }
+
+#[test]
+fn io2_io3_io4_the_defaults_are_tornados_and_output_has_a_limit_too() {
+    let options = StreamOptions::default();
+    assert_eq!(options.max_buffer_size, 104_857_600);
+    assert_eq!(options.read_chunk_size, 65_536);
+    assert_eq!(options.max_write_buffer_size, 104_857_600);
+}

@@ -96,6 +96,23 @@ fn io10_no_more_is_read_than_one_chunk_beyond_what_satisfies() {
 }
 
 #[test]
+fn io10_no_read_takes_more_from_the_peer_than_it_needs_but_for_the_rest_of_a_chunk() {
+    run(async {
+        let (stream, script) = stream_with(StreamOptions::new().read_chunk_size(100));
+        script.send([vec![b'x'; 149], vec![b'\n'; 1], vec![b'y'; 850]].concat());
+        assert_eq!(stream.read_partial(10).await.unwrap().len(), 10);
+        assert_eq!((script.calls().reads, stream.buffered()), (1, 90));
+        assert_eq!(stream.read_until(b"\n").await.unwrap().len(), 140);
+        assert_eq!((script.calls().reads, stream.buffered()), (2, 50));
+        assert!(stream.read_until_max(b"\n", 120).await.is_err());
+        assert_eq!((script.calls().reads, stream.buffered()), (3, 150));
+        assert_eq!(stream.read_into(&mut [0; 150]).await.unwrap(), 150);
+        assert_eq!(stream.read_into(&mut [0; 30]).await.unwrap(), 30);
+        assert_eq!((script.calls().reads, stream.buffered()), (4, 0), "straight into the target");
+    });
+}
+
+#[test]
 fn a_large_amount_goes_through_a_small_buffer_in_small_reads() {
     // Tornado's test_small_reads_from_large_buffer and test_small_read_untils_from_large_buffer.
     run(async {

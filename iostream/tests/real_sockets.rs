@@ -206,6 +206,64 @@ fn io39_a_reset_is_told_as_one_and_counts_as_a_peer_that_went_away() {
 }
 
 #[test]
+fn io39_the_classes_of_a_peer_that_went_away_are_told_from_other_failures() {
+    use iostream::{CloseReason, StreamError};
+    let closed = |kind: ErrorKind| {
+        StreamError::Closed(CloseReason::Io(std::sync::Arc::new(std::io::Error::from(kind))))
+    };
+    let went_away = [
+        ErrorKind::ConnectionReset,
+        ErrorKind::ConnectionAborted,
+        ErrorKind::BrokenPipe,
+        ErrorKind::TimedOut,
+    ];
+    assert!(went_away.into_iter().all(|kind| closed(kind).is_disconnect()));
+    let others = [ErrorKind::PermissionDenied, ErrorKind::StorageFull, ErrorKind::Other];
+    assert!(!others.into_iter().any(|kind| closed(kind).is_disconnect()));
+    let ours = [CloseReason::Local, CloseReason::WriteAbandoned, CloseReason::ReadBufferFull(1)];
+    assert!(!ours.into_iter().any(|reason| StreamError::Closed(reason).is_disconnect()));
+}
+
+#[test]
+fn io5_a_stream_sets_no_option_and_reads_nothing_until_somebody_reads() {
+    run(async {
+        let (ours, mut theirs) = tcp_pair();
+        let shared = ours.try_clone().unwrap();
+        let stream = IoStream::new(ours).unwrap();
+        theirs.write_all(b"early").unwrap();
+        for _ in 0..3 {
+            ioloop::yield_now().await;
+        }
+        assert!(!shared.nodelay().unwrap());
+        shared.set_nonblocking(false).unwrap();
+        let mut untouched = [0; 5];
+        assert_eq!(shared.peek(&mut untouched).unwrap(), 5);
+        shared.set_nonblocking(true).unwrap();
+        assert_eq!(stream.buffered(), 0);
+        assert_eq!(stream.read_bytes(5).await.unwrap(), "early");
+    });
+}
+
+#[test]
+fn io40_nodelay_is_set_for_tcp_and_the_descriptor_can_be_had_while_the_stream_is_open() {
+    run(async {
+        let (ours, _theirs) = tcp_pair();
+        let shared = ours.try_clone().unwrap();
+        let stream = IoStream::new(ours).unwrap();
+        for nodelay in [true, false] {
+            stream.set_nodelay(nodelay).unwrap();
+            assert_eq!(shared.nodelay().unwrap(), nodelay);
+        }
+        let through = stream.with_descriptor(|descriptor| {
+            TcpStream::from(descriptor.try_clone_to_owned().unwrap()).local_addr().unwrap()
+        });
+        assert_eq!(through, stream.local_addr());
+        stream.close();
+        assert!(stream.with_descriptor(|_| ()).is_none());
+    });
+}
+
+#[test]
 fn io18_a_reset_behind_data_is_an_error_and_the_data_stays() {
     run(async {
         let (stream, peer) = tcp(|mut peer| {

@@ -31,6 +31,23 @@ fn io24_what_one_turn_writes_leaves_in_one_go_and_in_order() {
 }
 
 #[test]
+fn io23_any_bytes_are_taken_and_what_is_borrowed_for_ever_or_large_is_not_copied() {
+    run(async {
+        let (stream, script) = stream();
+        let large = Bytes::from(noise(20_000));
+        drop(stream.write("text"));
+        drop(stream.write(&b"slice"[..]));
+        drop(stream.write(vec![1, 2, 3]));
+        drop(stream.write(Box::<[u8]>::from([4, 5])));
+        drop(stream.write(large.clone()));
+        assert!(!large.is_unique(), "the stream holds it, not a copy");
+        stream.flush().await.unwrap();
+        assert!(large.is_unique());
+        assert_eq!(script.received(), [&b"textslice\x01\x02\x03\x04\x05"[..], &large].concat());
+    });
+}
+
+#[test]
 fn io24_an_awaited_write_leaves_at_once() {
     run(async {
         let (stream, script) = stream();
