@@ -43,3 +43,10 @@ smoke hello ask_story
 smoke classic ask_story
 smoke testbed ask_plaintext
 smoke echo ask_line
+
+# pipe_filter has no port: what goes in comes out, and so does the status of a command.
+[ "$(printf 'a\nb' | "$programs/pipe_filter" | cat)" = $'A\nB' ] || { echo "pipe_filter: a wrong answer" >&2; exit 1; }
+status=0
+answer=$("$programs/pipe_filter" sh -c 'echo told; exit 7') || status=$?
+[ "$answer $status" = "TOLD 7" ] || { echo "pipe_filter: $answer, status $status" >&2; exit 1; }
+echo "pipe_filter: ok"
