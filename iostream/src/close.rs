@@ -22,6 +22,15 @@ impl IoStream {
         self.inner.close(CloseReason::Local);
     }
 
+    /// [`close`](IoStream::close) with a cause of your own, for everybody who waits and whoever asks later: Tornado's
+    /// `close(exc_info)` (IO35).
+    pub fn close_with(&self, cause: io::Error) {
+        if !self.is_closed() {
+            self.inner.offer_output();
+            self.inner.fail(cause);
+        }
+    }
+
     /// Ends the stream in good order: sends everything, tells the peer that nothing more will come, reads and drops
     /// what the peer still sends until it ends its side too, then closes. When `deadline` has passed since the call it
     /// closes in any case. Where another task reads, that one gets what the peer still sends.

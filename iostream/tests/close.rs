@@ -74,6 +74,23 @@ fn io35_a_failure_is_the_cause_for_everybody() {
 }
 
 #[test]
+fn io35_a_cause_that_is_given_to_close_is_the_cause_for_everybody() {
+    run(async {
+        let (stream, script) = stream();
+        drop(stream.write("last words"));
+        let mut reading = Box::pin(stream.read_bytes(1));
+        assert!(poll_once(&mut reading).await.is_none());
+        stream.close_with(io::Error::new(ErrorKind::InvalidData, "not our protocol"));
+        stream.close_with(ErrorKind::TimedOut.into());
+        assert_failed_with(reading.await, ErrorKind::InvalidData);
+        assert_failed_with(stream.write("x").await, ErrorKind::InvalidData);
+        assert_eq!(stream.close_reason().unwrap().to_string(), "not our protocol");
+        assert_eq!(script.received(), b"last words");
+        assert!(script.is_closed());
+    });
+}
+
+#[test]
 fn a_write_and_a_close_in_one_breath_send_what_was_written() {
     run(async {
         let (stream, script) = stream();

@@ -117,8 +117,9 @@ fn io55_the_wrong_direction_is_refused_and_costs_nothing() {
         let (writer, mut peer) = writing();
         assert!(matches!(writer.read_partial(1).await, Err(StreamError::NotReadable)));
         assert!(matches!(writer.read_until_close().await, Err(StreamError::NotReadable)));
-        writer.write("yes").await.unwrap();
-        writer.shutdown(AT_MOST).await.unwrap();
+        drop(writer.write("yes"));
+        writer.shutdown(Duration::MAX).await.unwrap(); // nothing can come that would be worth the wait
+        reader.shutdown(Duration::MAX).await.unwrap();
         let mut received = String::new();
         peer.read_to_string(&mut received).unwrap();
         assert_eq!(received, "yes");
@@ -239,8 +240,10 @@ fn io55_a_terminal_is_read_line_by_line_and_written_to() {
         let terminal = OpenOptions::new().read(true).write(true).open(name).unwrap();
         let terminal = IoStream::new(OwnedFd::from(terminal)).unwrap();
         let keyboard = IoStream::new(master).unwrap();
+        assert!(support::poll_once(terminal.read_bytes(1)).await.is_none()); // waits for an event from now on
         keyboard.write("first\nsecond\n").await.unwrap();
-        // Each read gives one line, however large the buffer; both are there, so the second must not wait for an event.
+        // Each read gives one line, however large the buffer; both are there, so the second must not wait for
+        // another event.
         assert_eq!(terminal.read_until(b"\n").await.unwrap(), "first\n");
         assert_eq!(terminal.read_until(b"\n").await.unwrap(), "second\n");
         terminal.write("prompt>").await.unwrap();
