@@ -242,6 +242,11 @@ fn io55_a_terminal_is_read_line_by_line_and_written_to() {
         let keyboard = IoStream::new(master).unwrap();
         assert!(support::poll_once(terminal.read_bytes(1)).await.is_none()); // waits for an event from now on
         keyboard.write("first\nsecond\n").await.unwrap();
+        let there = || terminal.with_descriptor(|tty| rustix::io::ioctl_fionread(tty).unwrap()).unwrap();
+        while there() < 13 {
+            yield_now().await;
+        }
+        yield_now().await; // the loop has heard of both
         // Each read gives one line, however large the buffer; both are there, so the second must not wait for
         // another event.
         assert_eq!(terminal.read_until(b"\n").await.unwrap(), "first\n");
