@@ -199,6 +199,14 @@ fn pr10_a_status_that_somebody_else_has_taken_is_an_error_and_not_a_wait_for_eve
 }
 
 #[test]
+fn pr9_standard_input_that_nobody_took_out_is_closed() {
+    run(async {
+        let child = Command::new("cat").stdin(Stdio::piped()).spawn().unwrap();
+        ChildProcess::new(child).wait_for_exit().await.unwrap(); // for ever, if it were open
+    });
+}
+
+#[test]
 fn pr9_a_dropped_handle_kills_nothing_and_leaves_no_zombie() {
     run(async {
         let (child, input) = cat();

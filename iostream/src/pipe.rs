@@ -213,7 +213,7 @@ impl Drop for Watched {
 /// The descriptor is made non-blocking, and blocking again, if it was, when the stream closes. Whoever shares its
 /// *description*, as standard input, output and error often do with each other and with the shell, sees that too.
 ///
-/// A regular file is refused with [`NotPollable`].
+/// A regular file is refused with [`NotPollable`]. A FIFO that nobody has opened for writing is at its end.
 impl IntoTransport for OwnedFd {
     fn into_socket(self) -> io::Result<Carrier> {
         let file = File::from(self);
