@@ -1,9 +1,9 @@
 //! Buffered reads and writes over any non-blocking transport, after Tornado's `iostream`.
 //!
 //! **In scope:** [`IoStream`] with reads by delimiter, length and end; writes that coalesce; limits; closing in
-//! good order; a [`Transport`] trait for what is neither TCP nor a Unix socket; with features of these names,
-//! pipes and child processes (`process`) and a scripted transport for tests (`testing`). **Out of scope:** listening and accepting (`tcpserver`), names and
-//! addresses (`netutil`).
+//! good order; a [`Transport`] trait for what is neither TCP nor a Unix socket; with features of these names, pipes
+//! and child processes (`process`) and a scripted transport for tests (`testing`). **Out of scope:** listening and
+//! accepting (`tcpserver`), names and addresses (`netutil`).
 //!
 //! ```
 //! use ioloop::IoLoop;
