@@ -38,7 +38,7 @@ pub struct Case {
     pub contenders: &'static [Contender],
 }
 
-/// What `work` costs per element in the table of a million outstanding.
+/// The others that wait.
 const OUTSTANDING: u64 = 1_000_000;
 
 /// What is queued at a time where the cost of one is asked for and not that of its turn.
@@ -140,6 +140,17 @@ pub const CASES: &[Case] = &[
             "ioloop": on_ioloop::spawn_and_join,
             "tokio": on_tokio::spawn_and_join,
             "async-executor": on_smol::spawn_and_join,
+        },
+    },
+    Case {
+        name: "callback",
+        what: "have the loop call back, a thousand at a time (others: spawn)",
+        iterations: 300_000,
+        alone: true,
+        contenders: contenders! {
+            "ioloop": on_ioloop::call_back,
+            "tokio": on_tokio::spawn_in_batches,
+            "async-executor": on_smol::spawn_in_batches,
         },
     },
     Case {

@@ -4,11 +4,16 @@
 //!     cargo run --release -p benches --bin instructions -- --scenario plaintext-64
 //!     cargo run --release -p benches --bin instructions -- --scenario pipelined --peer waterspout --requests 20000
 //!
+//!     cargo build --release -p benches --features runtimes --bin ioloop_ratios
+//!     cargo run --release -p benches --bin instructions -- --ioloop
+//!
 //! Each server runs twice under the same tool, with N and with 2 N requests on the same number of connections; the
-//! difference divided by N leaves out its start, its end and the opening of the connections.
+//! difference divided by N leaves out its start, its end and the opening of the connections. So does each
+//! case of `ioloop_ratios` that one thread does alone.
 
 #![forbid(unsafe_code)]
 
+use std::env;
 use std::error::Error;
 use std::ffi::OsString;
 use std::fs;
@@ -35,6 +40,7 @@ instructions [options]: user instructions and syscalls per request
   --peer NAME       only this server and the floor; may be repeated
   --no-build        take the programs that are there
   --no-syscalls     without strace
+  --ioloop          the loop and other runtimes instead, with --requests times each case
 ";
 
 const REPORT: Duration = Duration::from_secs(10);
@@ -50,6 +56,7 @@ struct Options {
     selection: Selection,
     requests: u64,
     tools: Vec<Tool>,
+    ioloop: bool,
 }
 
 fn main() -> ExitCode {
@@ -64,6 +71,9 @@ fn main() -> ExitCode {
 
 fn run_with_arguments() -> Result<(), Box<dyn Error>> {
     let Some(options) = parse_options()? else { return Ok(()) };
+    if options.ioloop {
+        return run_the_loops_cases(&options);
+    }
     let places = Places::find()?;
     let scenarios = options.selection.scenarios()?;
     let servers = options.selection.servers(&scenarios, &places)?;
@@ -86,6 +96,32 @@ fn run_with_arguments() -> Result<(), Box<dyn Error>> {
         }
         println!("### {}\n\n{}", scenario.name, aligned(&lines));
     }
+    Ok(())
+}
+
+/// The cases of `ioloop_ratios`, which is asked for them: this program is built without the other runtimes.
+fn run_the_loops_cases(options: &Options) -> Result<(), Box<dyn Error>> {
+    let program = env::current_exe()?.with_file_name("ioloop_ratios");
+    let list = Command::new(&program).arg("--list").output();
+    let list = String::from_utf8(list.map_err(|error| format!("{}: {error}", program.display()))?.stdout)?;
+    let mut lines = vec![["", "", "instructions"].map(str::to_string).to_vec()];
+    for line in list.lines().filter(|line| line.starts_with("alone\t")) {
+        let [_, case, contender, what] = line.splitn(4, '\t').collect::<Vec<_>>()[..] else { continue };
+        let mut counts = [0; 2];
+        for (count, times) in counts.iter_mut().zip([options.requests, options.requests * 2]) {
+            let report = env::temp_dir().join(format!("instructions-{}", std::process::id()));
+            let words = Tool::Callgrind.wrapper(&report);
+            let mut command = Command::new(&words[0]);
+            command.args(&words[1..]).arg(&program).args(["--alone", case, contender, &times.to_string()]);
+            if !command.stdout(Stdio::null()).status()?.success() {
+                return Err(format!("{case}: {contender} failed").into());
+            }
+            *count = Tool::Callgrind.read(&report)?;
+        }
+        let each = (counts[1] as f64 - counts[0] as f64) / options.requests as f64;
+        lines.push(vec![what.to_string(), contender.to_string(), Tool::Callgrind.format(each)]);
+    }
+    println!("{}", aligned(&lines));
     Ok(())
 }
 
@@ -185,7 +221,7 @@ fn joined(option: &str, path: &Path) -> OsString {
 
 fn parse_options() -> Result<Option<Options>, Box<dyn Error>> {
     let tools = [Tool::Callgrind, Tool::Strace].into_iter().filter(|tool| tool.is_installed()).collect();
-    let mut options = Options { selection: Selection::default(), requests: 10_000, tools };
+    let mut options = Options { selection: Selection::default(), requests: 10_000, tools, ioloop: false };
     let mut arguments = lexopt::Parser::from_env();
     while let Some(argument) = arguments.next()? {
         match argument {
@@ -194,6 +230,7 @@ fn parse_options() -> Result<Option<Options>, Box<dyn Error>> {
             Long("peer") => options.selection.peers.push(arguments.value()?.string()?),
             Long("no-build") => options.selection.build = Build::AsIs,
             Long("no-syscalls") => options.tools.retain(|tool| *tool != Tool::Strace),
+            Long("ioloop") => options.ioloop = true,
             Short('h') | Long("help") => {
                 print!("{HELP}");
                 return Ok(None);

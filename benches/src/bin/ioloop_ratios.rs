@@ -77,10 +77,13 @@ fn run_with_arguments() -> Result<(), Box<dyn Error>> {
     compare(&options)
 }
 
+/// One line for each contender, for eyes and for `instructions`.
 fn list() {
     for case in CASES {
-        let contenders: Vec<_> = case.contenders.iter().map(|contender| contender.name).collect();
-        println!("{}: {} ({})", case.name, case.what, contenders.join(", "));
+        let threads = if case.alone { "alone" } else { "threads" };
+        for contender in case.contenders {
+            println!("{threads}\t{}\t{}\t{}", case.name, contender.name, case.what);
+        }
     }
 }
 

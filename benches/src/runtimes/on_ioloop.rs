@@ -8,7 +8,7 @@ use std::task::{Context, Poll, Waker};
 use std::thread;
 use std::time::Duration;
 
-use ioloop::{Deadline, IoLoop, JoinHandle, Remote, Sleep, sleep, sleep_until};
+use ioloop::{Deadline, IoLoop, JoinHandle, Remote, Sleep, sleep, sleep_until, yield_now};
 
 use super::clock::{cpu_of, cpu_with, time_of};
 use super::work::{Arrivals, Bell, PASSED, Scatter, WakesItself, from_threads, passing, wakes_the_other};
@@ -177,6 +177,22 @@ pub(super) fn spawn_and_join() -> Measure {
                     for handle in handles.drain(..) {
                         black_box(handle.await.expect("no panic"));
                     }
+                }
+            });
+        })
+    })
+}
+
+pub(super) fn call_back() -> Measure {
+    let io_loop = new_loop();
+    Box::new(move |times| {
+        cpu_of(|| {
+            run(&io_loop, async {
+                for _ in 0..times / BATCH {
+                    for number in 0..BATCH {
+                        io_loop.add_callback(move || _ = black_box(number));
+                    }
+                    yield_now().await;
                 }
             });
         })
