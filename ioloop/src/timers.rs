@@ -110,7 +110,7 @@ impl Timers {
         if self.wheel.has_reached(deadline) {
             self.near.push(Entry { deadline, key });
         } else {
-            self.wheel.insert(&mut self.slots, key.slot);
+            self.wheel.insert(&mut self.slots, key.slot, deadline);
         }
         key
     }
@@ -118,12 +118,13 @@ impl Timers {
     /// Takes the timer out; `None` if it has fired or was removed before.
     pub(crate) fn remove(&mut self, key: TimerKey) -> Option<Action> {
         let link = self.get(key)?.link;
+        let action = self.free(key.slot);
         match link {
-            Link::NEAR => return self.bury(key),
+            Link::NEAR => self.bury(),
             Link::DUE => {} // its entry has left the heap
             _ => self.wheel.remove(&mut self.slots, link),
         }
-        self.take(key)
+        Some(action)
     }
 
     pub(crate) fn contains(&self, key: TimerKey) -> bool {
@@ -186,11 +187,7 @@ impl Timers {
     /// Takes the action of a timer that `collect_due` named; `None` if a peer in the batch removed it (IL20).
     pub(crate) fn take(&mut self, key: TimerKey) -> Option<Action> {
         self.get(key)?;
-        let action = self.slots.remove(key.slot as usize).action;
-        if self.slots.is_empty() && self.slots.capacity() > KEPT_CAPACITY {
-            self.slots = Slab::new();
-        }
-        Some(action)
+        Some(self.free(key.slot))
     }
 
     /// Takes every action out, for a loop that closes.
@@ -200,16 +197,22 @@ impl Timers {
         slots.into_iter().map(|(_, slot)| slot.action).collect()
     }
 
+    fn free(&mut self, slot: u32) -> Action {
+        let action = self.slots.remove(slot as usize).action;
+        if self.slots.is_empty() && self.slots.capacity() > KEPT_CAPACITY {
+            self.slots = Slab::new();
+        }
+        action
+    }
+
     /// Notes that an entry of the heap has lost its timer, and sweeps such entries out when they are its greater part.
-    fn bury(&mut self, key: TimerKey) -> Option<Action> {
-        let action = self.take(key);
+    fn bury(&mut self) {
         self.tombstones += 1;
         if self.tombstones > SWEEP_AT_LEAST && self.tombstones > self.near.len() / 2 {
             let slots = &self.slots;
             self.near.retain(|entry| is_alive(slots, entry.key));
             self.tombstones = 0;
         }
-        action
     }
 
     /// The deadline of a timer that waits or is due.
@@ -226,7 +229,9 @@ impl Timers {
     }
 
     fn nanos(&self, at: Instant) -> u64 {
-        u64::try_from(at.saturating_duration_since(self.epoch).as_nanos()).unwrap_or(u64::MAX)
+        let since = at.saturating_duration_since(self.epoch);
+        // Not `as_nanos`, which reckons in 128 bits.
+        since.as_secs().saturating_mul(1_000_000_000).saturating_add(u64::from(since.subsec_nanos()))
     }
 }
 

@@ -68,8 +68,7 @@ impl Wheel {
     }
 
     /// Puts a timer in whose deadline the wheel has not reached.
-    pub(crate) fn insert(&mut self, slots: &mut Slab<Slot>, slot: u32) {
-        let deadline = slots[slot as usize].deadline;
+    pub(crate) fn insert(&mut self, slots: &mut Slab<Slot>, slot: u32, deadline: u64) {
         let tick = deadline >> TICK_BITS;
         let level = (tick ^ self.now).ilog2() / DIGIT_BITS;
         let digit = digit(tick, level);
@@ -84,7 +83,7 @@ impl Wheel {
         }
     }
 
-    /// Takes a timer with this link out.
+    /// Takes the timer that had this link out; its slot may be gone.
     pub(crate) fn remove(&mut self, slots: &mut Slab<Slot>, link: Link) {
         if link.after != NONE {
             slots[link.after as usize].link.before = link.before;
@@ -143,11 +142,12 @@ impl Wheel {
             let slot = next;
             let timer = &mut slots[slot as usize];
             next = timer.link.after;
-            if self.has_reached(timer.deadline) {
+            let deadline = timer.deadline;
+            if self.has_reached(deadline) {
                 timer.link = Link::NEAR;
                 reached(timer, slot);
             } else {
-                self.insert(slots, slot);
+                self.insert(slots, slot, deadline);
             }
         }
     }
