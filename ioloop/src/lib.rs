@@ -5,6 +5,9 @@
 //! other threads ([`Remote`]), work that blocks ([`IoLoop::run_in_executor`], [`Lane`]), many loops ([`run_loops`]); what a
 //! loop says of itself ([`Measurements`], [`IoLoop::watch_blocking`]); virtual time for tests (`testing`, with the feature
 //! of that name).
+//! **In scope:** readiness of descriptors ([`IoLoop::add_handler`]), callbacks, timers, tasks, signals, a way in
+//! from other threads ([`Remote`]), many loops in as many threads ([`Loops`]), virtual time for tests (`testing`, with
+//! the feature of that name).
 //! **Out of scope:** streams and buffers (`iostream`), sockets and names (`netutil`), servers (`tcpserver`).
 //!
 //! ```
@@ -71,6 +74,7 @@ mod ready;
 mod registration;
 mod remote;
 mod running;
+mod run_loops;
 #[cfg(unix)]
 mod signal;
 mod sources;
@@ -106,6 +110,10 @@ pub use ready::{Interest, Ready};
 pub use registration::{Notifier, Registration};
 pub use remote::Remote;
 pub use running::label;
+pub use run_loops::{
+    Loops, LoopsError, LoopsHandle, RestartPolicy, Worker, WorkerFailure, WorkerOutcome, WorkerState,
+    WorkerStatus, cpu_count, run_loops, worker_index,
+};
 #[cfg(unix)]
 pub use signal::{Signal, SignalKind, signal};
 pub use thread_pool::{Job, JobError, Lane, LaneMetrics, LaneOptions};
