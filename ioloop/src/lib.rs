@@ -1,13 +1,10 @@
 //! A single-threaded event loop with callbacks, timers and futures, after Tornado's `ioloop`.
 //!
 //! **In scope:** readiness of descriptors, as callbacks ([`IoLoop::add_handler`]) and futures ([`AsyncSource`]); callbacks,
-//! timers once and again ([`PeriodicCallback`]), tasks; signals and, with the feature `process`, the ends of child processes; a way in from
-//! other threads ([`Remote`]), work that blocks ([`IoLoop::run_in_executor`], [`Lane`]), many loops ([`run_loops`]); what a
-//! loop says of itself ([`Measurements`], [`IoLoop::watch_blocking`]); virtual time for tests (`testing`, with the feature
-//! of that name).
-//! **In scope:** readiness of descriptors ([`IoLoop::add_handler`]), callbacks, timers, tasks, signals, a way in
-//! from other threads ([`Remote`]), many loops in as many threads ([`Loops`]), virtual time for tests (`testing`, with
-//! the feature of that name).
+//! timers once and again ([`PeriodicCallback`]), tasks; signals and, with the feature `process`, the ends of child
+//! processes; a way in from other threads ([`Remote`]), work that blocks ([`IoLoop::run_in_executor`], [`Lane`]), many loops
+//! in as many threads ([`run_loops`]); what a loop says of itself ([`Measurements`], [`IoLoop::watch_blocking`]); virtual
+//! time for tests (`testing`, with the feature of that name).
 //! **Out of scope:** streams and buffers (`iostream`), sockets and names (`netutil`), servers (`tcpserver`).
 //!
 //! ```
@@ -73,8 +70,8 @@ mod random;
 mod ready;
 mod registration;
 mod remote;
-mod running;
 mod run_loops;
+mod running;
 #[cfg(unix)]
 mod signal;
 mod sources;
@@ -109,11 +106,11 @@ pub use periodic::PeriodicCallback;
 pub use ready::{Interest, Ready};
 pub use registration::{Notifier, Registration};
 pub use remote::Remote;
-pub use running::label;
 pub use run_loops::{
     Loops, LoopsError, LoopsHandle, RestartPolicy, Worker, WorkerFailure, WorkerOutcome, WorkerState,
     WorkerStatus, cpu_count, run_loops, worker_index,
 };
+pub use running::label;
 #[cfg(unix)]
 pub use signal::{Signal, SignalKind, signal};
 pub use thread_pool::{Job, JobError, Lane, LaneMetrics, LaneOptions};

@@ -94,9 +94,9 @@ enum Callback {
 
 struct Plan {
     io_loop: Weak<Inner>,
-    /// When the latest call was due; at first, the start.
+    /// Where on the grid it is: the slot of the next call, or of the one under way; at first, the start.
     slot: Instant,
-    /// The latest, which may have fired. None yet if it was started during a run, whose end plans the next.
+    /// The timer of that slot, which may have fired. None if it was started during a run, whose end plans the next.
     timer: Option<TimerKey>,
 }
 
