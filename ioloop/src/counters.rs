@@ -65,7 +65,7 @@ impl Inner {
             polls: tally.polls.get(),
             events: tally.events.get(),
             messages: tally.messages.get(),
-            wakeups: self.shared.wakeups(),
+            wakeups: self.shared.inbox.wakeups(),
             registrations: tally.registrations.get(),
             reregistrations: tally.reregistrations.get(),
             timers_inserted: tally.timers_inserted.get(),

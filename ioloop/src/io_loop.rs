@@ -23,7 +23,7 @@ use crate::running::Dispatch;
 use crate::sources::{SourceKey, Sources, WAKER};
 use crate::thread_pool::Lanes;
 use crate::timers::{TimerKey, Timers};
-use crate::wake::{TaskKey, TaskWaker, WakeTarget};
+use crate::wake::{TaskKey, WakeTarget};
 
 /// Events taken from the operating system at a time. More wait for the next turn.
 const EVENTS_PER_POLL: usize = 1024;
@@ -297,25 +297,19 @@ impl Inner {
     /// Takes over what other threads have posted.
     pub(crate) fn receive(&self) {
         let mut received = self.received.take();
-        if let Some(posted) = self.shared.swap(&mut received) {
+        if let Some(posted) = self.shared.inbox.swap(&mut received) {
             self.gauge.inbox_emptied(posted.elapsed());
         }
         for message in received.drain(..) {
             count(&self.tally.messages);
             match message {
                 Message::Call(callback) => self.ready.borrow_mut().push_back(Runnable::Call(callback)),
-                Message::Wake(waker) => self.receive_wake(&waker),
+                Message::Wake(waker) => waker.posted.receive(|| self.schedule(waker.key)),
                 Message::Stop => self.stopping.set(true),
             }
         }
         received.shrink_to(KEPT_CAPACITY);
         self.received.replace(received);
-    }
-
-    fn receive_wake(&self, waker: &TaskWaker) {
-        // Before the task is scheduled: a wake that comes after this swap must post again.
-        waker.posted.swap(false, Ordering::AcqRel);
-        self.schedule(waker.key);
     }
 
     /// How long the poll may sleep: not at all if something is ready, else to the next deadline. And from when it sleeps,
@@ -341,7 +335,7 @@ impl Inner {
         self.stopping.set(true);
         // Each table is emptied before what was in it is dropped: a destructor may call the loop, and then
         // finds it closed and empty.
-        self.drop_each(self.shared.close());
+        self.drop_each(self.shared.inbox.close());
         self.drop_each(self.ready.take());
         let tasks = self.tasks.borrow_mut().drain();
         self.drop_each(tasks);

@@ -59,6 +59,7 @@ mod executor;
 mod exit_event;
 mod handlers;
 mod histogram;
+mod inbox;
 mod io_loop;
 mod join;
 mod measurements;

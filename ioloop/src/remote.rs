@@ -1,11 +1,11 @@
-//! The one thing that crosses threads: an inbox, emptied whole, with one wake for many posts.
+//! The way in from other threads: what they may ask of a loop, and the handle they ask by.
 
 use std::future::Future;
 use std::panic::Location;
-use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Instant;
+use std::sync::Arc;
 
 use crate::IoLoop;
+use crate::inbox::Inbox;
 use crate::io_loop::Inner;
 use crate::origin::{Place, WorkKind};
 use crate::wake::TaskWaker;
@@ -19,69 +19,22 @@ pub(crate) enum Message {
 
 /// The part of a loop that other threads see.
 pub(crate) struct Shared {
-    inbox: Mutex<Inbox>,
+    pub(crate) inbox: Inbox<Message>,
     waker: mio::Waker,
-}
-
-#[derive(Default)]
-struct Inbox {
-    messages: Vec<Message>,
-    /// When the first of them came.
-    since: Option<Instant>,
-    closed: bool,
-    wakeups: u64,
 }
 
 impl Shared {
     pub(crate) fn new(waker: mio::Waker) -> Shared {
-        Shared { inbox: Mutex::default(), waker }
+        Shared { inbox: Inbox::new(), waker }
     }
 
-    /// Queues a message; the first into an empty inbox wakes the loop, the others ride along.
-    /// On a closed loop the message is dropped silently (IL12).
+    /// Queues a message, and wakes the loop if there was none before it.
     pub(crate) fn post(&self, message: Message) {
-        let first = {
-            let mut inbox = self.lock();
-            if inbox.closed {
-                return;
+        self.inbox.post(message, || {
+            if let Err(error) = self.waker.wake() {
+                tracing::error!(%error, "cannot wake the loop");
             }
-            inbox.messages.push(message);
-            let first = inbox.messages.len() == 1;
-            if first {
-                inbox.since = Some(Instant::now());
-            }
-            inbox.wakeups += u64::from(first);
-            first
-        };
-        if first && let Err(error) = self.waker.wake() {
-            tracing::error!(%error, "cannot wake the loop");
-        }
-    }
-
-    /// Swaps the inbox with `empty`, whole, so that the lock is held for a few moves; says when the first message came.
-    pub(crate) fn swap(&self, empty: &mut Vec<Message>) -> Option<Instant> {
-        debug_assert!(empty.is_empty());
-        let mut inbox = self.lock();
-        std::mem::swap(&mut inbox.messages, empty);
-        inbox.since.take()
-    }
-
-    pub(crate) fn wakeups(&self) -> u64 {
-        self.lock().wakeups
-    }
-
-    /// Refuses what comes from now on and gives out what has come, to be dropped outside the lock: dropping a
-    /// callback runs its owner's code.
-    #[must_use]
-    pub(crate) fn close(&self) -> Vec<Message> {
-        let mut inbox = self.lock();
-        inbox.closed = true;
-        std::mem::take(&mut inbox.messages)
-    }
-
-    /// No code of ours or the user's runs while the lock is held, so a poisoned lock has whole data.
-    fn lock(&self) -> std::sync::MutexGuard<'_, Inbox> {
-        self.inbox.lock().unwrap_or_else(PoisonError::into_inner)
+        });
     }
 }
 

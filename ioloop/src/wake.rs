@@ -2,10 +2,10 @@
 
 use std::rc::Rc;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Wake, Waker};
 
 use crate::BeforePoll;
+use crate::inbox::Posted;
 use crate::io_loop;
 use crate::remote::{Message, Shared};
 
@@ -31,13 +31,12 @@ pub(crate) enum WakeTarget {
 pub(crate) struct TaskWaker {
     pub(crate) key: TaskKey,
     pub(crate) shared: Arc<Shared>,
-    /// Whether a wake from another thread is on its way, so that a thousand of them are one message.
-    pub(crate) posted: AtomicBool,
+    pub(crate) posted: Posted,
 }
 
 impl TaskWaker {
     pub(crate) fn new(key: TaskKey, shared: Arc<Shared>) -> Arc<TaskWaker> {
-        Arc::new(TaskWaker { key, shared, posted: AtomicBool::new(false) })
+        Arc::new(TaskWaker { key, shared, posted: Posted::new() })
     }
 }
 
@@ -54,9 +53,8 @@ impl Wake for TaskWaker {
             }
             ours
         });
-        // The swap pairs with the one in `Inner::receive`: a wake that finds `posted` set precedes that one.
-        if here != Some(true) && !self.posted.swap(true, Ordering::AcqRel) {
-            self.shared.post(Message::Wake(Arc::clone(self)));
+        if here != Some(true) {
+            self.posted.send(|| self.shared.post(Message::Wake(Arc::clone(self))));
         }
     }
 }
