@@ -1,9 +1,25 @@
 //! What crosses threads, and nothing else: an inbox that is emptied whole, with one wake of the loop for many posts,
 //! and one post for many wakes of a task.
+//!
+//! There is no poller and no task in here, so that a model checker can run it in every order of its steps:
+//! `scripts/ci.d/40-loom.sh` does, with `inbox/models.rs`.
 
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+#[cfg(all(loom, test))]
+mod models;
+
+use std::sync::PoisonError;
 use std::time::Instant;
+
+#[cfg(all(loom, test))]
+use loom::sync::{
+    Mutex, MutexGuard,
+    atomic::{AtomicBool, Ordering},
+};
+#[cfg(not(all(loom, test)))]
+use std::sync::{
+    Mutex, MutexGuard,
+    atomic::{AtomicBool, Ordering},
+};
 
 /// Messages on their way to a loop, first in first out.
 pub(crate) struct Inbox<T> {
