@@ -191,7 +191,7 @@ impl IoLoop {
         Remote { shared: Arc::clone(&self.inner.shared) }
     }
 
-    /// The time; monotonic (`IOLoop.time()`, IL17). While the loop runs it is read once a turn.
+    /// The time; monotonic (`IOLoop.time()`, IL17). While the loop runs it is read once a turn, when it polls.
     ///
     /// Code that runs for long within one turn sees this stand still, and a delay counted from it is that much
     /// shorter.

@@ -115,5 +115,5 @@ pub use running::label;
 #[cfg(unix)]
 pub use signal::{Signal, SignalKind, signal};
 pub use thread_pool::{Job, JobError, Lane, LaneMetrics, LaneOptions};
-pub use time::{Deadline, Sleep, Timeout, sleep, sleep_until, timeout, yield_now};
+pub use time::{Deadline, Sleep, Timeout, give_way, sleep, sleep_until, timeout, yield_now};
 pub use watchdog::{Blocked, Watchdog};

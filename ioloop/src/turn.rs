@@ -5,6 +5,7 @@
 //!   │   callbacks and tasks that were queued when the turn began, first in first out
 //!   │   the timers that were collected, earliest first
 //!   │   before-poll hooks: streams flush what the turn has written
+//!   │   (again from the top, if something is ready and fewer than 61 things have run since the last poll)
 //!   │   poll: sleeps until something is ready, the next deadline, or a word from another thread
 //!   └── handlers and waiting tasks are told what is ready; tasks are queued for the next turn
 //! ```
@@ -218,6 +219,7 @@ impl Inner {
         self.ran_since_poll.get() < RUNS_PER_POLL
             && !self.ready.borrow().is_empty()
             && self.made_ready.borrow().is_empty()
+            && self.before_poll.borrow().is_empty()
             && !self.stopping.get()
     }
 

@@ -295,14 +295,3 @@ fn il10_small_turns_share_a_poll_and_no_chain_of_them_keeps_the_loop_from_pollin
     // 61 links a poll, and one or two more to find out that nothing is left.
     assert!((17..=19).contains(&counters.polls), "{counters:?}");
 }
-
-#[test]
-fn a_task_that_gives_way_lets_the_loop_poll() {
-    let test = VirtualLoop::new();
-    test.run(async {
-        for _ in 0..10 {
-            ioloop::yield_now().await;
-        }
-    });
-    assert!(test.counters().polls >= 10);
-}

@@ -224,3 +224,46 @@ fn a_join_may_be_given_up_and_taken_up_again() {
     });
     assert_eq!(test.elapsed(), 2 * SECOND);
 }
+
+/// Wakes itself so many times.
+async fn wake_yourself(times: u32) {
+    let mut left = times;
+    std::future::poll_fn(|cx| {
+        if left == 0 {
+            return Poll::Ready(());
+        }
+        left -= 1;
+        cx.waker().wake_by_ref();
+        Poll::Pending
+    })
+    .await;
+}
+
+#[test]
+fn il10_tasks_that_keep_each_other_busy_share_a_poll_and_hold_input_up_for_61_runs_at_most() {
+    let io_loop = IoLoop::new().unwrap();
+    io_loop.run_sync(wake_yourself(6_100)).unwrap();
+    let counters = io_loop.counters();
+    assert_eq!(counters.turns, 6_101);
+    assert_eq!(counters.polls, 101, "one for 61 turns, and one when all was done");
+    for _ in 0..60 {
+        io_loop.spawn_detached(wake_yourself(100));
+    }
+    io_loop.run_sync(wake_yourself(100)).unwrap();
+    assert_eq!(io_loop.counters().polls - counters.polls, 101, "61 tasks a turn");
+}
+
+#[test]
+fn il10_who_gives_way_has_a_poll_before_it_goes_on() {
+    let io_loop = IoLoop::new().unwrap();
+    let polls = io_loop
+        .run_sync(async {
+            let before = IoLoop::current().counters().polls;
+            for _ in 0..10 {
+                yield_now().await;
+            }
+            IoLoop::current().counters().polls - before
+        })
+        .unwrap();
+    assert_eq!(polls, 10);
+}

@@ -173,7 +173,7 @@ impl Inner {
             }
             let turn = self.registration.turn();
             if self.read_share.left(turn, BYTES_PER_TURN) == 0 {
-                cx.waker().wake_by_ref();
+                ioloop::give_way(cx);
                 return Poll::Pending;
             }
             let Some((outcome, short_means_drained)) =

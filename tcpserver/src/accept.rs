@@ -130,7 +130,7 @@ impl Accepting {
             }
         }
         // The poller reports nothing about what is still queued: come back by ourselves.
-        cx.waker().wake_by_ref();
+        ioloop::give_way(cx);
         Poll::Pending
     }
 
