@@ -2,7 +2,6 @@
 
 use std::future::poll_fn;
 use std::io;
-use std::sync::Arc;
 use std::task::Poll;
 use std::time::{Duration, Instant};
 
@@ -67,6 +66,7 @@ impl IoStream {
         if !self.inner.flags.write_shut.replace(true) {
             let result = self.inner.with_socket(crate::transport::Socket::shutdown_write);
             result.unwrap_or(Ok(())).map_err(|error| self.inner.fail(error))?;
+            self.inner.flush_transport_when_possible();
         }
         Ok(())
     }
@@ -114,7 +114,7 @@ impl IoStream {
     }
 
     /// `None` if `end` passes first.
-    async fn until<T>(&self, end: Option<Instant>, future: impl Future<Output = T>) -> Option<T> {
+    pub(crate) async fn until<T>(&self, end: Option<Instant>, future: impl Future<Output = T>) -> Option<T> {
         let mut deadline = Deadline::new(&self.io_loop());
         deadline.set(end);
         let mut future = std::pin::pin!(future);
@@ -133,7 +133,7 @@ impl Inner {
             return;
         }
         // The turn may not have been flushed yet: `write` then `close` in one breath sends, as in Tornado.
-        if !matches!(reason, CloseReason::Io(_)) {
+        if !reason.is_failure() {
             self.offer_output();
         }
         if self.closed.set(Box::new(reason)).is_err() {
@@ -147,7 +147,7 @@ impl Inner {
 
     /// Closes because the transport failed, and gives the error for whoever ran into it.
     pub(crate) fn fail(&self, error: io::Error) -> StreamError {
-        self.close(CloseReason::Io(Arc::new(error)));
+        self.close(CloseReason::of(error));
         self.closed_error().unwrap_or_else(StreamError::end_of_stream)
     }
 }

@@ -29,9 +29,16 @@ pub enum DetachedTransport {
     /// A Unix socket.
     #[cfg(unix)]
     Unix(std::os::unix::net::UnixStream),
+    /// A TLS session on any of these, which goes on in the stream that is made of it.
+    #[cfg(feature = "tls")]
+    Tls(DetachedTls),
     /// Any other, your own among them: `Box<dyn Any>` it to get its type back.
     Other(Box<dyn Transport>),
 }
+
+/// A TLS session that has left its stream.
+#[cfg(feature = "tls")]
+pub struct DetachedTls(Box<crate::tls::TlsTransport>);
 
 /// Why a stream could not be taken apart. It is as it was.
 #[derive(Debug, Clone, Error)]
@@ -103,6 +110,8 @@ impl From<Socket> for DetachedTransport {
             #[cfg(unix)]
             Socket::Unix(socket) => DetachedTransport::Unix(socket.into()),
             Socket::Boxed(transport) => DetachedTransport::Other(transport),
+            #[cfg(feature = "tls")]
+            Socket::Tls(tls) => DetachedTransport::Tls(DetachedTls(tls)),
         }
     }
 }
@@ -115,6 +124,8 @@ impl IntoTransport for DetachedTransport {
             #[cfg(unix)]
             DetachedTransport::Unix(socket) => socket.into_socket(),
             DetachedTransport::Other(transport) => Ok(Carrier(Socket::Boxed(transport))),
+            #[cfg(feature = "tls")]
+            DetachedTransport::Tls(DetachedTls(tls)) => Ok(Carrier(Socket::Tls(tls))),
         }
     }
 }
@@ -125,6 +136,8 @@ impl std::fmt::Debug for DetachedTransport {
             DetachedTransport::Tcp(socket) => f.debug_tuple("Tcp").field(socket).finish(),
             #[cfg(unix)]
             DetachedTransport::Unix(socket) => f.debug_tuple("Unix").field(socket).finish(),
+            #[cfg(feature = "tls")]
+            DetachedTransport::Tls(_) => f.debug_tuple("Tls").finish_non_exhaustive(),
             DetachedTransport::Other(_) => f.debug_tuple("Other").finish_non_exhaustive(),
         }
     }

@@ -42,6 +42,10 @@ pub enum StreamError {
     /// The transport goes the other way only, as the reading end of a pipe does.
     #[error("this stream can only be read from")]
     NotWritable,
+    /// TLS could not be begun. The stream stays as it was (IO49).
+    #[cfg(feature = "tls")]
+    #[error(transparent)]
+    Tls(#[from] crate::tls::TlsError),
 }
 
 /// Why a stream closed.
@@ -69,6 +73,32 @@ pub enum CloseReason {
     /// The operating system or the transport failed; a reset is among these (IO39).
     #[error(transparent)]
     Io(#[from] Arc<io::Error>),
+    /// TLS failed, or was cut off.
+    #[cfg(feature = "tls")]
+    #[error(transparent)]
+    Tls(crate::tls::TlsError),
+}
+
+impl CloseReason {
+    /// What the error of a transport says.
+    pub(crate) fn of(error: io::Error) -> CloseReason {
+        #[cfg(feature = "tls")]
+        let error = match error.downcast() {
+            Ok(error) => return CloseReason::Tls(error),
+            Err(error) => error,
+        };
+        CloseReason::Io(Arc::new(error))
+    }
+
+    /// Whether the transport has failed, so that nothing more can be sent.
+    pub(crate) fn is_failure(&self) -> bool {
+        match self {
+            CloseReason::Io(_) => true,
+            #[cfg(feature = "tls")]
+            CloseReason::Tls(_) => true,
+            _ => false,
+        }
+    }
 }
 
 impl StreamError {
@@ -77,11 +107,13 @@ impl StreamError {
     }
 
     /// Whether the peer simply went away, which a server need not log: end of stream, reset, broken pipe, or a
-    /// connection that timed out (IO39).
+    /// connection that timed out (IO39); with TLS also an end without a word (IO50).
     #[must_use]
     pub fn is_disconnect(&self) -> bool {
         match self {
             StreamError::Closed(CloseReason::EndOfStream) => true,
+            #[cfg(feature = "tls")]
+            StreamError::Closed(CloseReason::Tls(error)) => *error == crate::tls::TlsError::Truncated,
             StreamError::Closed(CloseReason::Io(error)) => matches!(
                 error.kind(),
                 io::ErrorKind::ConnectionReset
@@ -99,6 +131,8 @@ impl From<StreamError> for io::Error {
         let kind = match &error {
             StreamError::Closed(CloseReason::Io(cause)) => cause.kind(),
             StreamError::Closed(CloseReason::EndOfStream) => io::ErrorKind::UnexpectedEof,
+            #[cfg(feature = "tls")]
+            StreamError::Closed(CloseReason::Tls(error)) | StreamError::Tls(error) => error.kind(),
             StreamError::Closed(_) => io::ErrorKind::NotConnected,
             StreamError::ReadTooLarge { .. } | StreamError::EmptyDelimiter => io::ErrorKind::InvalidInput,
             StreamError::NotReadable | StreamError::NotWritable => io::ErrorKind::Unsupported,

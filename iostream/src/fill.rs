@@ -176,12 +176,15 @@ impl Inner {
                 ioloop::give_way(cx);
                 return Poll::Pending;
             }
-            let Some((outcome, short_means_drained)) =
-                self.with_socket(|socket| (read(socket), socket.short_read_means_drained()))
-            else {
+            let Some((outcome, short_means_drained, wants_flush)) = self.with_socket(|socket| {
+                (read(socket), socket.short_read_means_drained(), socket.wants_flush())
+            }) else {
                 // The transport closed its stream while it was attached, or calls from inside its own read.
                 return Poll::Ready(Err(self.closed_error().unwrap_or(StreamError::AlreadyReading)));
             };
+            if wants_flush {
+                self.flush_transport_when_possible();
+            }
             match outcome {
                 Err(BufferFull) => {
                     let reason = CloseReason::ReadBufferFull(self.options.max_buffer_size);

@@ -151,25 +151,46 @@ impl Inner {
         }
         match outcome {
             Ok(Sent::Enough) => self.flush_at_end_of_turn(),
-            Ok(Sent::UntilFull) => {
-                self.flags.awaits_room.set(true);
-                match self.attach() {
-                    Ok(()) => self.registration.call_when_writable(Rc::clone(self) as Rc<dyn BeforePoll>),
-                    Err(error) => {
-                        self.fail(error);
-                    }
-                }
-            }
+            Ok(Sent::UntilFull) => self.send_when_there_is_room(),
             Err(error) => {
                 self.fail(error);
             }
         }
     }
 
+    fn send_when_there_is_room(self: &Rc<Self>) {
+        self.flags.awaits_room.set(true);
+        match self.attach() {
+            Ok(()) => self.registration.call_when_writable(Rc::clone(self) as Rc<dyn BeforePoll>),
+            Err(error) => {
+                self.fail(error);
+            }
+        }
+    }
+
+    /// Sees to it that what the transport itself could not send goes when there is room.
+    pub(crate) fn flush_transport_when_possible(self: &Rc<Self>) {
+        if !self.flags.awaits_room.get() && self.with_socket(|socket| socket.wants_flush()) == Some(true) {
+            self.registration.clear(Ready::WRITABLE);
+            self.send_when_there_is_room();
+        }
+    }
+
+    fn flush_transport(&self) -> io::Result<Sent> {
+        match self.with_socket(Socket::send_own) {
+            Some(Err(error)) if error.kind() == io::ErrorKind::WouldBlock => {
+                self.registration.clear(Ready::WRITABLE);
+                Ok(Sent::UntilFull)
+            }
+            Some(Err(error)) => Err(error),
+            Some(Ok(())) | None => Ok(Sent::Enough),
+        }
+    }
+
     fn send_at_most(&self, most: usize) -> io::Result<Sent> {
         let mut borrowed = BorrowedOutput { inner: self, buffer: self.write.borrow_mut().buffer.take() };
         let Some(buffer) = borrowed.buffer.as_mut() else {
-            return Ok(Sent::Enough); // there is nothing, or the transport calls from inside a write
+            return self.flush_transport(); // there is nothing, or the transport calls from inside a write
         };
         let mut left = most;
         while left > 0 && !buffer.is_empty() {
@@ -202,10 +223,14 @@ impl Inner {
         Ok(Sent::Enough)
     }
 
-    /// Offers what waits to the kernel once more, for a stream that is about to close.
+    /// Offers what waits to the kernel once more, for a stream that is about to close. The transport may say farewell if
+    /// that was everything; if it was not, the peer must not take it for everything.
     pub(crate) fn offer_output(&self) {
         // Nobody is left to be told of a failure: the stream closes either way.
         let _ = self.send_at_most(BYTES_PER_TURN);
+        if self.pending() == 0 {
+            self.with_socket(Socket::say_goodbye);
+        }
     }
 
     /// Drops what waits to be sent and tells who waits for it.

@@ -1,8 +1,9 @@
 //! Buffered reads and writes over any non-blocking transport, after Tornado's `iostream`.
 //!
 //! **In scope:** [`IoStream`] with reads by delimiter, length and end; writes that coalesce; limits; closing in
-//! good order; a [`Transport`] trait for what is neither TCP nor a Unix socket; with features of these names, pipes
-//! and child processes (`process`) and a scripted transport for tests (`testing`). **Out of scope:** listening and
+//! good order; a [`Transport`] trait for what is neither TCP nor a Unix socket; with features of these names, pipes,
+//! child processes (`process`), TLS by rustls (`tls`), a pattern to read to (`regex`), the traits of other ecosystems
+//! (`futures-io`, `tokio-io`), and scripted transports and pairs in memory for tests (`testing`). **Out of scope:** listening and
 //! accepting (`tcpserver`), names and addresses (`netutil`).
 //!
 //! ```
@@ -66,6 +67,8 @@ mod stream;
 mod subprocess;
 #[cfg(feature = "testing")]
 pub mod testing;
+#[cfg(feature = "tls")]
+pub mod tls;
 mod transport;
 mod turn_share;
 mod write;
@@ -73,6 +76,8 @@ mod write_buffer;
 
 #[cfg(any(feature = "futures-io", feature = "tokio-io"))]
 pub use async_io::AsyncIo;
+#[cfg(feature = "tls")]
+pub use detach::DetachedTls;
 pub use detach::{DetachError, DetachedTransport, Parts};
 #[cfg(all(unix, feature = "process"))]
 pub use error::NotPollable;

@@ -8,6 +8,9 @@ use std::os::fd::{AsFd, BorrowedFd};
 
 use ioloop::Registration;
 
+#[cfg(feature = "tls")]
+use crate::tls::TlsTransport;
+
 /// Bytes in and out without blocking: what it takes to be carried by an [`IoStream`](crate::IoStream).
 ///
 /// Every operation either makes progress or fails at once with `WouldBlock`; readiness is reported through the
@@ -100,6 +103,9 @@ pub(crate) enum Socket {
     #[cfg(unix)]
     Unix(mio::net::UnixStream),
     Boxed(Box<dyn Transport>),
+    /// On any of these. Known by type, so that what is asked of a socket is asked of the one beneath.
+    #[cfg(feature = "tls")]
+    Tls(Box<TlsTransport>),
 }
 
 /// On these systems an edge-triggered poller reports the next arrival after a short read, and the next room after a
@@ -122,6 +128,8 @@ impl Socket {
             #[cfg(unix)]
             Socket::Unix(socket) => registration.attach(socket),
             Socket::Boxed(transport) => transport.attach(registration),
+            #[cfg(feature = "tls")]
+            Socket::Tls(tls) => tls.carrier_mut().attach(registration),
         }
     }
 
@@ -131,6 +139,8 @@ impl Socket {
             #[cfg(unix)]
             Socket::Unix(socket) => registration.detach(socket),
             Socket::Boxed(transport) => transport.detach(registration),
+            #[cfg(feature = "tls")]
+            Socket::Tls(tls) => tls.carrier_mut().detach(registration),
         }
     }
 
@@ -147,6 +157,8 @@ impl Socket {
             #[cfg(unix)]
             Socket::Unix(socket) => socket.read(buffer),
             Socket::Boxed(transport) => transport.read(buffer),
+            #[cfg(feature = "tls")]
+            Socket::Tls(tls) => tls.read(buffer),
         }
     }
 
@@ -156,6 +168,8 @@ impl Socket {
             #[cfg(unix)]
             Socket::Unix(socket) => socket.write(data),
             Socket::Boxed(transport) => transport.write(data),
+            #[cfg(feature = "tls")]
+            Socket::Tls(tls) => tls.write_vectored(&[IoSlice::new(data)]),
         }
     }
 
@@ -165,6 +179,8 @@ impl Socket {
             #[cfg(unix)]
             Socket::Unix(socket) => socket.write_vectored(slices),
             Socket::Boxed(transport) => transport.write_vectored(slices),
+            #[cfg(feature = "tls")]
+            Socket::Tls(tls) => tls.write_vectored(slices),
         }
     }
 
@@ -174,24 +190,68 @@ impl Socket {
             #[cfg(unix)]
             Socket::Unix(socket) => socket.shutdown(Shutdown::Write),
             Socket::Boxed(transport) => transport.shutdown_write(),
+            #[cfg(feature = "tls")]
+            Socket::Tls(tls) => tls.shutdown_write(),
+        }
+    }
+
+    /// Whether the transport holds something of its own making that waits for room: only TLS does.
+    pub(crate) fn wants_flush(&self) -> bool {
+        match self {
+            #[cfg(feature = "tls")]
+            Socket::Tls(tls) => tls.wants_flush(),
+            _ => false,
+        }
+    }
+
+    /// Sends that, or says `WouldBlock`.
+    pub(crate) fn send_own(&mut self) -> io::Result<()> {
+        match self {
+            #[cfg(feature = "tls")]
+            Socket::Tls(tls) => tls.send_own(),
+            _ => Ok(()),
+        }
+    }
+
+    /// The last word before the stream closes, everything sent.
+    pub(crate) fn say_goodbye(&mut self) {
+        #[cfg(feature = "tls")]
+        if let Socket::Tls(tls) = self {
+            tls.say_goodbye();
+        }
+    }
+
+    /// The socket at the bottom, for what has nothing to do with the bytes.
+    fn bottom(&self) -> &Socket {
+        match self {
+            #[cfg(feature = "tls")]
+            Socket::Tls(tls) => tls.carrier().bottom(),
+            other => other,
         }
     }
 
     pub(crate) fn short_read_means_drained(&self) -> bool {
         match self {
             Socket::Boxed(transport) => transport.short_read_means_drained(),
+            #[cfg(feature = "tls")]
+            Socket::Tls(tls) => tls.short_read_means_drained(),
             _ => SHORT_MEANS_WAIT,
         }
     }
 
     /// Whether a write that took less than it was given has filled the transport, so that the next one can wait.
     pub(crate) fn short_write_means_full(&self) -> bool {
-        !matches!(self, Socket::Boxed(_)) && SHORT_MEANS_WAIT
+        match self {
+            Socket::Boxed(_) => false,
+            #[cfg(feature = "tls")]
+            Socket::Tls(_) => false,
+            _ => SHORT_MEANS_WAIT,
+        }
     }
 
     /// Turns Nagle's algorithm off or on; other than TCP has none (IO40).
     pub(crate) fn set_nodelay(&self, nodelay: bool) -> io::Result<()> {
-        match self {
+        match self.bottom() {
             Socket::Tcp(socket) => socket.set_nodelay(nodelay),
             _ => Ok(()),
         }
@@ -199,23 +259,23 @@ impl Socket {
 
     /// The error that the socket keeps, `SO_ERROR`: what a connect or an event ended in.
     pub(crate) fn take_error(&self) -> io::Result<Option<io::Error>> {
-        match self {
+        match self.bottom() {
             Socket::Tcp(socket) => socket.take_error(),
             #[cfg(unix)]
             Socket::Unix(socket) => socket.take_error(),
-            Socket::Boxed(_) => Ok(None),
+            _ => Ok(None),
         }
     }
 
     pub(crate) fn peer_addr(&self) -> Option<SocketAddr> {
-        match self {
+        match self.bottom() {
             Socket::Tcp(socket) => socket.peer_addr().ok(),
             _ => None,
         }
     }
 
     pub(crate) fn local_addr(&self) -> Option<SocketAddr> {
-        match self {
+        match self.bottom() {
             Socket::Tcp(socket) => socket.local_addr().ok(),
             _ => None,
         }
@@ -223,10 +283,12 @@ impl Socket {
 
     #[cfg(unix)]
     pub(crate) fn descriptor(&self) -> Option<BorrowedFd<'_>> {
-        match self {
+        match self.bottom() {
             Socket::Tcp(socket) => Some(socket.as_fd()),
             Socket::Unix(socket) => Some(socket.as_fd()),
             Socket::Boxed(transport) => transport.descriptor(),
+            #[cfg(feature = "tls")]
+            Socket::Tls(_) => None,
         }
     }
 }

@@ -1,0 +1,360 @@
+//! TLS between a stream and its carrier: ciphertext in and out, plaintext up and down.
+//!
+//! ```text
+//!   stream reads  ◀── plaintext ── rustls ◀── 4 KiB at a time ── a leased block ◀── one receive ── carrier
+//!   stream writes ──▶ at most 64 KiB ──▶ rustls ── records ──────────────────────── one send ──▶ carrier
+//! ```
+
+use std::io::{self, IoSlice, Write};
+
+use ioloop::{Notifier, Ready};
+use rustls::Connection;
+
+use crate::pool::Block;
+use crate::tls::error::TlsError;
+use crate::tls::info::TlsInfo;
+use crate::transport::Socket;
+
+/// The most plaintext that is encrypted before it is sent.
+const PLAINTEXT_PER_SEND: usize = 64 * 1024;
+
+/// Receives in one read that yield no plaintext before other streams get their turn: records without content cost the
+/// peer little.
+const RECEIVES_PER_READ: usize = 4;
+
+const CONTENT_ALERT: u8 = 21;
+const CONTENT_HANDSHAKE: u8 = 22;
+
+/// A carrier with TLS on it. Like any transport it tries at once and says `WouldBlock`.
+///
+/// What it gives up to is the rule of edge-triggered readiness: `WouldBlock` from a read means that the carrier said so
+/// *and* that nothing is left in here (IO51).
+pub(crate) struct TlsTransport {
+    carrier: Socket,
+    connection: Connection,
+    /// Makes the stream readable when it has had its share with nothing to show for it.
+    notifier: Notifier,
+    ciphertext: Ciphertext,
+    /// Plaintext that is encrypted already, while the write that brought it has been told `WouldBlock`: it is done only
+    /// when all of it is in the kernel (IO25), and it will be offered again.
+    promised: usize,
+    /// The last receive was a short one.
+    received_short: bool,
+    /// Something that looks like TLS has come.
+    heard_tls: bool,
+    end: Option<End>,
+    output: Output,
+}
+
+/// Why no more plaintext will come.
+enum End {
+    CloseNotify,
+    Failed(TlsError),
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Output {
+    Open,
+    /// `close_notify` is on its way, and behind it the carrier's side is to be ended.
+    Ending,
+    Ended,
+    /// The carrier has failed where nobody could be told: the next write is.
+    Failed(io::ErrorKind),
+}
+
+impl TlsTransport {
+    pub(crate) fn new(carrier: Socket, mut connection: Connection, notifier: Notifier) -> TlsTransport {
+        connection.set_buffer_limit(Some(PLAINTEXT_PER_SEND));
+        TlsTransport {
+            carrier,
+            connection,
+            notifier,
+            ciphertext: Ciphertext::default(),
+            promised: 0,
+            received_short: false,
+            heard_tls: false,
+            end: None,
+            output: Output::Open,
+        }
+    }
+
+    pub(crate) fn carrier(&self) -> &Socket {
+        &self.carrier
+    }
+
+    pub(crate) fn carrier_mut(&mut self) -> &mut Socket {
+        &mut self.carrier
+    }
+
+    /// `None` until the handshake is done.
+    pub(crate) fn info(&self) -> Option<TlsInfo> {
+        if self.connection.is_handshaking() { None } else { TlsInfo::of(&self.connection) }
+    }
+
+    /// Takes the handshake as far as it goes without waiting. What it has to send may still be here when it is done.
+    pub(crate) fn handshake(&mut self) -> io::Result<()> {
+        let _ = self.send_own(); // what finds no room is flushed by the stream, see `wants_flush`
+        while self.connection.is_handshaking() {
+            if let Some(end) = &self.end {
+                return Err(end.as_failure().into());
+            }
+            if self.ciphertext.is_empty() {
+                self.receive()?;
+            } else {
+                self.process();
+            }
+        }
+        // TLS 1.2 servers and TLS 1.3 clients are the last to speak, and may find that nobody listens.
+        match &self.end {
+            Some(End::Failed(error)) => Err(error.clone().into()),
+            _ => Ok(()),
+        }
+    }
+
+    pub(crate) fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let mut filled = 0;
+        let mut receives = 0;
+        loop {
+            // An end or an empty connection are errors of the reader; both are looked at below.
+            filled += io::Read::read(&mut self.connection.reader(), &mut buffer[filled..]).unwrap_or(0);
+            let full = filled == buffer.len();
+            if !full && !self.ciphertext.is_empty() {
+                self.process();
+                continue;
+            }
+            if filled > 0 {
+                if self.short_read_means_drained() {
+                    self.shrink(); // the stream may be about to wait, and will not ask again before
+                }
+                return Ok(filled);
+            }
+            match &self.end {
+                Some(End::CloseNotify) => return Ok(0),
+                Some(End::Failed(error)) => return Err(error.clone().into()),
+                None => {}
+            }
+            if receives == RECEIVES_PER_READ {
+                self.notifier.set_ready(Ready::READABLE);
+                return Err(io::ErrorKind::WouldBlock.into());
+            }
+            self.receive()?;
+            receives += 1;
+        }
+    }
+
+    /// Whether the carrier, too, has nothing left after a read that had room to spare, which has left nothing here.
+    pub(crate) fn short_read_means_drained(&self) -> bool {
+        self.received_short && self.end.is_none() && self.carrier.short_read_means_drained()
+    }
+
+    pub(crate) fn write_vectored(&mut self, slices: &[IoSlice<'_>]) -> io::Result<usize> {
+        if let Some(End::Failed(error)) = &self.end {
+            return Err(error.clone().into());
+        }
+        self.flush()?;
+        if self.connection.is_handshaking() {
+            return Err(io::ErrorKind::WouldBlock.into()); // the end of the handshake makes the stream writable
+        }
+        if self.promised == 0 {
+            self.promised = self.connection.writer().write_vectored(slices)?;
+            self.flush()?;
+        }
+        // Offered again, it may be cut differently, and be less than what was promised.
+        let offered = slices.iter().map(|slice| slice.len()).sum();
+        let n = self.promised.min(offered);
+        self.promised -= n;
+        Ok(n)
+    }
+
+    /// Sends what TLS has to say of its own accord, or says `WouldBlock`. A failure is for the next write: there may still
+    /// be something to read, such as the reason.
+    pub(crate) fn send_own(&mut self) -> io::Result<()> {
+        match self.flush() {
+            Err(error) if error.kind() != io::ErrorKind::WouldBlock => {
+                self.output = Output::Failed(error.kind());
+                Ok(())
+            }
+            result => result,
+        }
+    }
+
+    /// Sends what is encrypted; `WouldBlock` if the carrier does not take all of it.
+    fn flush(&mut self) -> io::Result<()> {
+        match self.output {
+            Output::Failed(kind) => return Err(kind.into()),
+            Output::Ended => return Ok(()), // whatever TLS still wants to say, nobody can be told
+            Output::Open | Output::Ending => {}
+        }
+        while self.connection.wants_write() {
+            match self.connection.write_tls(&mut ToCarrier(&mut self.carrier)) {
+                Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
+                Ok(_) => {}
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) => return Err(error),
+            }
+        }
+        self.carrier.send_own()?;
+        if self.output == Output::Ending {
+            self.output = Output::Ended;
+            self.carrier.shutdown_write()?;
+        }
+        Ok(())
+    }
+
+    /// Whether something of TLS' own making waits for room: an answer in a handshake, an alert, the end.
+    pub(crate) fn wants_flush(&self) -> bool {
+        match self.output {
+            Output::Open => self.connection.wants_write() || self.carrier.wants_flush(),
+            Output::Ending => true,
+            Output::Ended | Output::Failed(_) => false,
+        }
+    }
+
+    /// Says `close_notify`, and ends the carrier's side once that is sent.
+    pub(crate) fn shutdown_write(&mut self) -> io::Result<()> {
+        if self.connection.is_handshaking() {
+            return Err(io::ErrorKind::NotConnected.into());
+        }
+        self.connection.send_close_notify();
+        if self.output == Output::Open {
+            self.output = Output::Ending;
+        }
+        match self.flush() {
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => Ok(()),
+            result => result,
+        }
+    }
+
+    /// The last chance to say `close_notify`, for a stream that closes and has sent everything. No waiting.
+    pub(crate) fn say_goodbye(&mut self) {
+        if !self.connection.is_handshaking() {
+            self.connection.send_close_notify(); // once: rustls says it no second time, nor behind another last word
+            let _ = self.flush(); // the stream closes in any case
+            self.carrier.say_goodbye();
+        }
+    }
+
+    /// Gets ciphertext from the carrier, once; the end of the carrier is an end of ours.
+    fn receive(&mut self) -> io::Result<()> {
+        let mut block = Block::lease();
+        let n = match self.carrier.read(&mut block) {
+            Ok(n) => n.min(block.len()),
+            Err(error) => {
+                self.shrink();
+                return Err(error);
+            }
+        };
+        self.received_short = n < block.len();
+        if n == 0 {
+            self.end = Some(End::Failed(TlsError::Truncated));
+        } else {
+            self.ciphertext = Ciphertext { block, start: 0, end: n };
+        }
+        Ok(())
+    }
+
+    /// Has rustls let go of a buffer that has grown to 32 KiB with large records: asked to read, it keeps 4 KiB.
+    fn shrink(&mut self) {
+        let _ = self.connection.read_tls(&mut NothingYet);
+    }
+
+    /// Gives rustls the next ciphertext, and sends what it has to say to that.
+    fn process(&mut self) {
+        let mut unread = self.ciphertext.unread();
+        if !self.heard_tls {
+            if !matches!(unread.first(), Some(&(CONTENT_HANDSHAKE | CONTENT_ALERT))) {
+                self.fail(TlsError::NotTls);
+                return;
+            }
+            self.heard_tls = true;
+        }
+        let before = unread.len();
+        let taken = self.connection.read_tls(&mut unread).map(|_| before - unread.len());
+        let outcome = match taken {
+            Ok(n) => {
+                self.ciphertext.consume(n);
+                // Caught, because debug builds of rustls assert that no error comes behind our `close_notify`, which is
+                // the peer's choice (rustls issue 959).
+                ioloop::caught(|| self.connection.process_new_packets())
+                    .unwrap_or_else(|panic| Err(rustls::Error::General(panic)))
+            }
+            // "The buffer is full": a record, or a message in pieces, that is larger than any may be.
+            Err(error) => Err(rustls::Error::General(error.to_string())),
+        };
+        match outcome {
+            Ok(state) if state.peer_has_closed() => {
+                self.end = Some(End::CloseNotify);
+                self.ciphertext = Ciphertext::default(); // what comes behind the end is not for us (RFC 8446 §6.1)
+            }
+            Ok(_) => {}
+            Err(error) => self.fail(TlsError::of(error)),
+        }
+        let _ = self.send_own(); // what finds no room is flushed by the stream, see `wants_flush`
+    }
+
+    fn fail(&mut self, error: TlsError) {
+        self.end = Some(End::Failed(error));
+        self.ciphertext = Ciphertext::default();
+    }
+}
+
+impl End {
+    /// An end in the middle of a handshake is a failure, however it came about.
+    fn as_failure(&self) -> TlsError {
+        match self {
+            End::CloseNotify => TlsError::Truncated,
+            End::Failed(error) => error.clone(),
+        }
+    }
+}
+
+/// What was received and has not been given to rustls, in a block that is leased only while there is something.
+#[derive(Default)]
+struct Ciphertext {
+    block: Block,
+    start: usize,
+    end: usize,
+}
+
+impl Ciphertext {
+    fn is_empty(&self) -> bool {
+        self.start == self.end
+    }
+
+    fn unread(&self) -> &[u8] {
+        &self.block[self.start..self.end]
+    }
+
+    fn consume(&mut self, n: usize) {
+        self.start += n;
+        if self.is_empty() {
+            *self = Ciphertext::default();
+        }
+    }
+}
+
+/// The carrier as rustls wants it.
+struct ToCarrier<'a>(&'a mut Socket);
+
+impl Write for ToCarrier<'_> {
+    fn write(&mut self, data: &[u8]) -> io::Result<usize> {
+        self.0.write(data)
+    }
+
+    fn write_vectored(&mut self, slices: &[IoSlice<'_>]) -> io::Result<usize> {
+        self.0.write_vectored(slices)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+/// A source that has nothing for now.
+struct NothingYet;
+
+impl io::Read for NothingYet {
+    fn read(&mut self, _: &mut [u8]) -> io::Result<usize> {
+        Err(io::ErrorKind::WouldBlock.into())
+    }
+}
