@@ -252,3 +252,21 @@ fn keys_are_changed_under_way() {
         }
     });
 }
+
+#[test]
+fn a_session_that_was_detached_goes_on_in_another_stream() {
+    run(async {
+        let (stream, mut peer) = Peer::connected(TlsVersion::Tls13).await;
+        peer.say(b"before, and after");
+        peer.send();
+        assert_eq!(stream.read_bytes(6).await.unwrap(), "before");
+        let parts = stream.detach().unwrap();
+        assert_eq!(parts.unread, ", and after");
+        let stream = IoStream::new(parts.transport).unwrap();
+        peer.say(b"still private");
+        peer.send();
+        assert_eq!(stream.read_bytes(13).await.unwrap(), "still private");
+        stream.write("so it is").await.unwrap();
+        assert_eq!(peer.receive(), b"so it is");
+    });
+}
