@@ -57,7 +57,7 @@ every_test!(tcp: [Tcp]);
 #[cfg(unix)]
 every_test!(unix: [Unix]);
 every_test!(memory: [Memory(Faults::new())]);
-every_test!(faulty_memory: (0..12).map(Memory::seeded));
+every_test!(faulty_memory: (0..8).map(Memory::seeded));
 
 /// Writes each part in a turn of its own, waiting until it has left, then ends that side.
 fn sender(writer: IoStream, parts: &[&[u8]]) -> JoinHandle<()> {
@@ -421,5 +421,5 @@ fn io36_the_end_of_one_direction_is_not_the_end_of_the_other() {
     an_answer_goes_back_after_the_end(&Tcp);
     #[cfg(unix)]
     an_answer_goes_back_after_the_end(&Unix);
-    (0..12).map(Memory::seeded).for_each(|memory| an_answer_goes_back_after_the_end(&memory));
+    (0..8).map(Memory::seeded).for_each(|memory| an_answer_goes_back_after_the_end(&memory));
 }

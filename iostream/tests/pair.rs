@@ -127,8 +127,13 @@ fn a_side_may_end_at_any_byte() {
     for at in 0..=8 {
         run(async {
             let Pair { left, right, .. } = Pair::new(Faults::new().end_after(Side::Left, at));
+            let reader = IoLoop::current().spawn({
+                let right = right.clone();
+                async move { right.read_until_close().await }
+            });
+            turns(2).await; // it waits already
             let result = left.write("12345678").await;
-            assert_eq!(right.read_until_close().await.unwrap(), "12345678"[..at as usize]);
+            assert_eq!(reader.await.unwrap().unwrap(), "12345678"[..at as usize]);
             if at < 8 {
                 assert_failed_with(result, ErrorKind::BrokenPipe);
             } else {

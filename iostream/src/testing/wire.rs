@@ -4,7 +4,7 @@ use std::cell::RefCell;
 use std::collections::VecDeque;
 use std::io::{self, IoSlice};
 use std::rc::Rc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use ioloop::{IoLoop, Notifier, Ready, Registration};
 
@@ -35,14 +35,14 @@ pub(super) struct State {
 /// From one side to the other.
 ///
 /// ```text
-///   read ◀── arrived ──┬── under way, by when each part arrives ──◀ written
+///   read ◀── arrived ──┬── under way, part by part ◀── written
 /// ```
 #[derive(Debug, Default)]
 struct Direction {
     bytes: VecDeque<u8>,
     arrived: usize,
-    /// How much arrives when; nothing is the end.
-    under_way: VecDeque<(Instant, usize)>,
+    /// The parts that are still to arrive, one with each timer, so in order whichever fires first; an empty one is the end.
+    under_way: VecDeque<usize>,
     written: u64,
     /// Nothing more will be written. The reader sees it behind everything that was.
     ended: bool,
@@ -166,9 +166,6 @@ impl State {
             *to = byte;
         }
         incoming.arrived -= n;
-        if incoming.arrived > 0 || incoming.end_arrived() {
-            self.notify(side); // an edge for what is left, and for the end behind it
-        }
         if was_full {
             self.notify(side.other());
         }
@@ -205,7 +202,7 @@ impl State {
 
     /// Has the next part of what `from` has written arrive.
     fn next_arrives(&mut self, from: Side) {
-        if let Some((_, n)) = self.directions[from as usize].under_way.pop_front() {
+        if let Some(n) = self.directions[from as usize].under_way.pop_front() {
             self.arrive(from, n);
         }
     }
@@ -228,6 +225,7 @@ impl State {
         let written = Some(self.directions[side as usize].written);
         if self.faults.end_after[side as usize] == written {
             self.directions[side as usize].ended = true;
+            self.notify(side.other());
         }
         if self.faults.reset_after[side as usize] == written {
             self.reset();
@@ -247,13 +245,10 @@ impl End {
         let io_loop = if most == 0 { None } else { IoLoop::try_current() };
         let Some(io_loop) = io_loop else { return state.arrive(side, n) };
         let delay = Duration::from_micros(state.faults.random.below(most + 1) as u64);
-        let under_way = &mut state.directions[side as usize].under_way;
-        let at = io_loop.now() + delay;
-        let at = under_way.back().map_or(at, |(last, _)| at.max(*last));
-        under_way.push_back((at, n));
+        state.directions[side as usize].under_way.push_back(n);
         drop(state);
         let state = Rc::downgrade(&self.state);
-        io_loop.call_at(at, move || {
+        io_loop.call_later(delay, move || {
             if let Some(state) = state.upgrade() {
                 state.borrow_mut().next_arrives(side);
             }

@@ -86,6 +86,6 @@ impl Connect for Memory {
     }
 
     fn plenty(&self) -> usize {
-        100_000
+        70_000
     }
 }
