@@ -3,6 +3,7 @@
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 cargo build --release --examples --quiet
+cargo build --release -p examples --example tungstenite_ws --features websocket --quiet
 programs="${CARGO_TARGET_DIR:-target}/release/examples"
 
 smoke() { # example, function that is given the port
@@ -39,6 +40,18 @@ ask_line() {
   [ "$line" = "a line" ]
 }
 
+ask_websocket() { # the key and its answer are those of RFC 6455 §1.3; the frame is masked with zeros
+  local line answer="" frame
+  exec 3<>"/dev/tcp/127.0.0.1/$1"
+  printf 'GET / HTTP/1.1\r\nHost: localhost\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n' >&3
+  printf 'Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n' >&3
+  while read -r line <&3 && [ "$line" != $'\r' ]; do answer+=$line; done
+  printf '\x81\x85\0\0\0\0hello' >&3
+  frame=$(head -c 7 <&3 | od -An -tx1)
+  exec 3>&-
+  [[ ${answer,,} == *s3pplmbitxaq9kygzzhzrbk+xoo=* ]] && [ "$frame" = " 81 05 68 65 6c 6c 6f" ]
+}
+
 smoke hello ask_story
 smoke classic ask_story
 smoke testbed ask_plaintext
@@ -50,3 +63,4 @@ status=0
 answer=$("$programs/pipe_filter" sh -c 'echo told; exit 7') || status=$?
 [ "$answer $status" = "TOLD 7" ] || { echo "pipe_filter: $answer, status $status" >&2; exit 1; }
 echo "pipe_filter: ok"
+smoke tungstenite_ws ask_websocket
