@@ -5,6 +5,9 @@
 //! child processes (`process`), TLS by rustls (`tls`), a pattern to read to (`regex`), the traits of other ecosystems
 //! (`futures-io`, `tokio-io`), and scripted transports and pairs in memory for tests (`testing`). **Out of scope:** listening and
 //! accepting (`tcpserver`), names and addresses (`netutil`).
+//! good order; a [`Transport`] trait for what is neither TCP nor a Unix socket. With features: reads by pattern (`regex`),
+//! the traits of others (`futures-io`, `tokio-io`), transports without sockets for tests (`testing`). **Out of scope:** listening and accepting (`tcpserver`), names and
+//! addresses (`netutil`).
 //!
 //! ```
 //! use ioloop::IoLoop;
