@@ -20,8 +20,8 @@ const SIZE_LIMIT: usize = 1024 * 1024;
 /// A pattern for [`read_until_regex`](IoStream::read_until_regex), compiled once. Clones share it, also across threads.
 ///
 /// The syntax is that of the `regex` crate, on bytes as in Tornado's `re.compile(b"…")`: `\w`, `\d`, `\s`, `\b` and `(?i)` mean
-/// ASCII, `.` is any byte but `\n`, `\xff` is that byte, and there is neither back-reference nor look-around, so that no
-/// pattern is slow. A letter outside ASCII stands for its bytes in UTF-8; in a class it needs `(?u:[…])`.
+/// ASCII, `.` is any byte but `\n`, `\xff` is that byte, and there is neither `\1` nor `(?=…)`, so that no pattern is
+/// slow. A letter outside ASCII stands for its bytes in UTF-8; in a class it needs `(?u:[…])`.
 ///
 /// The whole automaton is built here, so a read costs a table look-up per byte, allocates nothing, and no peer can
 /// make it grow.

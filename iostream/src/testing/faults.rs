@@ -10,7 +10,7 @@ const CAPACITY: usize = 64 * 1024;
 /// How a [`Pair`](super::Pair) misbehaves. By default it does not: whatever is written arrives at once.
 ///
 /// Everything here is allowed to a real connection, so a protocol must bear it. The same seed gives the same run, on a
-/// [`VirtualLoop`](ioloop::testing::VirtualLoop).
+/// `VirtualLoop` of `ioloop::testing`.
 ///
 /// | fault | default | of [`seeded`](Faults::seeded) |
 /// | --- | --- | --- |
