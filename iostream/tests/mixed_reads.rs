@@ -20,13 +20,18 @@ use support::transports::Unix;
 use support::transports::{Connect, Memory, Tcp};
 use support::{poll_once, run, stream_with};
 
+/// Bytes of a run.
+fn size() -> usize {
+    setting("IOSTREAM_BYTES").unwrap_or(1_000_000) as usize
+}
+
 fn setting(name: &str) -> Option<u64> {
     std::env::var(name).ok().map(|value| value.parse().expect("a number"))
 }
 
 /// Bytes with a line end every hundred or so, and a rarer double one.
 fn text(random: &Random) -> Vec<u8> {
-    let bytes = setting("IOSTREAM_BYTES").unwrap_or(1_000_000) as usize;
+    let bytes = size();
     let mut data: Vec<u8> = (0..bytes).map(|_| random.next() as u8).collect();
     for _ in 0..bytes / 200 {
         let at = random.below(bytes - 4);
@@ -42,7 +47,7 @@ fn each_seed(test: impl Fn(u64)) {
         None => 0..setting("IOSTREAM_SEEDS").unwrap_or(4),
     };
     for seed in seeds {
-        println!("IOSTREAM_SEED={seed}"); // shown when it fails
+        println!("IOSTREAM_SEED={seed} IOSTREAM_BYTES={}", size()); // shown when it fails
         test(seed);
     }
 }
