@@ -158,7 +158,8 @@ impl Inner {
         if let Some(hook) = hook {
             let turn = Turn { number: self.tally.turns.get(), worked: self.gauge.worked.get(), events };
             self.dispatch.began(Place::NONE);
-            self.quietly("turn hook", || hook(&turn));
+            // By value: a hook that has taken itself back is dropped here, too.
+            self.quietly("turn hook", move || hook(&turn));
         }
     }
 }

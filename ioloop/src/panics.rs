@@ -108,7 +108,8 @@ impl Inner {
         let hook = self.error_hook.borrow().clone();
         if let Some(hook) = hook {
             let failure = Failure { origin, message: message(&*panic) };
-            let told = catch_unwind(AssertUnwindSafe(|| hook(&failure)));
+            // By value: a hook that has taken itself back is dropped here, too.
+            let told = catch_unwind(AssertUnwindSafe(move || hook(&failure)));
             told.unwrap_or_else(discard);
         }
         discard(panic);

@@ -125,3 +125,25 @@ fn il16_a_hook_that_was_cleared_is_told_nothing() {
     test.run_until_stalled();
     assert!(seen.borrow().is_empty());
 }
+
+#[test]
+fn il16_a_hook_that_takes_itself_back_and_fails_when_dropped_costs_nothing_else() {
+    let test = VirtualLoop::new();
+    let (io_loop, bomb) = (test.clone(), FailsWhenDropped);
+    test.set_error_hook(move |_| {
+        let _keep = &bomb;
+        io_loop.clear_error_hook();
+    });
+    let (io_loop, bomb) = (test.clone(), FailsWhenDropped);
+    test.set_turn_hook(move |_| {
+        let _keep = &bomb;
+        io_loop.clear_turn_hook();
+    });
+    test.add_callback(|| fail("once"));
+    test.run_until_stalled();
+    assert_eq!(
+        test.counters().panics,
+        2,
+        "the callback's and the turn hook's; a panic of the error hook is not counted"
+    );
+}
