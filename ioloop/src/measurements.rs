@@ -137,8 +137,12 @@ impl IoLoop {
 
     /// Has `hook` called at the end of each turn that has polled (IL40). It takes the place of the hook before.
     ///
-    /// It may use the loop; what it queues runs in the next turn. A panic in it is logged.
+    /// It may use the loop; what it queues runs in the next turn. A panic in it is logged. On a loop that has closed it is
+    /// dropped at once.
     pub fn set_turn_hook(&self, hook: impl Fn(&Turn) + 'static) {
+        if self.inner.closed.get() {
+            return;
+        }
         let before = self.inner.gauge.turn_hook.replace(Some(Rc::new(hook)));
         drop(before);
     }

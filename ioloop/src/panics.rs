@@ -57,9 +57,13 @@ impl IoLoop {
     /// Has `hook` told of every panic that the loop catches, after it was logged: in callbacks, timers, handlers and
     /// tasks, and in their destructors (IL16, Tornado's `handle_callback_exception`). It takes the place of the hook before.
     ///
-    /// The hook may use the loop, and stop it. A panic of its own is dropped.
+    /// The hook may use the loop, and stop it. A panic of its own is dropped. On a loop that has closed the hook is dropped at
+    /// once.
     #[doc(alias = "handle_callback_exception")]
     pub fn set_error_hook(&self, hook: impl Fn(&Failure<'_>) + 'static) {
+        if self.inner.closed.get() {
+            return;
+        }
         let before = self.inner.error_hook.replace(Some(Rc::new(hook)));
         drop(before);
     }

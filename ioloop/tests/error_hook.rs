@@ -147,3 +147,14 @@ fn il16_a_hook_that_takes_itself_back_and_fails_when_dropped_costs_nothing_else(
         "the callback's and the turn hook's; a panic of the error hook is not counted"
     );
 }
+
+#[test]
+fn il36_a_closed_loop_keeps_no_hook_and_so_is_not_kept_by_one() {
+    let io_loop = IoLoop::new().unwrap();
+    io_loop.close();
+    let kept = Rc::new(());
+    let [error, turn] = [(); 2].map(|()| (io_loop.clone(), Rc::clone(&kept)));
+    io_loop.set_error_hook(move |_| drop(error.clone()));
+    io_loop.set_turn_hook(move |_| drop(turn.clone()));
+    assert_eq!(Rc::strong_count(&kept), 1);
+}
