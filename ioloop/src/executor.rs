@@ -81,36 +81,37 @@ impl IoLoop {
     {
         let place = Place::of::<F>(WorkKind::Task, Location::caller());
         let (joinable, result) = Joinable::new(future);
-        let key = self.spawn_in_place(joinable, place);
+        let key = self.inner.spawn_in_place(joinable, place);
         JoinHandle::new(std::rc::Rc::downgrade(&self.inner), key, result)
     }
 
     /// Runs `future` as a task that nobody waits for: [`spawn`](IoLoop::spawn) without the cost of a handle.
     #[track_caller]
     pub fn spawn_detached<F: Future<Output = ()> + 'static>(&self, future: F) {
-        self.spawn_in_place(future, Place::of::<F>(WorkKind::Task, Location::caller()));
+        self.inner.spawn_in_place(future, Place::of::<F>(WorkKind::Task, Location::caller()));
     }
+}
 
+impl Inner {
+    /// Makes `future` a task of this loop, whichever is current.
     pub(crate) fn spawn_in_place(
         &self,
         future: impl Future<Output = ()> + 'static,
         place: Place,
     ) -> Option<TaskKey> {
-        if self.inner.closed.get() {
+        if self.closed.get() {
             return None; // the future is dropped: a closed loop runs nothing (IL12)
         }
-        let key = self.inner.reserve(place);
-        let waker = Waker::from(TaskWaker::new(key, Arc::clone(&self.inner.shared)));
+        let key = self.reserve(place);
+        let waker = Waker::from(TaskWaker::new(key, Arc::clone(&self.shared)));
         let body = Body { future: Box::pin(future), waker };
-        if let Some(task) = self.inner.tasks.borrow_mut().get_mut(key) {
+        if let Some(task) = self.tasks.borrow_mut().get_mut(key) {
             task.body = Some(body);
         }
-        self.inner.schedule(key);
+        self.schedule(key);
         Some(key)
     }
-}
 
-impl Inner {
     /// Makes a slot without a future in it. `run_sync` keeps its future on the stack and only the slot here.
     pub(crate) fn reserve(&self, place: Place) -> TaskKey {
         self.tasks.borrow_mut().insert(place)

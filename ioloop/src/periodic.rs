@@ -223,7 +223,7 @@ impl Core {
         match &mut run.callback {
             Some(Callback::Plain(callback)) => callback(),
             Some(Callback::Async(_)) => {
-                IoLoop::current().spawn_in_place(async move { run.call_async().await }, place);
+                inner.spawn_in_place(async move { run.call_async().await }, place);
             }
             None => {}
         }

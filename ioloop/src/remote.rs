@@ -4,7 +4,6 @@ use std::future::Future;
 use std::panic::Location;
 use std::sync::Arc;
 
-use crate::IoLoop;
 use crate::inbox::Inbox;
 use crate::io_loop::Inner;
 use crate::origin::{Place, WorkKind};
@@ -72,7 +71,7 @@ impl Remote {
         let place = Place::of::<F>(WorkKind::Task, Location::caller());
         self.shared.post(Message::Call(Box::new(move |inner| {
             inner.dispatch.began(place);
-            IoLoop::current().spawn_in_place(make(), place);
+            inner.spawn_in_place(make(), place);
         })));
     }
 

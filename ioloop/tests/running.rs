@@ -6,7 +6,7 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use ioloop::testing::VirtualLoop;
-use ioloop::{IoLoop, RunError, sleep, yield_now};
+use ioloop::{IoLoop, PeriodicCallback, RunError, sleep, yield_now};
 
 const SECOND: Duration = Duration::from_secs(1);
 
@@ -299,4 +299,21 @@ fn il38_a_thread_that_ends_closes_its_loop_even_if_destructors_ask_for_the_curre
     });
     thread.join().expect("the thread ends in good order");
     assert_eq!(receiver.recv(), Ok(false));
+}
+
+#[test]
+fn il37_work_for_a_loop_that_runs_stays_with_it_though_another_was_made_current() {
+    let test = VirtualLoop::new();
+    let (other, remote) = (IoLoop::new().unwrap(), test.remote());
+    let calls = Rc::new(Cell::new(0));
+    let count = Rc::clone(&calls);
+    let ticks = PeriodicCallback::new_async(async move || count.set(count.get() + 1), SECOND).unwrap();
+    test.run(async {
+        ticks.start();
+        let nap = sleep(5 * SECOND / 2);
+        other.make_current();
+        remote.spawn(async || {});
+        nap.await;
+    });
+    assert_eq!((other.counters().tasks, calls.get()), (0, 2));
 }
