@@ -113,11 +113,32 @@ impl Place {
     }
 }
 
-/// The function in the name of a type: `server::serve` in `server::serve<Echo>::{{closure}}`.
+/// The function in the name of a type: `server::serve` in `server::serve<Echo>::{{closure}}`, and the whole of
+/// `<server::Echo as server::Serve>::serve`.
 fn function_in(name: &'static str) -> &'static str {
-    let name = name.split('<').next().unwrap_or(name);
-    let name = name.split("::{{closure}}").next().unwrap_or(name);
-    name.trim_end_matches(':')
+    const CLOSURE: &str = "::{{closure}}";
+    let (mut depth, mut group, mut end) = (0, 0, name.len());
+    let mut before = 0;
+    for (at, byte) in name.bytes().enumerate() {
+        match byte {
+            b'<' => {
+                if depth == 0 {
+                    group = at;
+                }
+                depth += 1;
+            }
+            b'>' if before != b'-' => depth -= 1, // else an arrow
+            b':' if depth == 0 && name[at..].starts_with(CLOSURE) => {
+                end = at;
+                break;
+            }
+            _ => {}
+        }
+        before = byte;
+    }
+    let path = &name[..end];
+    // What the function is generic over goes; what is generic in the path before it stays, or it would have no name.
+    if path.ends_with('>') && group > 0 { &path[..group] } else { path }
 }
 
 #[cfg(test)]
@@ -147,6 +168,22 @@ mod tests {
         let origin = place_of(some_function(), Location::caller()).origin().unwrap();
         assert_eq!(origin.label, "ioloop::origin::tests::some_function");
         assert_eq!(origin.location.file(), file!());
+    }
+
+    #[test]
+    fn a_function_keeps_its_name_whatever_is_generic_around_it() {
+        for (name, function) in [
+            ("a::main::{{closure}}", "a::main"),
+            ("a::serve<a::Echo>::{{closure}}::{{closure}}", "a::serve"),
+            ("a::serve<a::main::{{closure}}, fn() -> u8>::{{closure}}", "a::serve"),
+            ("<a::Echo as a::Serve<u8>>::serve::{{closure}}", "<a::Echo as a::Serve<u8>>::serve"),
+            ("<a::Echo as a::Serve>::serve<u8>::{{closure}}", "<a::Echo as a::Serve>::serve"),
+            ("a::Cache<a::Key>::sweep::{{closure}}", "a::Cache<a::Key>::sweep"),
+            ("core::pin::Pin<alloc::boxed::Box<dyn core::future::Future>>", "core::pin::Pin"),
+            ("fn() -> u8", "fn() -> u8"),
+        ] {
+            assert_eq!(function_in(name), function, "{name}");
+        }
     }
 
     #[test]
