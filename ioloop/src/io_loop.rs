@@ -34,9 +34,15 @@ const LONGEST_SLEEP: Duration = Duration::from_secs(3_600);
 /// A queue that was longer than this once gives its memory back when it is empty.
 pub(crate) const KEPT_CAPACITY: usize = 4_096;
 
-/// How many callbacks and tasks may run before the operating system is asked again, while more are ready. It bounds how long
-/// an event waits for them, and spreads the cost of the poll over them.
+/// After so many polls of tasks the turn in which they were asks the operating system again, though more are ready. It
+/// spreads the cost of that over them.
 pub(crate) const RUNS_PER_POLL: usize = 61;
+
+/// After so long the same is done: tasks that are not quick do not keep events waiting. Against this the poll costs little.
+pub(crate) const TIME_PER_POLL: Duration = Duration::from_micros(100);
+
+/// How many tasks are polled between two looks at the clock that find out.
+pub(crate) const RUNS_PER_LOOK: usize = 8;
 
 static LOOPS_MADE: AtomicUsize = AtomicUsize::new(0);
 
@@ -93,6 +99,8 @@ pub(crate) struct Inner {
     pub(crate) polled: Cell<Option<(TaskKey, *const ())>>,
     /// How many callbacks and tasks have run since the last poll; [`RUNS_PER_POLL`] once one of them gives way to it.
     pub(crate) ran_since_poll: Cell<usize>,
+    /// What that was when the clock was last looked at.
+    pub(crate) ran_at_last_look: Cell<usize>,
     pub(crate) tally: Tally,
     pub(crate) dispatch: Dispatch,
     pub(crate) gauge: Gauge,
@@ -143,6 +151,7 @@ impl IoLoop {
             closed: Cell::new(false),
             polled: Cell::new(None),
             ran_since_poll: Cell::new(0),
+            ran_at_last_look: Cell::new(0),
             tally: Tally::default(),
             dispatch: Dispatch::new(),
             gauge: Gauge::new(now),

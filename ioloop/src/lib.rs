@@ -30,8 +30,8 @@
 //!
 //! # What things cost
 //!
-//! A turn is one `epoll_wait` and one look at the clock, with a second look before a sleep; small turns that follow each
-//! other share them, up to 61 callbacks and polls of tasks. Knowing what runs costs one store for each of those, and what
+//! A turn is one `epoll_wait` and one look at the clock, with a second look before a sleep; small turns of tasks that
+//! follow each other share them, up to 61 polls of tasks or a tenth of a millisecond. Knowing what runs costs one store for each of those, and what
 //! the loop measures of itself costs no syscall. Waking a task on its own thread is a push onto a queue: no lock, no syscall, no allocation. A task is its
 //! boxed future and one small reference-counted waker. A timer is 48 bytes in a table; setting and cancelling it
 //! is O(1), and a [`Deadline`] that is pushed forward costs a store. Posts from other threads share one wake-up of

@@ -107,6 +107,11 @@ impl Gauge {
         self.worked.set(worked);
     }
 
+    /// How long the loop has worked since the last poll.
+    pub(crate) fn working_for(&self, now: Instant) -> Duration {
+        now.saturating_duration_since(self.began.get())
+    }
+
     /// A virtual clock has jumped.
     pub(crate) fn slept(&self, from: Instant, to: Instant) {
         self.so_far.borrow_mut().idle += to.saturating_duration_since(from);

@@ -5,14 +5,14 @@
 //!   │   callbacks and tasks that were queued when the turn began, first in first out
 //!   │   the timers that were collected, earliest first
 //!   │   before-poll hooks: streams flush what the turn has written
-//!   │   (again from the top, if something is ready and fewer than 61 things have run since the last poll)
+//!   │   (again from the top, if tasks are ready and fewer than 61 things have run since the last poll, for 0.1 ms at most)
 //!   │   poll: sleeps until something is ready, the next deadline, or a word from another thread
 //!   └── handlers and waiting tasks are told what is ready; tasks are queued for the next turn
 //! ```
 //!
 //! What is queued during a turn waits for the next, so nobody can starve input and output (IL10, IL22, IL23). While more is
-//! ready, up to 61 callbacks and polls of tasks share one poll of the operating system: a turn that ends before goes
-//! straight into the next one.
+//! ready, up to 61 polls of tasks share one poll of the operating system, for as long as they are quick: a turn that ends
+//! before goes straight into the next one. A callback always has the loop poll: a chain of them is how long work gives way.
 
 use std::future::Future;
 use std::io;
@@ -25,7 +25,9 @@ use std::time::{Duration, Instant};
 use crate::IoLoop;
 use crate::counters::count;
 use crate::error::RunError;
-use crate::io_loop::{CurrentGuard, Inner, KEPT_CAPACITY, RUNS_PER_POLL, Runnable};
+use crate::io_loop::{
+    CurrentGuard, Inner, KEPT_CAPACITY, RUNS_PER_LOOK, RUNS_PER_POLL, Runnable, TIME_PER_POLL,
+};
 use crate::origin::{Place, WorkKind};
 use crate::ready::Ready;
 use crate::sources::{SourceKey, WAKER};
@@ -194,6 +196,7 @@ impl Inner {
             return Ok(true);
         }
         self.ran_since_poll.set(0);
+        self.ran_at_last_look.set(0);
         let (at_most, slept_from) = match sleep {
             Sleep::Real => self.sleep_at_most(),
             Sleep::Jump | Sleep::Never => (Some(Duration::ZERO), None),
@@ -221,6 +224,18 @@ impl Inner {
             && self.made_ready.borrow().is_empty()
             && self.before_poll.borrow().is_empty()
             && !self.stopping.get()
+            && self.turns_are_quick()
+    }
+
+    /// Looks at the clock, if a few tasks have run since the last look.
+    fn turns_are_quick(&self) -> bool {
+        let ran = self.ran_since_poll.get();
+        if ran - self.ran_at_last_look.get() < RUNS_PER_LOOK {
+            return true;
+        }
+        self.ran_at_last_look.set(ran);
+        self.now.set(self.clock.now());
+        self.gauge.working_for(self.now.get()) < TIME_PER_POLL
     }
 
     fn has_work(&self) -> bool {
@@ -242,6 +257,8 @@ impl Inner {
                 }
                 Some(Runnable::Call(callback)) => {
                     self.guarded(|| callback(self));
+                    // Tornado's way to give way in long work is a callback that adds the next (IL10).
+                    self.ran_since_poll.set(RUNS_PER_POLL);
                 }
                 None => break, // the loop was closed from inside
             }

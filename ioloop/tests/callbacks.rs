@@ -276,22 +276,3 @@ fn hooks_are_neither_called_nor_kept_once_the_loop_has_closed() {
     test.before_poll(Rc::clone(&after) as Rc<dyn BeforePoll>);
     assert_eq!((after.calls.get(), Rc::strong_count(&after)), (0, 1));
 }
-
-#[test]
-fn il10_small_turns_share_a_poll_and_no_chain_of_them_keeps_the_loop_from_polling() {
-    let test = VirtualLoop::new();
-    fn chain(io_loop: &IoLoop, left: u32) {
-        let next = io_loop.clone();
-        io_loop.add_callback(move || {
-            if left > 0 {
-                chain(&next, left - 1);
-            }
-        });
-    }
-    chain(&test, 999);
-    test.run_until_stalled();
-    let counters = test.counters();
-    assert!(counters.turns >= 1_000, "{counters:?}");
-    // 61 links a poll, and one or two more to find out that nothing is left.
-    assert!((17..=19).contains(&counters.polls), "{counters:?}");
-}
