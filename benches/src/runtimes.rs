@@ -160,6 +160,7 @@ pub const CASES: &[Case] = &[
         alone: true,
         contenders: contenders! {
             "ioloop": on_ioloop::wake_self,
+            "ioloop, watched": on_ioloop::wake_self_watched,
             "tokio": on_tokio::wake_self,
             "async-executor": on_smol::wake_self,
         },
@@ -182,6 +183,7 @@ pub const CASES: &[Case] = &[
         alone: true,
         contenders: contenders! {
             "ioloop": on_ioloop::wake_thousand,
+            "ioloop, watched": on_ioloop::wake_thousand_watched,
             "tokio": on_tokio::wake_thousand,
             "async-executor": on_smol::wake_thousand,
         },
