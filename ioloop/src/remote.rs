@@ -75,7 +75,7 @@ impl Remote {
         })));
     }
 
-    /// Stops the loop at the end of the turn in which the message arrives, as [`IoLoop::stop`] does.
+    /// Stops the loop at the end of the turn in which the message arrives, as [`IoLoop::stop`](crate::IoLoop::stop) does.
     pub fn stop(&self) {
         self.shared.post(Message::Stop);
     }
