@@ -39,22 +39,25 @@ impl IoStream {
         let failed = |error: io::Error| StreamError::Closed(std::sync::Arc::new(error).into());
         let socket = mio::net::TcpStream::connect(addr).map_err(failed)?;
         let stream = IoStream::with_options(socket, options).map_err(failed)?;
-        stream.inner.attach().map_err(|error| stream.inner.fail(error))?;
+        stream.connected().await.map_err(|error| stream.inner.fail(error))?;
+        Ok(stream)
+    }
+
+    /// Waits until the connect that was begun on the socket has come to an end; the stream stays open if it failed.
+    pub(crate) async fn connected(&self) -> io::Result<()> {
+        self.inner.attach()?;
         poll_fn(|cx| {
             loop {
-                std::task::ready!(stream.inner.registration.poll_ready(cx, Interest::WRITE));
-                match stream.established() {
+                std::task::ready!(self.inner.registration.poll_ready(cx, Interest::WRITE));
+                match self.established() {
+                    Ok(false) if !self.is_peer_gone() => self.inner.registration.clear(Ready::WRITABLE),
+                    Ok(false) => return Poll::Ready(Err(io::ErrorKind::NotConnected.into())),
                     Ok(true) => return Poll::Ready(Ok(())),
-                    Ok(false) if stream.is_peer_gone() => {
-                        return Poll::Ready(Err(stream.inner.fail(io::ErrorKind::NotConnected.into())));
-                    }
-                    Ok(false) => stream.inner.registration.clear(Ready::WRITABLE),
-                    Err(error) => return Poll::Ready(Err(stream.inner.fail(error))),
+                    Err(error) => return Poll::Ready(Err(error)),
                 }
             }
         })
-        .await?;
-        Ok(stream)
+        .await
     }
 
     /// Whether a connect that was begun has come to an end, as mio's documentation has it: no error is kept, and the
