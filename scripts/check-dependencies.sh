@@ -16,6 +16,8 @@ count=$(tree -p httpserver | wc -l)
 for crate in netutil ioloop iostream tcpserver httpserver; do
   grep -q '^#!\[forbid(unsafe_code)\]' "$crate/src/lib.rs" || fail "$crate does not forbid unsafe code"
 done
+found=$(tree -p iostream | grep -E '^(netutil|socket2|dns-lookup)$' || true)
+[ -z "$found" ] || fail "iostream without its feature client depends on $found"
 found=$(tree -p examples --no-default-features | grep -E '^(http|httparse|httpserver)$' || true)
 [ -z "$found" ] || fail "the examples without HTTP depend on $found"
 echo "httpserver depends on $count crates, itself and its layers included; no runtime among them"

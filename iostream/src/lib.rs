@@ -1,13 +1,11 @@
 //! Buffered reads and writes over any non-blocking transport, after Tornado's `iostream`.
 //!
 //! **In scope:** [`IoStream`] with reads by delimiter, length and end; writes that coalesce; limits; closing in
-//! good order; a [`Transport`] trait for what is neither TCP nor a Unix socket; with features of these names, pipes,
-//! child processes (`process`), TLS by rustls (`tls`), a pattern to read to (`regex`), the traits of other ecosystems
-//! (`futures-io`, `tokio-io`), and scripted transports and pairs in memory for tests (`testing`). **Out of scope:** listening and
-//! accepting (`tcpserver`), names and addresses (`netutil`).
-//! good order; a [`Transport`] trait for what is neither TCP nor a Unix socket. With features: reads by pattern (`regex`),
-//! the traits of others (`futures-io`, `tokio-io`), transports without sockets for tests (`testing`). **Out of scope:** listening and accepting (`tcpserver`), names and
-//! addresses (`netutil`).
+//! good order; a [`Transport`] trait for what is neither TCP nor a Unix socket; with features of these names, TLS by
+//! rustls (`tls`), connecting to hosts by name (`client`), pipes and child processes (`process`), a pattern to read to
+//! (`regex`), the traits of other ecosystems (`futures-io`, `tokio-io`), and scripted transports and pairs in memory
+//! for tests (`testing`). **Out of scope:** listening and accepting (`tcpserver`), what turns a name into addresses
+//! (`netutil`).
 //!
 //! ```
 //! use ioloop::IoLoop;
@@ -50,6 +48,8 @@ struct Readme;
 
 #[cfg(any(feature = "futures-io", feature = "tokio-io"))]
 mod async_io;
+#[cfg(feature = "client")]
+mod client;
 mod close;
 mod close_watch;
 mod connect;
@@ -79,6 +79,8 @@ mod write_buffer;
 
 #[cfg(any(feature = "futures-io", feature = "tokio-io"))]
 pub use async_io::AsyncIo;
+#[cfg(feature = "client")]
+pub use client::{ConnectError, ConnectStep, ExecutorResolver, FailedAttempt, TcpClient};
 #[cfg(feature = "tls")]
 pub use detach::DetachedTls;
 pub use detach::{DetachError, DetachedTransport, Parts};
