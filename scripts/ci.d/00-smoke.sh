@@ -39,6 +39,7 @@ ask_line() {
   exec 3>&-
   [ "$line" = "a line" ]
 }
+ask_client() { [ "$("$programs/tcp_client" localhost "$1" hello 'a line')" = $'hello\na line' ]; }
 
 ask_websocket() { # the key and its answer are those of RFC 6455 §1.3; the frame is masked with zeros
   local line answer="" frame
@@ -56,6 +57,7 @@ smoke hello ask_story
 smoke classic ask_story
 smoke testbed ask_plaintext
 smoke echo ask_line
+smoke echo ask_client
 
 # pipe_filter has no port: what goes in comes out, and so does the status of a command.
 [ "$(printf 'a\nb' | "$programs/pipe_filter" | cat)" = $'A\nB' ] || { echo "pipe_filter: a wrong answer" >&2; exit 1; }
