@@ -7,6 +7,8 @@ mod resolver;
 mod socket;
 #[cfg(test)]
 mod tests;
+#[cfg(feature = "tls")]
+mod tls;
 
 use std::future::poll_fn;
 use std::net::{IpAddr, SocketAddr};
@@ -23,6 +25,8 @@ pub use resolver::ExecutorResolver;
 
 use crate::options::StreamOptions;
 use crate::stream::IoStream;
+#[cfg(feature = "tls")]
+use crate::tls::TlsClientConfig;
 use error::Question;
 use interleave::interleave;
 use race::Race;
@@ -48,6 +52,7 @@ const ATTEMPTS_AT_ONCE: usize = 16;
 /// | [`family`](TcpClient::family) | every one | what works is found by trying |
 /// | [`stream_options`](TcpClient::stream_options) | those of [`StreamOptions`] | |
 /// | [`source_ip`](TcpClient::source_ip), [`source_port`](TcpClient::source_port) | the kernel's choice | |
+/// | `tls` (feature `tls`) | none | a handshake for the host, on the connection that won |
 /// | [`timeout`](TcpClient::timeout) | none | Tornado's (TC2). The system then gives up: many seconds for a name, minutes for an address |
 /// | [`attempt_delay`](TcpClient::attempt_delay) | 250 ms | RFC 8305 §5 |
 /// | [`attempts_at_once`](TcpClient::attempts_at_once) | 16 | a bound on descriptors |
@@ -90,6 +95,8 @@ pub struct TcpClient {
     timeout: Option<Duration>,
     attempt_delay: Duration,
     attempts_at_once: usize,
+    #[cfg(feature = "tls")]
+    tls: Option<TlsClientConfig>,
 }
 
 impl Default for TcpClient {
@@ -103,6 +110,8 @@ impl Default for TcpClient {
             timeout: None,
             attempt_delay: ATTEMPT_DELAY,
             attempts_at_once: ATTEMPTS_AT_ONCE,
+            #[cfg(feature = "tls")]
+            tls: None,
         }
     }
 }
@@ -178,7 +187,19 @@ impl TcpClient {
         self
     }
 
-    /// Connects to `host`, a name or a literal address without brackets (TC2). Done when a connection stands.
+    /// Begins TLS for the host's name on the connection that won (TC8), within the same [`timeout`](TcpClient::timeout)
+    /// and the handshake timeout of `config`. A server whose handshake fails is the end of it, as in Tornado: whom one
+    /// address of a host shows a wrong certificate, another would not serve better.
+    #[cfg(feature = "tls")]
+    #[must_use]
+    #[doc(alias = "ssl_options")]
+    pub fn tls(mut self, config: TlsClientConfig) -> TcpClient {
+        self.tls = Some(config);
+        self
+    }
+
+    /// Connects to `host`, a name or a literal address without brackets (TC2). Done when a connection stands, with TLS
+    /// when its handshake is done.
     ///
     /// # Errors
     ///
@@ -190,28 +211,31 @@ impl TcpClient {
     pub async fn connect(&self, host: &str, port: u16) -> Result<IoStream, ConnectError> {
         let mut end = self.end();
         let source = Source { ip: self.source_ip, port: self.source_port };
-        // A step that follows on the connection that won, a TLS handshake for `host`, shares this deadline and has no way back to
-        // the other addresses (TC8).
-        self.first_connection(host, port, &mut end, |address| {
-            socket::connect(address, source, Rc::clone(&self.stream_options))
-        })
-        .await
+        let question = self.question(host, port)?;
+        #[cfg(feature = "tls")]
+        tls::check_name(self.tls.as_ref(), &question)?;
+        let stream = self
+            .first_connection(&question, &mut end, |address| {
+                socket::connect(address, source, Rc::clone(&self.stream_options))
+            })
+            .await?;
+        #[cfg(feature = "tls")]
+        tls::begin(self.tls.as_ref(), &stream, &question, &mut end).await?;
+        Ok(stream)
     }
 
-    /// The first connection to any address of `host` that `connect_one` makes before `end`.
+    /// The first connection to any address of the host that `connect_one` makes before `end`.
     async fn first_connection<T, F>(
         &self,
-        host: &str,
-        port: u16,
+        question: &Question<'_>,
         end: &mut Deadline,
         connect_one: impl Fn(SocketAddr) -> F,
     ) -> Result<T, ConnectError>
     where
         F: Future<Output = Result<T, FailedAttempt>>,
     {
-        let family = self.checked_family()?;
-        let question = Question { host, port, family, limit: self.timeout };
-        let addresses = before(end, self.resolver.resolve(host, port, family)).await;
+        let looked_up = self.resolver.resolve(question.host, question.port, question.family);
+        let addresses = before(end, looked_up).await;
         let addresses =
             addresses.ok_or_else(|| question.timed_out(ConnectStep::Resolve, vec![], vec![]))??;
         let mut race =
@@ -233,7 +257,11 @@ impl TcpClient {
         end
     }
 
-    /// The family to ask for, if the options go together.
+    /// What to look up, if the options go together.
+    fn question<'a>(&self, host: &'a str, port: u16) -> Result<Question<'a>, ConnectError> {
+        Ok(Question { host, port, family: self.checked_family()?, limit: self.timeout })
+    }
+
     fn checked_family(&self) -> Result<Family, ConnectError> {
         self.stream_options.check().map_err(ConnectError::InvalidOption)?;
         if !ATTEMPT_DELAYS.contains(&self.attempt_delay) {

@@ -7,6 +7,9 @@ use std::time::Duration;
 use netutil::{Family, ResolveError};
 use thiserror::Error;
 
+#[cfg(feature = "tls")]
+use crate::error::StreamError;
+
 /// A host in an error is cut at this many characters: it may come from a peer and be of any length.
 const SHOWN_HOST_CHARS: usize = 255;
 
@@ -52,6 +55,19 @@ pub enum ConnectError {
         /// The addresses that had not answered, in the order in which they were tried.
         pending: Vec<SocketAddr>,
     },
+    /// A connection stood, but not TLS on it: the name is none that a certificate could be for, or the handshake failed.
+    /// The connection is closed.
+    #[cfg(feature = "tls")]
+    #[error("no TLS with {host:?} (port {port}): {error}")]
+    Tls {
+        /// The host.
+        host: String,
+        /// The port.
+        port: u16,
+        /// What failed, a [`TlsError`](crate::tls::TlsError) as a rule.
+        #[source]
+        error: StreamError,
+    },
 }
 
 /// What became of one address.
@@ -78,6 +94,9 @@ pub enum ConnectStep {
     Bind,
     /// The address is connected to.
     Connect,
+    /// The connection stands, and TLS begins on it.
+    #[cfg(feature = "tls")]
+    Handshake,
 }
 
 impl std::fmt::Display for ConnectStep {
@@ -86,6 +105,8 @@ impl std::fmt::Display for ConnectStep {
             ConnectStep::Resolve => "looking it up",
             ConnectStep::Bind => "binding the source address",
             ConnectStep::Connect => "connecting",
+            #[cfg(feature = "tls")]
+            ConnectStep::Handshake => "beginning TLS",
         })
     }
 }
@@ -99,6 +120,8 @@ impl ConnectError {
             ConnectError::Resolve(error) => error.kind(),
             ConnectError::AllFailed { last, .. } => last.error.kind(),
             ConnectError::TimedOut { .. } => io::ErrorKind::TimedOut,
+            #[cfg(feature = "tls")]
+            ConnectError::Tls { error, .. } => io::Error::from(error.clone()).kind(),
         }
     }
 }
@@ -137,6 +160,11 @@ impl Question<'_> {
     ) -> ConnectError {
         let limit = self.limit.unwrap_or(Duration::MAX);
         ConnectError::TimedOut { host: self.shown_host(), port: self.port, limit, step, failed, pending }
+    }
+
+    #[cfg(feature = "tls")]
+    pub(super) fn no_tls(&self, error: StreamError) -> ConnectError {
+        ConnectError::Tls { host: self.shown_host(), port: self.port, error }
     }
 
     fn shown_host(&self) -> String {

@@ -68,6 +68,8 @@ pub use error::{TlsAlert, TlsConfigError, TlsError};
 pub use info::TlsInfo;
 pub use pem::Pem;
 pub use server::{TlsAcceptor, TlsServerBuilder, TlsServerConfig};
+#[cfg(feature = "client")]
+pub(crate) use start::check_server_name;
 pub(crate) use transport::TlsTransport;
 
 #[cfg(doc)]

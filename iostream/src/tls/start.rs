@@ -145,6 +145,12 @@ impl IoStream {
     }
 }
 
+/// Whether a certificate could be for `name`: a host name or an IP address.
+#[cfg(feature = "client")]
+pub(crate) fn check_server_name(name: &str) -> Result<(), StreamError> {
+    server_name_of(name).map(drop)
+}
+
 fn server_name_of(name: &str) -> Result<ServerName<'static>, StreamError> {
     let name = ServerName::try_from(name).map_err(|_| TlsError::InvalidServerName)?;
     Ok(name.to_owned())

@@ -90,7 +90,9 @@ impl Scene {
 
     pub(super) async fn connect(&self) -> Result<Connection, ConnectError> {
         self.client
-            .first_connection("host", 80, &mut self.client.end(), |address| self.attempt(address))
+            .first_connection(&self.client.question("host", 80)?, &mut self.client.end(), |address| {
+                self.attempt(address)
+            })
             .await
     }
 
