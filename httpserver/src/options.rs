@@ -15,6 +15,7 @@ use crate::http1::{Ambient, Limits};
 /// | `body_timeout` | 30 s | 408, and the connection closes |
 /// | `minimum_body_rate` | 240 bytes a second | as `body_timeout` |
 /// | `write_timeout` | 30 s | the connection closes |
+/// | `minimum_send_rate` | 240 bytes a second | as `write_timeout` |
 /// | `linger` | 2 s | the connection closes |
 /// | `max_buffered_response` | 64 KiB | the handler waits; see there |
 #[derive(Debug, Clone)]
@@ -35,9 +36,12 @@ pub struct HttpOptions {
     /// Bytes per second that each earn the body a second more than `body_timeout`. A large upload over a slow link gets
     /// the time it needs; one byte a second does not. Zero is taken as one.
     pub minimum_body_rate: u32,
-    /// How long the peer may take nothing of a response that waits to be sent. Whether it took some is looked at once in that
-    /// time, so a peer that stops halfway is cut after twice as long at the latest.
+    /// How long the peer may take nothing of a response that the server waits to send, and how long it may take over it, beyond what
+    /// `minimum_send_rate` grants.
     pub write_timeout: Duration,
+    /// Bytes per second that each earn such a wait a second more than `write_timeout`: a peer that takes one byte a second of a
+    /// large response is cut, one on a slow link is not. Zero is taken as one.
+    pub minimum_send_rate: u32,
     /// How long a connection that ends with unread input is kept to drop what still comes, so that a reset does not
     /// overtake the answer (H1-52, RFC 9112 §9.6). After a 408 it is a tenth of a second at most.
     pub linger: Duration,
@@ -60,6 +64,7 @@ impl Default for HttpOptions {
             body_timeout: Duration::from_secs(30),
             minimum_body_rate: 240,
             write_timeout: Duration::from_secs(30),
+            minimum_send_rate: 240,
             linger: Duration::from_secs(2),
             max_buffered_response: 64 * 1024,
             keep_alive: true,
@@ -128,6 +133,13 @@ impl HttpOptions {
     #[must_use]
     pub fn write_timeout(mut self, limit: Duration) -> HttpOptions {
         self.write_timeout = limit;
+        self
+    }
+
+    /// Sets [`minimum_send_rate`](HttpOptions::minimum_send_rate).
+    #[must_use]
+    pub fn minimum_send_rate(mut self, bytes_per_second: u32) -> HttpOptions {
+        self.minimum_send_rate = bytes_per_second;
         self
     }
 

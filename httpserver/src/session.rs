@@ -110,19 +110,29 @@ impl Session {
         if self.stream.pending() < most { Ok(()) } else { Box::pin(self.room(most - 1)).await }
     }
 
-    /// Waits until at most `pending` bytes of output wait, as long as the peer takes some now and then.
+    /// Waits until at most `pending` bytes of output wait, for as long as `write_timeout` and `minimum_send_rate` allow.
     async fn room(&self, pending: usize) -> Result<(), HttpError> {
-        let limit = self.core.options.write_timeout;
-        let (mut sent, mut deadline) = (self.stream.bytes_sent(), self.now() + limit);
+        let options = &self.core.options;
+        let rate = u64::from(options.minimum_send_rate.max(1));
+        let (began, first) = (self.now(), self.stream.bytes_sent());
+        let (mut sent, mut progress) = (first, began);
         poll_fn(|cx| {
             if let Poll::Ready(result) = self.stream.poll_flush_to(cx, pending) {
                 return Poll::Ready(result.map_err(HttpError::from));
             }
-            if self.stream.bytes_sent() > sent {
-                (sent, deadline) = (self.stream.bytes_sent(), self.now() + limit);
+            // To be woken by the next byte that leaves, and not only by the last: the moment of each matters.
+            if let Poll::Ready(Err(error)) =
+                self.stream.poll_flush_to(cx, self.stream.pending().saturating_sub(1))
+            {
+                return Poll::Ready(Err(error.into()));
             }
+            if self.stream.bytes_sent() > sent {
+                (sent, progress) = (self.stream.bytes_sent(), self.now());
+            }
+            let earned = Duration::from_secs((sent - first) / rate);
+            let most = began + options.write_timeout.saturating_add(earned);
             let mut timer = self.deadline.borrow_mut();
-            timer.set(Some(deadline));
+            timer.set(Some(most.min(progress + options.write_timeout)));
             timer.poll(cx).map(|()| Err(HttpError::WriteTimeout))
         })
         .await

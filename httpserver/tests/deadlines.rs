@@ -207,9 +207,45 @@ fn a_peer_that_takes_nothing_of_a_large_answer_is_cut_at_write_timeout() {
 }
 
 #[test]
+fn a_peer_that_stops_halfway_is_cut_at_write_timeout_after_the_last_byte_that_it_took() {
+    let stage = Stage::new();
+    let server = HttpServer::new(async |_: Request| Response::bytes(vec![b'x'; 1 << 20])).options(defaults());
+    let peer = stage.connect(&server);
+    peer.set_room(Some(10_000));
+    peer.send(GET);
+    stage.time.advance(20 * SECOND);
+    peer.set_room(Some(10_000));
+    stage.time.run_until_stalled();
+    over_after(&stage, &peer, 30 * SECOND);
+    assert!(peer.is_over());
+    assert_eq!(peer.received().len(), 20_000);
+}
+
+#[test]
+fn a_peer_that_takes_less_than_the_minimum_rate_is_cut_and_one_that_takes_more_is_not() {
+    let stage = Stage::new();
+    let server = HttpServer::new(async |_: Request| Response::bytes(vec![b'x'; 100_000])).options(defaults());
+    for (bytes, is_served) in [(1, false), (250, true)] {
+        let peer = stage.connect(&server);
+        peer.set_room(Some(0));
+        peer.send(GET);
+        let mut received = Vec::new();
+        for _ in 0..=100_300 / 250 {
+            stage.time.advance(SECOND);
+            peer.set_room(Some(bytes));
+            stage.time.run_until_stalled();
+            received.extend(peer.received());
+        }
+        assert_eq!(received.len() > 100_000, is_served, "{} bytes", received.len());
+        assert_eq!(peer.is_over(), !is_served);
+    }
+}
+
+#[test]
 fn a_peer_that_takes_a_little_now_and_then_is_not_cut() {
     let stage = Stage::new();
-    let server = HttpServer::new(async |_: Request| Response::bytes(vec![b'x'; 200_000])).options(defaults());
+    let options = defaults().minimum_send_rate(32);
+    let server = HttpServer::new(async |_: Request| Response::bytes(vec![b'x'; 200_000])).options(options);
     let peer = stage.connect(&server);
     peer.set_room(Some(0));
     peer.send(GET);
@@ -228,7 +264,8 @@ fn a_peer_that_takes_a_little_now_and_then_is_not_cut() {
 #[test]
 fn a_small_answer_that_the_peer_takes_slowly_is_not_lost_to_the_idle_timeout() {
     let stage = Stage::new();
-    let server = HttpServer::new(async |_: Request| Response::bytes(vec![b'x'; 10_000])).options(defaults());
+    let server = HttpServer::new(async |_: Request| Response::bytes(vec![b'x'; 10_000]))
+        .options(defaults().minimum_send_rate(32));
     let peer = stage.connect(&server);
     peer.set_room(Some(0));
     peer.send(GET);
@@ -245,7 +282,8 @@ fn a_small_answer_that_the_peer_takes_slowly_is_not_lost_to_the_idle_timeout() {
 #[test]
 fn an_answer_to_a_peer_that_has_ended_its_side_is_sent_to_its_end() {
     let stage = Stage::new();
-    let server = HttpServer::new(async |_: Request| Response::bytes(vec![b'x'; 50_000])).options(defaults());
+    let server = HttpServer::new(async |_: Request| Response::bytes(vec![b'x'; 50_000]))
+        .options(defaults().minimum_send_rate(32));
     let peer = stage.connect(&server);
     peer.set_room(Some(0));
     peer.send(GET);
