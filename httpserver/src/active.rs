@@ -22,6 +22,8 @@ pub(crate) struct Active<'s> {
     /// Borrowed for one step at a time; none of them runs anybody else's code.
     pub(crate) protocol: RefCell<Connection>,
     body_clock: Cell<BodyClock>,
+    /// Since when the body is waited for, while it is.
+    awaits_body: Cell<Option<Instant>>,
 }
 
 /// What the wait for a body has cost so far, and what has come of it.
@@ -37,7 +39,12 @@ impl<'s> Active<'s> {
         if !session.core.options.keep_alive {
             protocol.close_after_response();
         }
-        Active { session, protocol: RefCell::new(protocol), body_clock: Cell::default() }
+        Active {
+            session,
+            protocol: RefCell::new(protocol),
+            body_clock: Cell::default(),
+            awaits_body: Cell::default(),
+        }
     }
 
     /// Forgets the clock of the last body.
@@ -106,6 +113,7 @@ impl<'s> Active<'s> {
         let earned = Duration::from_secs(received / u64::from(options.minimum_body_rate.max(1)));
         let left = options.body_timeout.saturating_add(earned).saturating_sub(waited);
         let waiting = BodyWait { active: self, began: self.session.now() };
+        self.awaits_body.set(Some(waiting.began));
         let deadline = waiting.began + left.min(options.body_timeout);
         let before = self.session.stream.buffered();
         let arrival = self.session.arrival(Some(deadline)).await;
@@ -202,7 +210,9 @@ impl<'s> Active<'s> {
             self.step(|protocol, out| Ok(protocol.send_error(error, &ambient, out)?))?;
         } else {
             self.protocol.borrow_mut().close_after_response();
-            self.send(Response::text("Internal Server Error\n").status(error.status()))?;
+            let status = error.status();
+            let text = format!("{}\n", status.canonical_reason().unwrap_or_default());
+            self.send(Response::text(text).status(status))?;
         }
         Ok(true)
     }
@@ -213,6 +223,13 @@ impl<'s> Active<'s> {
         step: impl FnOnce(&mut Connection, &mut Vec<u8>) -> Result<T, HttpError>,
     ) -> Result<T, HttpError> {
         self.session.stream.write_with(|out| step(&mut self.protocol.borrow_mut(), out))?
+    }
+
+    /// How long the peer has kept whoever reads the request's body waiting.
+    pub(crate) fn waited_for_body(&self) -> Duration {
+        let now = self.session.now();
+        let current = self.awaits_body.get().map(|since| now.saturating_duration_since(since));
+        self.body_clock.get().waited + current.unwrap_or_default()
     }
 
     /// Whether the request has a body that has not been read to its end.
@@ -232,6 +249,7 @@ impl Drop for BodyWait<'_> {
         let mut clock = self.active.body_clock.get();
         clock.waited += self.active.session.now().saturating_duration_since(self.began);
         self.active.body_clock.set(clock);
+        self.active.awaits_body.set(None);
     }
 }
 

@@ -16,10 +16,10 @@
 use std::future::{Future, poll_fn};
 use std::pin::pin;
 use std::rc::Rc;
-use std::task::Poll;
-use std::time::Duration;
+use std::task::{Context, Poll};
+use std::time::{Duration, Instant};
 
-use ioloop::caught;
+use ioloop::{Deadline, caught};
 
 use crate::active::Active;
 use crate::error::HttpError;
@@ -157,6 +157,7 @@ async fn answer<M, H: Handler<M>>(
     let stream = &active.session.stream;
     let mut handling = pin!(handler.handle(exchange));
     let mut gone = pin!(stream.closed());
+    let mut patience = Patience { active, began: active.session.now(), deadline: None };
     poll_fn(|cx| {
         match caught(|| handling.as_mut().poll(cx)) {
             Ok(Poll::Pending) => {}
@@ -167,6 +168,9 @@ async fn answer<M, H: Handler<M>>(
                 return Poll::Ready(Err(HttpError::Panicked));
             }
         }
+        if patience.poll(cx).is_ready() {
+            return Poll::Ready(Err(HttpError::HandlerTimeout));
+        }
         // The peer has gone for good, not merely ended its side: nobody is left to answer.
         gone.as_mut().poll(cx).map(|()| {
             let reason = stream.close_reason().unwrap_or(iostream::CloseReason::EndOfStream);
@@ -175,6 +179,29 @@ async fn answer<M, H: Handler<M>>(
     })
     .await?;
     if active.protocol.borrow().is_response_complete() { Ok(()) } else { Err(HttpError::Unfinished) }
+}
+
+/// How long a handler may still take to begin its response. Nothing is armed before it has waited once.
+struct Patience<'a> {
+    active: &'a Active<'a>,
+    began: Instant,
+    deadline: Option<Deadline>,
+}
+
+impl Patience<'_> {
+    /// Ready when it has run out.
+    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        let session = self.active.session;
+        let Some(limit) = session.core.options.handler_timeout else { return Poll::Pending };
+        if self.active.protocol.borrow().is_head_sent() {
+            return Poll::Pending;
+        }
+        // A wait for the body that goes on moves the end along; then this is looked at again.
+        let allowed = limit.saturating_add(self.active.waited_for_body());
+        let deadline = self.deadline.get_or_insert_with(|| Deadline::new(&session.stream.io_loop()));
+        deadline.set(self.began.checked_add(allowed));
+        deadline.poll(cx)
+    }
 }
 
 /// Reads and drops what the handler has not read of the body, if that is little and comes soon: then the connection can be

@@ -33,6 +33,9 @@ pub enum HttpError {
     /// The handler ended without a complete response.
     #[error("the handler ended without finishing its response")]
     Unfinished,
+    /// The handler did not begin its response within `handler_timeout`.
+    #[error("the handler took too long")]
+    HandlerTimeout,
     /// The handler panicked.
     #[error("the handler panicked")]
     Panicked,
@@ -52,6 +55,7 @@ impl HttpError {
     pub fn status(&self) -> StatusCode {
         match self {
             HttpError::Remote(error) => error.status(),
+            HttpError::HandlerTimeout => StatusCode::SERVICE_UNAVAILABLE,
             _ => StatusCode::INTERNAL_SERVER_ERROR,
         }
     }

@@ -16,6 +16,7 @@ use crate::http1::{Ambient, Limits};
 /// | `minimum_body_rate` | 240 bytes a second | as `body_timeout` |
 /// | `write_timeout` | 30 s | the connection closes |
 /// | `minimum_send_rate` | 240 bytes a second | as `write_timeout` |
+/// | `handler_timeout` | 60 s | 503, and the connection closes |
 /// | `linger` | 2 s | the connection closes |
 /// | `max_buffered_response` | 64 KiB | the handler waits; see there |
 #[derive(Debug, Clone)]
@@ -42,6 +43,11 @@ pub struct HttpOptions {
     /// Bytes per second that each earn such a wait a second more than `write_timeout`: a peer that takes one byte a second of a
     /// large response is cut, one on a slow link is not. Zero is taken as one.
     pub minimum_send_rate: u32,
+    /// How long a handler may take to begin its response; `None` for ever. The time in which it waits for the request's body is the
+    /// peer's and does not count, nor does what comes after the head of the response: events may be streamed for days. A
+    /// handler that is late is dropped where it waits. One that computes and never waits cannot be stopped by this: see
+    /// `IoLoop::watch_blocking`.
+    pub handler_timeout: Option<Duration>,
     /// How long a connection that ends with unread input is kept to drop what still comes, so that a reset does not
     /// overtake the answer (H1-52, RFC 9112 §9.6). After a 408 it is a tenth of a second at most.
     pub linger: Duration,
@@ -65,6 +71,7 @@ impl Default for HttpOptions {
             minimum_body_rate: 240,
             write_timeout: Duration::from_secs(30),
             minimum_send_rate: 240,
+            handler_timeout: Some(Duration::from_secs(60)),
             linger: Duration::from_secs(2),
             max_buffered_response: 64 * 1024,
             keep_alive: true,
@@ -140,6 +147,13 @@ impl HttpOptions {
     #[must_use]
     pub fn minimum_send_rate(mut self, bytes_per_second: u32) -> HttpOptions {
         self.minimum_send_rate = bytes_per_second;
+        self
+    }
+
+    /// Sets [`handler_timeout`](HttpOptions::handler_timeout).
+    #[must_use]
+    pub fn handler_timeout(mut self, limit: impl Into<Option<Duration>>) -> HttpOptions {
+        self.handler_timeout = limit.into();
         self
     }
 

@@ -164,7 +164,7 @@ fn h1_19_the_time_that_the_handler_takes_is_not_the_peers() {
         exchange.send(Response::text(bytes.to_string())).await
     }
     let stage = Stage::new();
-    let peer = stage.connect(&HttpServer::new(thinks).options(defaults()));
+    let peer = stage.connect(&HttpServer::new(thinks).options(defaults().handler_timeout(None)));
     peer.send("POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 6\r\n\r\nab");
     stage.time.advance(101 * SECOND);
     peer.send("cd"); // a moment after the handler has asked for it
@@ -373,4 +373,53 @@ fn h1_52_lingering_ends_when_the_peer_takes_nothing_of_the_error_answer() {
     peer.send("nonsense\r\n\r\n");
     stage.time.advance(30 * SECOND);
     assert!(peer.is_over());
+}
+
+#[test]
+fn a_handler_that_never_begins_its_response_costs_its_connection() {
+    let stage = Stage::new();
+    let server =
+        HttpServer::new(async |_: Request| std::future::pending::<Response>().await).options(defaults());
+    let peer = stage.connect(&server);
+    peer.send(GET);
+    over_after(&stage, &peer, 60 * SECOND);
+    let back = answer(peer.received());
+    assert_eq!((back.status, back.closes(), back.text()), (503, true, "Service Unavailable\n"));
+    stage.time.advance(2 * SECOND);
+    assert!(peer.is_over());
+}
+
+#[test]
+fn a_handler_that_has_begun_its_response_may_take_its_time() {
+    async fn events(exchange: &mut Exchange<'_>) -> Result<(), HttpError> {
+        let mut response = exchange.respond(httpserver::StatusCode::OK).start().await?;
+        for _ in 0..10 {
+            ioloop::sleep(100 * SECOND).await;
+            response.write("tick").await?;
+        }
+        response.finish().await
+    }
+    let stage = Stage::new();
+    let peer = stage.connect(&HttpServer::new(events).options(defaults()));
+    peer.send(GET);
+    stage.time.advance(1_000 * SECOND);
+    assert_eq!(answer(peer.received()).text(), "tick".repeat(10));
+}
+
+#[test]
+fn what_a_handler_waits_for_the_body_is_not_its_own_time() {
+    async fn counts(exchange: &mut Exchange<'_>) -> Result<(), HttpError> {
+        let body = exchange.body().bytes().await?;
+        ioloop::sleep(59 * SECOND).await;
+        exchange.send(Response::text(body.len().to_string())).await
+    }
+    let stage = Stage::new();
+    let peer = stage.connect(&HttpServer::new(counts).options(defaults()));
+    peer.send("POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 30000\r\n\r\n");
+    for _ in 0..100 {
+        stage.time.advance(SECOND);
+        peer.send([b'x'; 300]);
+    }
+    stage.time.advance(60 * SECOND);
+    assert_eq!(answer(peer.received()).text(), "30000");
 }

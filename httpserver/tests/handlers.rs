@@ -242,8 +242,8 @@ fn h1_29_a_handler_that_waits_is_dropped_when_the_peer_is_gone_even_with_request
         let peer = stage.connect(&server);
         peer.send(GET.repeat(pipelined));
         stage.time.run_until_stalled();
-        stage.time.advance(Duration::from_secs(1_000));
-        assert!(!dropped.get() && !peer.is_over(), "no deadline of ours ends a handler");
+        stage.time.advance(Duration::from_secs(59));
+        assert!(!dropped.get() && !peer.is_over(), "no deadline of ours has passed");
         peer.reset();
         stage.time.run_until_stalled();
         assert!(dropped.get() && peer.is_over());
