@@ -7,6 +7,7 @@ use bytes::{Bytes, BytesMut};
 use http::StatusCode;
 
 use crate::error::HttpError;
+use crate::headers::Headers;
 use crate::http1::{BodyEvent, Connection, DataFrame, RemoteError, ResponseHead, ResponseLength};
 use crate::response::Response;
 use crate::session::{Arrival, Session};
@@ -24,6 +25,8 @@ pub(crate) struct Active<'s> {
     body_clock: Cell<BodyClock>,
     /// Since when the body is waited for, while it is.
     awaits_body: Cell<Option<Instant>>,
+    /// Whether the handler speaks to the peer by itself now, and no longer HTTP.
+    pub(crate) taken_over: Cell<bool>,
 }
 
 /// What the wait for a body has cost so far, and what has come of it.
@@ -44,6 +47,7 @@ impl<'s> Active<'s> {
             protocol: RefCell::new(protocol),
             body_clock: Cell::default(),
             awaits_body: Cell::default(),
+            taken_over: Cell::default(),
         }
     }
 
@@ -159,7 +163,7 @@ impl<'s> Active<'s> {
         })?;
         if !copied {
             self.send_data(body)?;
-            self.finish()?;
+            self.finish(None)?;
         }
         Ok(())
     }
@@ -193,8 +197,12 @@ impl<'s> Active<'s> {
         Ok(())
     }
 
-    pub(crate) fn finish(&self) -> Result<(), HttpError> {
-        self.step(|protocol, out| Ok(protocol.finish(None, out)?))
+    pub(crate) fn finish(&self, trailers: Option<&Headers>) -> Result<(), HttpError> {
+        self.step(|protocol, out| Ok(protocol.finish(trailers, out)?))
+    }
+
+    pub(crate) fn send_informational(&self, status: StatusCode, headers: &Headers) -> Result<(), HttpError> {
+        self.step(|protocol, out| Ok(protocol.send_informational(status, headers, out)?))
     }
 
     /// Answers what went wrong, and makes this the last answer. `false` if part of another is out already.

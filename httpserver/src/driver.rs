@@ -96,6 +96,9 @@ async fn serve_requests<M, H: Handler<M>>(session: &Session, handler: &H) -> The
         if let Err(error) = answered {
             return refuse(&active, &error);
         }
+        if active.taken_over.get() {
+            return Then::Linger;
+        }
         if active.body_unread()
             && let Err(then) = drop_rest_of_body(&active).await
         {
@@ -106,7 +109,7 @@ async fn serve_requests<M, H: Handler<M>>(session: &Session, handler: &H) -> The
             // A peer that did not expect the end may be sending its next request: it must not be met by a reset.
             Outcome::Close if peer_goes_on => return Then::Linger,
             Outcome::Close => return Then::Close,
-            // Nobody took the connection over, so nobody will speak the other protocol.
+            // Nobody took the connection over, so nobody speaks the other protocol.
             Outcome::Switched | Outcome::InProgress => return Then::Linger,
         }
     }
@@ -168,6 +171,9 @@ async fn answer<M, H: Handler<M>>(
                 return Poll::Ready(Err(HttpError::Panicked));
             }
         }
+        if active.taken_over.get() {
+            return Poll::Pending; // its deadlines and its end are the handler's affair
+        }
         if patience.poll(cx).is_ready() {
             return Poll::Ready(Err(HttpError::HandlerTimeout));
         }
@@ -178,7 +184,8 @@ async fn answer<M, H: Handler<M>>(
         })
     })
     .await?;
-    if active.protocol.borrow().is_response_complete() { Ok(()) } else { Err(HttpError::Unfinished) }
+    let is_done = active.taken_over.get() || active.protocol.borrow().is_response_complete();
+    if is_done { Ok(()) } else { Err(HttpError::Unfinished) }
 }
 
 /// How long a handler may still take to begin its response. Nothing is armed before it has waited once.
@@ -239,6 +246,9 @@ fn refuse(active: &Active<'_>, error: &HttpError) -> Then {
         HttpError::Remote(error) => tracing::info!(%peer, %error, "malformed HTTP message"),
         HttpError::Panicked => {} // logged where it was caught
         _ => tracing::error!(%peer, %error, "a request handler failed"),
+    }
+    if active.taken_over.get() {
+        return Then::Close;
     }
     match active.send_error(error) {
         Ok(true)

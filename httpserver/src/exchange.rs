@@ -54,6 +54,10 @@ impl<'c> Exchange<'c> {
         }
     }
 
+    pub(crate) fn active(&self) -> &'c Active<'c> {
+        self.active
+    }
+
     fn head(&self) -> &RequestHead {
         self.head
             .as_deref()
@@ -144,6 +148,22 @@ impl<'c> Exchange<'c> {
         ResponseBuilder::new(self.active, status)
     }
 
+    /// Tells the peer something before the response, in the turn in which it is called: `103 Early Hints`, `102 Processing` (RFC
+    /// 9110 §15.2). Any number may go before it. A peer that speaks HTTP/1.0 understands none, so nothing is sent to it.
+    ///
+    /// `100 Continue` is sent by itself, when the body is asked for; `101` by
+    /// [`ResponseBuilder::switch`](crate::ResponseBuilder::switch).
+    ///
+    /// # Errors
+    ///
+    /// When the status is none of 102 to 199, a field frames a body, the response has begun, or the peer is gone.
+    pub fn inform(&self, status: StatusCode, headers: &Headers) -> Result<(), HttpError> {
+        match self.active.send_informational(status, headers) {
+            Err(HttpError::Local(LocalError::InformationalNotAllowed)) => Ok(()),
+            sent => sent,
+        }
+    }
+
     /// Sends a whole response and waits until the connection has room for the next.
     ///
     /// # Errors
@@ -189,7 +209,7 @@ impl<'c> Exchange<'c> {
         let state = self.classic.get_mut();
         let result = match state {
             ClassicResponse::Head(_) => Err(HttpError::Unfinished),
-            ClassicResponse::Body => self.active.finish(),
+            ClassicResponse::Body => self.active.finish(None),
             ClassicResponse::Finished => Err(LocalError::AlreadyFinished.into()),
             ClassicResponse::Failed(_) => return,
         };
@@ -292,6 +312,13 @@ impl Body<'_> {
             whole.extend_from_slice(&chunk);
         }
         Ok(whole.freeze())
+    }
+
+    /// The fields that followed a chunked body, once it has been read to its end. They are no header fields and must not act as such
+    /// (RFC 9110 §6.5); those that would frame or route a message were refused.
+    #[must_use]
+    pub fn trailers(&self) -> Option<Headers> {
+        self.active.protocol.borrow().trailers().cloned()
     }
 }
 

@@ -44,6 +44,7 @@ mod request;
 mod response;
 mod server;
 mod session;
+mod takeover;
 mod writer;
 
 pub use error::HttpError;
@@ -57,7 +58,7 @@ pub use server::HttpServer;
 pub use writer::{ResponseBuilder, ResponseWriter};
 
 /// What stands in the signatures here and comes from the layers beneath.
-pub use iostream::StreamOptions;
+pub use iostream::{IoStream, StreamOptions};
 pub use tcpserver::{BindOptions, ConnectionContext, ListenError, PeerAddr};
 
 /// Methods, statuses and versions are those of the `http` crate.

@@ -63,6 +63,14 @@ impl<'e> ResponseBuilder<'e> {
         Ok(ResponseWriter { active, head: None })
     }
 
+    pub(crate) fn active(&self) -> &'e Active<'e> {
+        self.active
+    }
+
+    pub(crate) fn status(&self) -> StatusCode {
+        self.status
+    }
+
     fn send_head(&self) -> Result<(), HttpError> {
         self.active.send_head(&ResponseHead::new(self.status).headers(&self.headers).length(self.length))
     }
@@ -133,7 +141,20 @@ impl ResponseWriter<'_> {
     /// When the body is shorter than announced (H1-36), or the peer is gone.
     pub async fn finish(mut self) -> Result<(), HttpError> {
         self.send_head()?;
-        self.active.finish()?;
+        self.active.finish(None)?;
+        self.active.session.room_for_more().await
+    }
+
+    /// Ends the response with these fields behind its body (RFC 9112 §7.1.2). Left out where the peer cannot get them: in an answer
+    /// to HTTP/1.0, and to HEAD.
+    ///
+    /// # Errors
+    ///
+    /// As for [`finish`](ResponseWriter::finish); also after a body of announced length, and for a field that would frame or route a
+    /// message (RFC 9110 §6.5.1).
+    pub async fn finish_with(mut self, trailers: &Headers) -> Result<(), HttpError> {
+        self.send_head()?;
+        self.active.finish(Some(trailers))?;
         self.active.session.room_for_more().await
     }
 }

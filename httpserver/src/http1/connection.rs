@@ -3,7 +3,7 @@
 
 use std::ops::Range;
 
-use http::{Method, Version};
+use http::{Method, StatusCode, Version};
 
 use super::chunked::{Chunked, ChunkedStep};
 use super::error::RemoteError;
@@ -261,6 +261,12 @@ impl Connection {
             && self.sending == Sending::Head
             && !self.is_too_large()
             && !matches!(self.receiving, Receiving::Refused(_))
+    }
+
+    /// Whether a response with this status would end HTTP on the connection: 101 to a peer that offered to upgrade, 2xx to CONNECT.
+    pub fn may_switch(&self, status: StatusCode) -> bool {
+        let is_upgrade = status == StatusCode::SWITCHING_PROTOCOLS && self.asked.is_http_11;
+        self.sending == Sending::Head && (is_upgrade || self.asked.is_connect && status.is_success())
     }
 
     /// Makes every response from now on the last one. Before its head is sent, the head says so.
