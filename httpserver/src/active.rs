@@ -118,7 +118,7 @@ impl<'s> Active<'s> {
         let left = options.body_timeout.saturating_add(earned).saturating_sub(waited);
         let waiting = BodyWait { active: self, began: self.session.now() };
         self.awaits_body.set(Some(waiting.began));
-        let deadline = waiting.began + left.min(options.body_timeout);
+        let deadline = self.session.after(left.min(options.body_timeout));
         let before = self.session.stream.buffered();
         let arrival = self.session.arrival(Some(deadline)).await;
         drop(waiting);

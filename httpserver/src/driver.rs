@@ -88,6 +88,9 @@ async fn serve_requests<M, H: Handler<M>>(session: &Session, handler: &H) -> The
             Err(error) => return refuse(&active, &error),
         };
         session.note_request();
+        if session.is_last_request() {
+            active.protocol.borrow_mut().close_after_response();
+        }
         let peer_goes_on = head.framing().keep_alive;
         let answered = {
             let mut exchange = Exchange::new(&active, head);
@@ -141,7 +144,7 @@ async fn next_head(active: &Active<'_>) -> Result<Option<Box<RequestHead>>, Http
         if session.stream.buffered() == 0 && deadline.is_none() {
             continue; // only empty lines, which begin nothing
         }
-        let until = *deadline.get_or_insert(session.now() + session.core.options.header_timeout);
+        let until = *deadline.get_or_insert(session.after(session.core.options.header_timeout));
         match session.arrival(Some(until)).await {
             Arrival::Bytes => {}
             Arrival::EndOfStream => return Err(RemoteError::Truncated.into()),

@@ -12,6 +12,7 @@ use crate::http1::{Ambient, Limits};
 /// | `limits` | see [`Limits`] | 400, 413, 414 or 431, and the connection closes |
 /// | `header_timeout` | 10 s | 408 if part of a request came, else the connection just closes |
 /// | `idle_connection_timeout` | 75 s | the connection closes |
+/// | `max_requests_per_connection`, `max_connection_age` | none | the response says `Connection: close` |
 /// | `body_timeout` | 30 s | 408, and the connection closes |
 /// | `minimum_body_rate` | 240 bytes a second | as `body_timeout` |
 /// | `write_timeout` | 30 s | the connection closes |
@@ -55,6 +56,12 @@ pub struct HttpOptions {
     /// next request is not begun before less is left. A [`Response`](crate::Response) may be larger, because its body is in
     /// memory anyway. Streamed pieces are gathered up to this before they are sent.
     pub max_buffered_response: usize,
+    /// How many requests a connection may bring; the response to the last says that it is. `None`, the default, is any number:
+    /// nothing here grows with them. A limit makes clients of a balancer come back to it.
+    pub max_requests_per_connection: Option<u32>,
+    /// How old a connection may become: the first response after that, or none if it idles then, is its last. `None` by default. Each
+    /// connection has up to a tenth more or less, so that those which came together do not all leave together.
+    pub max_connection_age: Option<Duration>,
     /// Whether connections are kept alive between requests. Tornado's `no_keep_alive`, the other way round.
     pub keep_alive: bool,
     /// The Server field, validated.
@@ -74,6 +81,8 @@ impl Default for HttpOptions {
             handler_timeout: Some(Duration::from_secs(60)),
             linger: Duration::from_secs(2),
             max_buffered_response: 64 * 1024,
+            max_requests_per_connection: None,
+            max_connection_age: None,
             keep_alive: true,
             ambient: Ambient::with_server("waterspout").unwrap_or_default(),
         }
@@ -168,6 +177,20 @@ impl HttpOptions {
     #[must_use]
     pub fn max_buffered_response(mut self, bytes: usize) -> HttpOptions {
         self.max_buffered_response = bytes;
+        self
+    }
+
+    /// Sets [`max_requests_per_connection`](HttpOptions::max_requests_per_connection).
+    #[must_use]
+    pub fn max_requests_per_connection(mut self, requests: impl Into<Option<u32>>) -> HttpOptions {
+        self.max_requests_per_connection = requests.into();
+        self
+    }
+
+    /// Sets [`max_connection_age`](HttpOptions::max_connection_age).
+    #[must_use]
+    pub fn max_connection_age(mut self, age: impl Into<Option<Duration>>) -> HttpOptions {
+        self.max_connection_age = age.into();
         self
     }
 

@@ -13,6 +13,8 @@ use tcpserver::ConnectionContext;
 use crate::core::Core;
 use crate::error::HttpError;
 
+const CENTURY: Duration = Duration::from_secs(100 * 365 * 86_400);
+
 /// What is kept of a connection between requests: all that an idle one costs here.
 pub(crate) struct Session {
     pub(crate) stream: IoStream,
@@ -20,8 +22,10 @@ pub(crate) struct Session {
     pub(crate) context: ConnectionContext,
     /// The one deadline of the connection, whatever it waits for; its timer is re-armed lazily.
     deadline: RefCell<Deadline>,
-    /// Whether no request has been answered yet.
-    fresh: Cell<bool>,
+    /// Requests that have begun.
+    requests: Cell<u32>,
+    /// When it was made, in seconds since the server was.
+    born: u32,
     /// Whether idling begins anew.
     renews_deadline: Cell<bool>,
 }
@@ -37,11 +41,18 @@ pub(crate) enum Arrival {
 impl Session {
     pub(crate) fn new(stream: IoStream, core: Rc<Core>, context: ConnectionContext) -> Session {
         let deadline = RefCell::new(Deadline::new(&stream.io_loop()));
-        Session { stream, core, context, deadline, fresh: Cell::new(true), renews_deadline: Cell::new(true) }
+        let born = core.age(stream.now());
+        let renews_deadline = Cell::new(true);
+        Session { stream, core, context, deadline, requests: Cell::new(0), born, renews_deadline }
     }
 
     pub(crate) fn now(&self) -> Instant {
         self.stream.now()
+    }
+
+    /// So long from now. What is as good as never is a century.
+    pub(crate) fn after(&self, limit: Duration) -> Instant {
+        self.now() + limit.min(CENTURY)
     }
 
     /// Waits for the first byte of a request. Not an `async fn`: idling must be small.
@@ -73,15 +84,37 @@ impl Session {
             return self.deadline.borrow().deadline();
         }
         let options = &self.core.options;
-        let patience =
-            if self.fresh.get() { Some(options.header_timeout) } else { options.idle_connection_timeout };
-        patience.map(|patience| self.now() + patience)
+        if self.requests.get() == 0 {
+            return Some(self.after(options.header_timeout));
+        }
+        let age_left = self.age_limit().map(|limit| limit.saturating_sub(self.age()));
+        let patience = options.idle_connection_timeout.into_iter().chain(age_left).min();
+        patience.map(|patience| self.after(patience))
     }
 
     /// Notes that a request has begun.
     pub(crate) fn note_request(&self) {
-        self.fresh.set(false);
+        self.requests.set(self.requests.get().saturating_add(1));
         self.renews_deadline.set(true);
+    }
+
+    /// Whether the request that has begun is to be the last one.
+    pub(crate) fn is_last_request(&self) -> bool {
+        let most = self.core.options.max_requests_per_connection;
+        most.is_some_and(|most| self.requests.get() >= most)
+            || self.age_limit().is_some_and(|limit| self.age() >= limit)
+    }
+
+    fn age(&self) -> Duration {
+        Duration::from_secs(u64::from(self.core.age(self.now()).saturating_sub(self.born)))
+    }
+
+    /// The age that this connection may reach: up to a tenth more or less than the option says. Multiples of the golden ratio
+    /// spread any row of connection numbers evenly.
+    fn age_limit(&self) -> Option<Duration> {
+        let age = self.core.options.max_connection_age?;
+        let share = (self.context.id() as f64 * 0.618_033_988_749_895).fract();
+        Some((age - age / 10).saturating_add((age / 5).mul_f64(share)))
     }
 
     /// Waits for more input, until `deadline`.
@@ -114,8 +147,9 @@ impl Session {
     async fn room(&self, pending: usize) -> Result<(), HttpError> {
         let options = &self.core.options;
         let rate = u64::from(options.minimum_send_rate.max(1));
-        let (began, first) = (self.now(), self.stream.bytes_sent());
-        let (mut sent, mut progress) = (first, began);
+        let first = self.stream.bytes_sent();
+        let most = self.after(options.write_timeout);
+        let (mut sent, mut stalled) = (first, most);
         poll_fn(|cx| {
             if let Poll::Ready(result) = self.stream.poll_flush_to(cx, pending) {
                 return Poll::Ready(result.map_err(HttpError::from));
@@ -127,12 +161,11 @@ impl Session {
                 return Poll::Ready(Err(error.into()));
             }
             if self.stream.bytes_sent() > sent {
-                (sent, progress) = (self.stream.bytes_sent(), self.now());
+                (sent, stalled) = (self.stream.bytes_sent(), self.after(options.write_timeout));
             }
             let earned = Duration::from_secs((sent - first) / rate);
-            let most = began + options.write_timeout.saturating_add(earned);
             let mut timer = self.deadline.borrow_mut();
-            timer.set(Some(most.min(progress + options.write_timeout)));
+            timer.set(Some(stalled.min(most + earned.min(CENTURY))));
             timer.poll(cx).map(|()| Err(HttpError::WriteTimeout))
         })
         .await

@@ -423,3 +423,21 @@ fn what_a_handler_waits_for_the_body_is_not_its_own_time() {
     stage.time.advance(60 * SECOND);
     assert_eq!(answer(peer.received()).text(), "30000");
 }
+
+#[test]
+fn limits_of_time_beyond_all_time_are_as_good_as_none() {
+    let never = Duration::MAX;
+    let options = defaults().header_timeout(never).body_timeout(never).write_timeout(never).linger(never);
+    let options = options.idle_connection_timeout(never).handler_timeout(never).max_connection_age(never);
+    let stage = Stage::new();
+    let server = HttpServer::new(async |_: Request| Response::bytes(vec![b'x'; 1 << 20])).options(options);
+    let peer = stage.connect(&server);
+    peer.set_room(Some(1_000));
+    stage.exchange(&peer, &POST[..20]);
+    stage.exchange(&peer, &POST[20..]);
+    stage.exchange(&peer, vec![b'x'; 100_000]);
+    stage.time.advance(100_000 * SECOND);
+    peer.set_room(None);
+    assert!(stage.exchange(&peer, "").len() > (1 << 20) - 1_000, "the rest");
+    assert!(!peer.is_over());
+}

@@ -226,3 +226,33 @@ fn options_and_server_name_are_those_of_the_server() {
     assert_eq!(answer(stage.ask(&named, GET)).header("server"), Some("mine/1.0"));
     assert!(httpserver::HttpOptions::new().server_name("a\r\nb: c").is_err(), "h1_45");
 }
+
+#[test]
+fn the_last_of_the_requests_that_a_connection_may_bring_says_so() {
+    let stage = Stage::new();
+    let options = plain().max_requests_per_connection(3);
+    let server = HttpServer::new(hello).options(options);
+    let peer = stage.connect(&server);
+    let back = answers(stage.exchange(&peer, "GET / HTTP/1.1\r\nHost: a\r\n\r\n".repeat(5)));
+    assert_eq!(back.iter().map(support::Answer::closes).collect::<Vec<_>>(), [false, false, true]);
+    stage.time.advance(Duration::from_secs(3));
+    assert!(peer.is_over());
+}
+
+#[test]
+fn a_connection_that_is_too_old_ends_with_its_next_response_or_while_it_idles() {
+    let stage = Stage::new();
+    let options = plain().max_connection_age(Duration::from_secs(100)).idle_connection_timeout(None);
+    let server = HttpServer::new(hello).options(options);
+    let (busy, idle) = (stage.connect(&server), stage.connect(&server));
+    for peer in [&busy, &idle] {
+        assert!(!answer(stage.exchange(peer, "GET / HTTP/1.1\r\nHost: a\r\n\r\n")).closes());
+    }
+    stage.time.advance(Duration::from_secs(89));
+    assert!(!answer(stage.exchange(&busy, "GET / HTTP/1.1\r\nHost: a\r\n\r\n")).closes());
+    busy.send("GET / HTTP/1.1\r\n");
+    stage.time.run_until_stalled();
+    stage.time.advance(Duration::from_secs(3)); // the number of these connections is 0, so they have a tenth less
+    assert!(idle.is_over(), "at 90 seconds");
+    assert!(answer(stage.exchange(&busy, "Host: a\r\n\r\n")).closes());
+}
