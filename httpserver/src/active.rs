@@ -38,7 +38,7 @@ struct BodyClock {
 
 impl<'s> Active<'s> {
     pub(crate) fn new(session: &'s Session) -> Active<'s> {
-        let mut protocol = Connection::new();
+        let mut protocol = Connection::after_empty_lines(session.empty_lines.take());
         if !session.core.options.keep_alive {
             protocol.close_after_response();
         }

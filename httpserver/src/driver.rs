@@ -125,6 +125,7 @@ async fn next_head(active: &Active<'_>) -> Result<Option<Box<RequestHead>>, Http
     let mut deadline = None;
     loop {
         if session.stream.buffered() == 0 && deadline.is_none() {
+            session.empty_lines.set(active.protocol.borrow().empty_lines());
             return Ok(None);
         }
         let lent = head.get_or_insert_with(|| session.core.lease_head());

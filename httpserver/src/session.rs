@@ -24,6 +24,8 @@ pub(crate) struct Session {
     deadline: RefCell<Deadline>,
     /// Requests that have begun.
     requests: Cell<u32>,
+    /// Empty lines that have come before the next request (RFC 9112 §2.2).
+    pub(crate) empty_lines: Cell<u8>,
     /// When it was made, in seconds since the server was.
     born: u32,
     /// Whether idling begins anew.
@@ -43,7 +45,8 @@ impl Session {
         let deadline = RefCell::new(Deadline::new(&stream.io_loop()));
         let born = core.age(stream.now());
         let renews_deadline = Cell::new(true);
-        Session { stream, core, context, deadline, requests: Cell::new(0), born, renews_deadline }
+        let (requests, empty_lines) = (Cell::new(0), Cell::new(0));
+        Session { stream, core, context, deadline, requests, empty_lines, born, renews_deadline }
     }
 
     pub(crate) fn now(&self) -> Instant {

@@ -94,6 +94,21 @@ impl Connection {
         }
     }
 
+    /// A connection on which so many empty lines have come and nothing else: for a driver that keeps no more than
+    /// [`empty_lines`](Self::empty_lines) of a connection that idles.
+    #[must_use]
+    pub fn after_empty_lines(lines: u8) -> Self {
+        Self { receiving: Receiving::Head(HeadReader::after_empty_lines(lines)), ..Self::new() }
+    }
+
+    /// Empty lines that have come before the next request.
+    pub fn empty_lines(&self) -> u8 {
+        match &self.receiving {
+            Receiving::Head(reader) => reader.empty_lines(),
+            _ => 0,
+        }
+    }
+
     /// Looks for a request head at the start of `input`, which is all that was read and not consumed.
     ///
     /// A whole head costs one pass. One that arrives in pieces is looked at byte by byte as it comes, once, and parsed when it is

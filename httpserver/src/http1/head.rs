@@ -205,7 +205,15 @@ pub(crate) struct HeadStep {
 
 impl HeadReader {
     pub(crate) const fn new() -> Self {
-        Self { scan: Scan::head(), empty_lines: 0 }
+        Self::after_empty_lines(0)
+    }
+
+    pub(crate) const fn after_empty_lines(lines: u8) -> Self {
+        Self { scan: Scan::head(), empty_lines: lines }
+    }
+
+    pub(crate) fn empty_lines(&self) -> u8 {
+        self.empty_lines
     }
 
     pub(crate) fn read(

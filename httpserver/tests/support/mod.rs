@@ -218,7 +218,7 @@ fn unchunk(mut rest: &[u8]) -> (Vec<u8>, &[u8]) {
     }
 }
 
-fn find(bytes: &[u8], what: &[u8]) -> Option<usize> {
+pub fn find(bytes: &[u8], what: &[u8]) -> Option<usize> {
     bytes.windows(what.len()).position(|window| window == what)
 }
 
