@@ -12,6 +12,8 @@
 
 pub mod answer;
 mod connection;
+#[cfg(feature = "runtimes")]
+pub mod contest;
 mod drive;
 pub mod load;
 pub mod machine;

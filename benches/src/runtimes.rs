@@ -11,32 +11,7 @@ mod work;
 
 use std::time::Duration;
 
-/// Does its work so many times and gives what that has cost altogether.
-pub type Measure = Box<dyn FnMut(u64) -> Duration>;
-
-/// One runtime's way to do the work of a case.
-#[derive(Clone, Copy, Debug)]
-pub struct Contender {
-    /// The runtime, and the way if it has several.
-    pub name: &'static str,
-    /// Sets up what the work needs, which is not measured.
-    pub prepare: fn() -> Measure,
-}
-
-/// Something every runtime can do.
-#[derive(Clone, Copy, Debug)]
-pub struct Case {
-    /// What it is called on a command line.
-    pub name: &'static str,
-    /// What is done, for a table.
-    pub what: &'static str,
-    /// How often in one slice: some tens of milliseconds or more.
-    pub iterations: u64,
-    /// Whether one thread does it all; it is then bound to one CPU, and what counts is CPU time.
-    pub alone: bool,
-    /// The first is ours.
-    pub contenders: &'static [Contender],
-}
+pub use crate::contest::{Case, Contender, Measure};
 
 /// The others that wait.
 const OUTSTANDING: u64 = 1_000_000;
