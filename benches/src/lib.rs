@@ -4,6 +4,7 @@
 //! - `floor` is the least a server can do; `peers/` are the servers that people would pick instead.
 //! - `compare` runs them side by side and prints tables of **server CPU time per request**, paired within rounds.
 //! - `ioloop_ratios` sets the loop alone beside other runtimes (feature `runtimes`).
+//! - `iostream_ratios` sets streams beside tokio's, plain and over TLS (feature `streams`).
 //! - `instructions` counts user instructions and syscalls per request, which repeat where times drift.
 //!
 //! Everything here is a tool: nothing in this package is meant to be depended on. Linux only, where it measures.
@@ -12,7 +13,7 @@
 
 pub mod answer;
 mod connection;
-#[cfg(feature = "runtimes")]
+#[cfg(any(feature = "runtimes", feature = "streams"))]
 pub mod contest;
 mod drive;
 pub mod load;
@@ -29,3 +30,5 @@ pub mod selection;
 pub mod server;
 pub mod slice;
 pub mod spread;
+#[cfg(feature = "streams")]
+pub mod streams;

@@ -8,9 +8,10 @@ use std::future::poll_fn;
 use std::task::Poll;
 
 use bytes::Bytes;
-use memchr::{memchr_iter, memmem};
+use memchr::{memchr, memmem};
 
 use crate::error::{CloseReason, StreamError};
+use crate::read_buffer::ReadBuffer;
 use crate::stream::{Inner, IoStream};
 
 impl IoStream {
@@ -28,7 +29,32 @@ impl IoStream {
     ///
     /// May be dropped at any time; nothing is consumed before it returns.
     pub async fn read_until(&self, delimiter: &[u8]) -> Result<Bytes, StreamError> {
-        self.read_to_delimiter(delimiter, None).await
+        match self.take_buffered_line(delimiter, usize::MAX, ReadBuffer::take) {
+            Some(line) => Ok(line),
+            None => self.read_to_delimiter(delimiter, None, ReadBuffer::take).await,
+        }
+    }
+
+    /// Reads up to and including `delimiter` and puts that behind what is in `target`: [`read_until`](IoStream::read_until) without an
+    /// allocation for each line, where `target` is cleared and used again. Gives the number of bytes.
+    ///
+    /// # Errors
+    ///
+    /// As for [`read_until_max`](IoStream::read_until_max).
+    ///
+    /// # Cancel safety
+    ///
+    /// May be dropped at any time; until it returns, nothing is consumed and nothing is put into `target`.
+    pub async fn read_until_into(
+        &self,
+        delimiter: &[u8],
+        max_bytes: usize,
+        target: &mut Vec<u8>,
+    ) -> Result<usize, StreamError> {
+        match self.take_buffered_line(delimiter, max_bytes, append(target)) {
+            Some(n) => Ok(n),
+            None => self.read_to_delimiter(delimiter, Some(max_bytes), append(target)).await,
+        }
     }
 
     /// Reads up to and including `delimiter`, at most `max_bytes` in all, delimiter included (IO15).
@@ -43,7 +69,10 @@ impl IoStream {
     ///
     /// May be dropped at any time; nothing is consumed before it returns.
     pub async fn read_until_max(&self, delimiter: &[u8], max_bytes: usize) -> Result<Bytes, StreamError> {
-        self.read_to_delimiter(delimiter, Some(max_bytes)).await
+        match self.take_buffered_line(delimiter, max_bytes, ReadBuffer::take) {
+            Some(line) => Ok(line),
+            None => self.read_to_delimiter(delimiter, Some(max_bytes), ReadBuffer::take).await,
+        }
     }
 
     /// Reads up to and including `delimiter`, at most `max_bytes` in all, or gives the peer up: Tornado's
@@ -179,39 +208,50 @@ impl IoStream {
         Ok(buffer.take(n))
     }
 
-    async fn read_to_delimiter(
+    /// Most lines are there already: those need nothing of what waiting needs.
+    fn take_buffered_line<R>(
+        &self,
+        delimiter: &[u8],
+        max_bytes: usize,
+        take: impl FnOnce(&mut ReadBuffer, usize) -> R,
+    ) -> Option<R> {
+        if delimiter.is_empty() || self.inner.flags.reading.get() {
+            return None;
+        }
+        let mut buffer = self.inner.read_buffer.borrow_mut();
+        let end = find(buffer.filled(), delimiter)? + delimiter.len();
+        (end <= max_bytes).then(|| take(&mut buffer, end))
+    }
+
+    async fn read_to_delimiter<R>(
         &self,
         delimiter: &[u8],
         max_bytes: Option<usize>,
-    ) -> Result<Bytes, StreamError> {
+        take: impl FnOnce(&mut ReadBuffer, usize) -> R,
+    ) -> Result<R, StreamError> {
         if delimiter.is_empty() {
             return Err(StreamError::EmptyDelimiter);
         }
         let mut searched = 0;
-        let n = self
-            .read_while(|buffered| {
-                // A match may have begun in the last bytes of what was searched before.
-                let from = searched.min(buffered.len());
-                if let Some(at) = find(&buffered[from..], delimiter) {
-                    let end = from + at + delimiter.len();
-                    return match max_bytes {
-                        Some(max_bytes) if end > max_bytes => Found::TooLate,
-                        _ => Found::At(end),
-                    };
-                }
-                searched = buffered.len().saturating_sub(delimiter.len() - 1);
-                match max_bytes {
-                    Some(max_bytes) if buffered.len() >= max_bytes => Found::TooLate,
-                    _ => Found::NotYet,
-                }
-            })
-            .await;
-        match (n, max_bytes) {
-            (Ok(Some(n)), _) => Ok(self.inner.read_buffer.borrow_mut().take(n)),
-            (Ok(None), max_bytes) => {
-                Err(StreamError::DelimiterNotFound { max_bytes: max_bytes.unwrap_or(usize::MAX) })
+        let look = |buffered: &[u8]| {
+            // A match may have begun in the last bytes of what was searched before.
+            let from = searched.min(buffered.len());
+            if let Some(at) = find(&buffered[from..], delimiter) {
+                let end = from + at + delimiter.len();
+                return match max_bytes {
+                    Some(max_bytes) if end > max_bytes => Found::TooLate,
+                    _ => Found::At(end),
+                };
             }
-            (Err(error), _) => Err(error),
+            searched = buffered.len().saturating_sub(delimiter.len() - 1);
+            match max_bytes {
+                Some(max_bytes) if buffered.len() >= max_bytes => Found::TooLate,
+                _ => Found::NotYet,
+            }
+        };
+        match self.read_while(look).await? {
+            Some(n) => Ok(take(&mut self.inner.read_buffer.borrow_mut(), n)),
+            None => Err(StreamError::DelimiterNotFound { max_bytes: max_bytes.unwrap_or(usize::MAX) }),
         }
     }
 
@@ -247,15 +287,29 @@ impl IoStream {
     }
 }
 
+/// Takes bytes by putting them behind what is in `target`.
+fn append(target: &mut Vec<u8>) -> impl FnOnce(&mut ReadBuffer, usize) -> usize {
+    |buffer, n| {
+        target.extend_from_slice(&buffer.filled()[..n]);
+        buffer.consume(n);
+        n
+    }
+}
+
 /// Where `delimiter` begins. A short one is searched by its last byte: a prepared searcher would have to live in the future
 /// of every read that waits, and is larger than a connection.
+#[inline]
 fn find(bytes: &[u8], delimiter: &[u8]) -> Option<usize> {
-    const SHORT: usize = 4;
-    match delimiter {
-        [.., last] if delimiter.len() <= SHORT => memchr_iter(*last, bytes)
-            .find(|at| bytes[..=*at].ends_with(delimiter))
-            .map(|at| at + 1 - delimiter.len()),
-        _ => memmem::find(bytes, delimiter),
+    let Some((last, before)) = delimiter.split_last().filter(|_| delimiter.len() <= 4) else {
+        return memmem::find(bytes, delimiter);
+    };
+    let mut from = 0;
+    loop {
+        let at = from + memchr(*last, &bytes[from..])?;
+        if at >= before.len() && bytes[at - before.len()..at].iter().eq(before) {
+            return Some(at - before.len());
+        }
+        from = at + 1;
     }
 }
 

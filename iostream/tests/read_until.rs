@@ -141,3 +141,44 @@ fn four_megabytes_before_the_delimiter_arrive_intact_and_are_searched_once() {
         assert_eq!(stream.read_until(b"\r\n").await.unwrap(), "next\r\n");
     });
 }
+
+#[test]
+fn lines_go_into_memory_that_is_used_again() {
+    in_every_way(b"one\r\ntwo\r\nthree\r\nrest", async |stream| {
+        let mut lines = b">".to_vec();
+        for length in [5, 5, 7] {
+            assert_eq!(stream.read_until_into(b"\r\n", 7, &mut lines).await.unwrap(), length);
+        }
+        assert_eq!(lines, b">one\r\ntwo\r\nthree\r\n");
+        assert_end_of_stream(stream.read_until_into(b"\r\n", 7, &mut lines).await);
+        assert_eq!(stream.read_until_close().await.unwrap(), "rest");
+    });
+}
+
+#[test]
+fn a_line_that_is_too_long_for_its_target_stays_where_it_is() {
+    in_every_way(b"a long line\r\n", async |stream| {
+        let mut line = Vec::new();
+        let result = stream.read_until_into(b"\r\n", 12, &mut line).await;
+        assert!(matches!(result, Err(StreamError::DelimiterNotFound { max_bytes: 12 })), "{result:?}");
+        assert!(matches!(stream.read_until_into(b"", 12, &mut line).await, Err(StreamError::EmptyDelimiter)));
+        assert!(line.is_empty());
+        assert_eq!(stream.read_until(b"\r\n").await.unwrap(), "a long line\r\n");
+    });
+}
+
+#[test]
+fn a_line_that_is_there_is_not_taken_from_under_a_read_that_waits() {
+    run(async {
+        let (stream, script) = stream();
+        let waiting = ioloop::IoLoop::current().spawn({
+            let stream = stream.clone();
+            async move { stream.read_bytes(6).await }
+        });
+        script.send("a\nb");
+        ioloop::yield_now().await;
+        assert!(matches!(stream.read_until(b"\n").await, Err(StreamError::AlreadyReading)));
+        script.send("\nc\n");
+        assert_eq!(waiting.await.unwrap().unwrap(), "a\nb\nc\n");
+    });
+}

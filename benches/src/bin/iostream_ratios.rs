@@ -1,0 +1,12 @@
+//! Compares streams with tokio's, plain and over TLS, and prints a table of paired ratios.
+//!
+//!     cargo run --release -p benches --features streams --bin iostream_ratios
+//!     cargo run --release -p benches --features streams --bin iostream_ratios -- --case lines --rounds 21
+
+#![forbid(unsafe_code)]
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    benches::contest::main(benches::streams::CASES)
+}
