@@ -80,6 +80,30 @@ fn io51_what_comes_right_behind_the_handshake_is_not_left_lying() {
 }
 
 #[test]
+fn io51_an_event_between_two_reads_of_one_record_is_not_forgotten() {
+    for version in VERSIONS {
+        run(async {
+            let (stream, mut peer) = Peer::connected(version).await;
+            assert!(poll_once(stream.read_bytes(1)).await.is_none());
+            peer.say(b"first");
+            peer.send();
+            let mut target = [0; 2];
+            assert_eq!(stream.read_into(&mut target).await.unwrap(), 2);
+            peer.say(b"second");
+            peer.send();
+            turns(2).await; // the event comes while the rest of the first is still here
+            let mut target = [0; 100];
+            let mut received = Vec::new();
+            while received.len() < 9 {
+                let n = stream.read_into(&mut target).await.unwrap();
+                received.extend_from_slice(&target[..n]);
+            }
+            assert_eq!(received, b"rstsecond");
+        });
+    }
+}
+
+#[test]
 fn io51_records_in_crumbs_arrive_whole() {
     for version in VERSIONS {
         for size in [1, 2, 3, 5, 17, 1000] {

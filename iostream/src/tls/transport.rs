@@ -38,7 +38,8 @@ pub(crate) struct TlsTransport {
     /// Plaintext that is encrypted already, while the write that brought it has been told `WouldBlock`: it is done only
     /// when all of it is in the kernel (IO25), and it will be offered again.
     promised: usize,
-    /// The last receive was a short one.
+    /// This read has received, and last less than there was room for. Not what an earlier one has: more may have come since,
+    /// and the event that told of it must not be forgotten.
     received_short: bool,
     /// Something that looks like TLS has come.
     heard_tls: bool,
@@ -114,6 +115,7 @@ impl TlsTransport {
     pub(crate) fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         let mut filled = 0;
         let mut receives = 0;
+        self.received_short = false;
         loop {
             // An end or an empty connection are errors of the reader; both are looked at below.
             filled += io::Read::read(&mut self.connection.reader(), &mut buffer[filled..]).unwrap_or(0);
