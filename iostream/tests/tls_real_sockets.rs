@@ -170,6 +170,27 @@ fn io53_a_peer_sees_a_clean_end_and_we_see_a_cut() {
 }
 
 #[test]
+fn io53_a_client_that_never_reads_does_not_reset_what_it_has_sent() {
+    let (acceptor, client) = sides(); // TLS 1.3, so that the server sends tickets, which nobody reads
+    run(async {
+        let (server, client) = connected(&acceptor, &client).await;
+        let data = noise(3_000_000);
+        let sending = IoLoop::current().spawn({
+            let data = data.clone();
+            async move {
+                client.write(data).await.unwrap();
+                client.shutdown_write().await.unwrap();
+            }
+        });
+        while !sending.is_finished() {
+            // As slowly as can be, so that the last of it is still under way when the client's socket closes.
+            server.fill().await.unwrap();
+        }
+        assert!(server.read_until_close().await.unwrap() == data);
+    });
+}
+
+#[test]
 fn io38_the_close_callback_hears_of_a_tls_peer_that_goes() {
     let (acceptor, client) = sides();
     run(async {

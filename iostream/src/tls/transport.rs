@@ -230,10 +230,22 @@ impl TlsTransport {
     /// The last chance to say `close_notify`, for a stream that closes and has sent everything. No waiting.
     pub(crate) fn say_goodbye(&mut self) {
         if !self.connection.is_handshaking() {
+            self.discard_arrived();
             self.connection.send_close_notify(); // once: rustls says it no second time, nor behind another last word
             let _ = self.flush(); // the stream closes in any case
             self.carrier.say_goodbye();
         }
+    /// Takes from the carrier what has arrived. A kernel answers the closing of a socket that holds unread bytes with a reset,
+    /// which can overtake what was sent last; and the tickets of a TLS 1.3 server are for nobody to read.
+    fn discard_arrived(&mut self) {
+        let mut block = Block::lease();
+        for _ in 0..RECEIVES_PER_READ {
+            if !matches!(self.carrier.read(&mut block), Ok(n) if n == block.len()) {
+                return;
+            }
+        }
+    }
+
     }
 
     /// Gets ciphertext from the carrier, once; the end of the carrier is an end of ours.
