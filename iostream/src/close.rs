@@ -16,6 +16,9 @@ impl IoStream {
     /// Closes the stream now (IO34). What waits to be sent is offered to the kernel once more and then dropped; use
     /// [`shutdown`](IoStream::shutdown) to wait for it. What has been read stays readable. Harmless when repeated.
     ///
+    /// Over TLS the peer is told of the end if there is room for that at once; otherwise it sees a connection that was
+    /// cut.
+    ///
     /// Reads and writes that wait fail with [`CloseReason::Local`].
     pub fn close(&self) {
         self.inner.close(CloseReason::Local);
@@ -55,18 +58,22 @@ impl IoStream {
         sent.unwrap_or(Err(StreamError::Closed(CloseReason::Local)))
     }
 
-    /// Sends everything and tells the peer that nothing more will come. Reading goes on; writing is over.
+    /// Sends everything and tells the peer that nothing more will come. Reading goes on; writing is over. Done when the end,
+    /// too, has left: the stream may be dropped then, and the peer has the whole of it.
     ///
     /// # Errors
     ///
     /// [`Closed`](StreamError::Closed) if the stream closes before everything was sent.
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropping it leaves the stream open, with its side perhaps ended already; it may be called again.
     pub async fn shutdown_write(&self) -> Result<(), StreamError> {
         // Unlike `flush` this goes on while others write, so that nothing of theirs is cut off.
         poll_fn(|cx| self.poll_flush_to(cx, 0)).await?;
-        if !self.inner.flags.write_shut.replace(true) {
-            let result = self.inner.with_socket(crate::transport::Socket::shutdown_write);
-            result.unwrap_or(Ok(())).map_err(|error| self.inner.fail(error))?;
-            self.inner.flush_transport_when_possible();
+        let first = !self.inner.flags.write_shut.replace(true);
+        if first || self.inner.with_socket(|socket| socket.wants_flush()) == Some(true) {
+            poll_fn(|cx| self.inner.poll_end_output(cx)).await?;
         }
         Ok(())
     }

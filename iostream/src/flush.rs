@@ -125,12 +125,37 @@ impl Inner {
         if let Some(error) = self.closed_error() {
             return Poll::Ready(Err(error));
         }
+        self.wake_when_sent(cx, position);
+        Poll::Pending
+    }
+
+    /// Has the task woken after the next round of sending that finds `position` sent, or when the stream closes.
+    fn wake_when_sent(&self, cx: &mut Context<'_>, position: u64) {
         let waits = |(at, waker): &(u64, Waker)| *at == position && waker.will_wake(cx.waker());
         if !self.write.borrow().waiting.iter().flat_map(|waiting| waiting.iter()).any(waits) {
             let waker = cx.waker().clone(); // outside the borrow: it may be foreign code
             self.write.borrow_mut().waiting.get_or_insert_default().push((position, waker));
         }
-        Poll::Pending
+    }
+
+    /// Has the transport end its side behind everything that was sent; waits for room if it needs that, as TLS does.
+    pub(crate) fn poll_end_output(self: &Rc<Self>, cx: &mut Context<'_>) -> Poll<Result<(), StreamError>> {
+        if let Some(error) = self.closed_error() {
+            return Poll::Ready(Err(error));
+        }
+        match self.with_socket(Socket::shutdown_write) {
+            Some(Err(error)) if error.kind() == io::ErrorKind::WouldBlock => {
+                if !self.flags.awaits_room.get() {
+                    self.registration.clear(Ready::WRITABLE);
+                    self.send_when_there_is_room();
+                }
+                let sent = self.write.borrow().sent;
+                self.wake_when_sent(cx, sent);
+                Poll::Pending
+            }
+            Some(Err(error)) => Poll::Ready(Err(self.fail(error))),
+            Some(Ok(())) | None => Poll::Ready(Ok(())),
+        }
     }
 
     /// Sends what waits to be sent at the end of the turn.

@@ -53,7 +53,7 @@ pub trait Transport: Any {
     ///
     /// # Errors
     ///
-    /// Any error closes the stream.
+    /// `WouldBlock` means that this needs room: it is called again when there is some. Any other error closes the stream.
     fn shutdown_write(&mut self) -> io::Result<()>;
 
     /// Whether a read that returned less than it was given room for has emptied the transport, so that the next

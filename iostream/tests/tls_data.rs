@@ -220,7 +220,8 @@ fn io30_a_reader_that_pauses_holds_its_sender_back() {
 #[test]
 fn tls_goes_over_tls() {
     run(async {
-        let (server, client) = connected(&Wire::cut(100, 1000), TlsVersion::Tls13).await;
+        let wire = Wire::cut(10, 20);
+        let (server, client) = connected(&wire, TlsVersion::Tls13).await;
         let authority = Authority::new();
         let acceptor = authority.issue("inner.test").server().build().unwrap().into();
         let config = authority.client().build().unwrap();
@@ -234,10 +235,15 @@ fn tls_goes_over_tls() {
         let data = noise(100_000);
         drop(client.write(data.clone()));
         assert!(server.read_bytes(data.len()).await.unwrap() == data);
-        client.close();
+        let ending = IoLoop::current().spawn(async move {
+            client.shutdown_write().await.unwrap();
+            assert!(wire.to_server().ended.get(), "both layers and the wire");
+        });
         assert_end_of_stream(server.read_bytes(1).await);
+        ending.await.unwrap();
     });
 }
+
 #[test]
 fn io51_what_tls_has_to_say_goes_out_when_there_is_room_though_nobody_writes() {
     run(async {

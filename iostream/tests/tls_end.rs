@@ -10,10 +10,11 @@ mod wire;
 
 use std::time::Duration;
 
+use ioloop::IoLoop;
 use iostream::tls::{TlsError, TlsVersion};
 use iostream::{CloseReason, StreamError};
 use peer::Peer;
-use support::{assert_end_of_stream, noise, run, turns};
+use support::{assert_end_of_stream, noise, poll_once, run, turns};
 use wire::{VERSIONS, Wire, connected, tls_error};
 
 #[test]
@@ -140,16 +141,61 @@ fn io53_the_end_goes_out_when_there_is_room_for_it() {
     run(async {
         let (stream, mut peer) = Peer::connected(TlsVersion::Tls13).await;
         peer.script.set_room(Some(0));
-        stream.shutdown_write().await.unwrap();
-        turns(2).await;
+        let mut shutting = std::pin::pin!(stream.shutdown_write());
+        assert!(poll_once(shutting.as_mut()).await.is_none());
         assert!(!peer.script.is_shut());
         peer.script.set_room(Some(5));
         turns(2).await;
+        assert!(poll_once(shutting.as_mut()).await.is_none());
         assert!(!peer.script.is_shut());
+        assert!(poll_once(stream.shutdown_write()).await.is_none(), "whoever asks again waits too");
+        peer.script.set_room(None);
+        shutting.await.unwrap();
+        stream.shutdown_write().await.unwrap();
+        drop(peer.receive());
+        assert!(peer.has_heard_the_end() && peer.script.is_shut());
+    });
+}
+
+#[test]
+fn io53_the_end_goes_out_although_nobody_waits_for_it_any_more() {
+    run(async {
+        let (stream, mut peer) = Peer::connected(TlsVersion::Tls13).await;
+        peer.script.set_room(Some(0));
+        assert!(poll_once(stream.shutdown_write()).await.is_none());
         peer.script.set_room(None);
         turns(2).await;
         drop(peer.receive());
         assert!(peer.has_heard_the_end() && peer.script.is_shut());
+    });
+}
+
+#[test]
+fn io53_a_stream_that_is_dropped_when_its_end_has_left_was_not_cut_off() {
+    for version in VERSIONS {
+        run(async {
+            let (server, client) = connected(&Wire::cut(usize::MAX, 10), version).await;
+            let sending = IoLoop::current().spawn(async move {
+                server.write("all there is").await.unwrap();
+                server.shutdown_write().await.unwrap();
+            });
+            assert_eq!(client.read_until_close().await.unwrap(), "all there is");
+            assert_end_of_stream(client.read_bytes(1).await);
+            sending.await.unwrap();
+        });
+    }
+}
+
+#[test]
+fn io53_the_end_that_cannot_be_told_any_more_is_an_error() {
+    run(async {
+        let (stream, peer) = Peer::connected(TlsVersion::Tls13).await;
+        peer.script.set_room(Some(0));
+        let mut shutting = std::pin::pin!(stream.shutdown_write());
+        assert!(poll_once(shutting.as_mut()).await.is_none());
+        peer.script.reset();
+        let result = shutting.await;
+        assert!(matches!(&result, Err(error) if error.is_disconnect()), "{result:?}");
     });
 }
 

@@ -184,7 +184,7 @@ impl TlsTransport {
     fn flush(&mut self) -> io::Result<()> {
         match self.output {
             Output::Failed(kind) => return Err(kind.into()),
-            Output::Ended => return Ok(()), // whatever TLS still wants to say, nobody can be told
+            Output::Ended => return self.carrier.send_own(), // whatever TLS still wants to say, nobody can be told
             Output::Open | Output::Ending => {}
         }
         while self.connection.wants_write() {
@@ -208,11 +208,12 @@ impl TlsTransport {
         match self.output {
             Output::Open => self.connection.wants_write() || self.carrier.wants_flush(),
             Output::Ending => true,
-            Output::Ended | Output::Failed(_) => false,
+            Output::Ended => self.carrier.wants_flush(),
+            Output::Failed(_) => false,
         }
     }
 
-    /// Says `close_notify`, and ends the carrier's side once that is sent.
+    /// Says `close_notify`, and ends the carrier's side once that is sent; `WouldBlock` until then.
     pub(crate) fn shutdown_write(&mut self) -> io::Result<()> {
         if self.connection.is_handshaking() {
             return Err(io::ErrorKind::NotConnected.into());
@@ -221,20 +222,19 @@ impl TlsTransport {
         if self.output == Output::Open {
             self.output = Output::Ending;
         }
-        match self.flush() {
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock => Ok(()),
-            result => result,
-        }
+        self.flush()
     }
 
     /// The last chance to say `close_notify`, for a stream that closes and has sent everything. No waiting.
     pub(crate) fn say_goodbye(&mut self) {
         if !self.connection.is_handshaking() {
-            self.discard_arrived();
             self.connection.send_close_notify(); // once: rustls says it no second time, nor behind another last word
             let _ = self.flush(); // the stream closes in any case
+            self.discard_arrived();
             self.carrier.say_goodbye();
         }
+    }
+
     /// Takes from the carrier what has arrived. A kernel answers the closing of a socket that holds unread bytes with a reset,
     /// which can overtake what was sent last; and the tickets of a TLS 1.3 server are for nobody to read.
     fn discard_arrived(&mut self) {
@@ -244,8 +244,6 @@ impl TlsTransport {
                 return;
             }
         }
-    }
-
     }
 
     /// Gets ciphertext from the carrier, once; the end of the carrier is an end of ours.
