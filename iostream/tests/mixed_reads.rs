@@ -6,6 +6,12 @@
 //! `IOSTREAM_BYTES=100000` sends less, which is another run of the same seed.
 
 mod support;
+#[path = "support/tls_over.rs"]
+#[allow(dead_code, reason = "each test file uses its part")]
+mod tls_over;
+#[path = "support/tls.rs"]
+#[allow(dead_code, reason = "each test file uses its part")]
+mod wire;
 
 use std::time::Duration;
 
@@ -15,10 +21,11 @@ use ioloop::{IoLoop, timeout};
 use iostream::testing::{Faults, Script};
 use iostream::{AsyncIo, IoStream, Regex, StreamError, StreamOptions, leased_blocks};
 use support::random::Random;
-#[cfg(unix)]
-use support::transports::Unix;
 use support::transports::{Connect, Memory, Tcp};
+#[cfg(unix)]
+use support::transports::{Pipe, Pipes, Unix};
 use support::{poll_once, run, stream_with};
+use tls_over::Tls;
 
 /// Bytes of a run.
 fn size() -> usize {
@@ -204,7 +211,7 @@ fn mixed_reads<C: Connect>(transport: impl Fn(u64) -> C) {
             let received = read_everything(&reader, &random, data.len()).await;
             assert!(received == data, "the bytes differ");
             sender.await.unwrap();
-            assert!(IoLoop::current().counters().registrations <= 2);
+            assert!(IoLoop::current().counters().registrations <= transport.registrations() as u64);
             assert_eq!(leased_blocks(), 0);
         });
     });
@@ -221,8 +228,34 @@ fn a_million_bytes_through_mixed_reads_over_a_unix_socket() {
     mixed_reads(|_| Unix);
 }
 
+#[cfg(unix)]
+#[test]
+fn a_million_bytes_through_mixed_reads_over_a_pipe() {
+    mixed_reads(|_| Pipe);
+}
+
+#[cfg(unix)]
+#[test]
+fn a_million_bytes_through_mixed_reads_over_a_pair_of_pipes() {
+    mixed_reads(|_| Pipes);
+}
+
+/// Not a byte at a time: a million of them would be a test of patience.
+fn memory(seed: u64) -> Memory {
+    Memory(Faults::seeded(seed).capacity(20_000))
+}
+
 #[test]
 fn a_million_bytes_through_mixed_reads_over_a_pair_in_memory() {
-    // Not a byte at a time: a million of them would be a test of patience.
-    mixed_reads(|seed| Memory(Faults::seeded(seed).capacity(20_000)));
+    mixed_reads(memory);
+}
+
+#[test]
+fn a_million_bytes_through_mixed_reads_over_tls_over_tcp() {
+    mixed_reads(|seed| Tls::seeded(Tcp, seed));
+}
+
+#[test]
+fn a_million_bytes_through_mixed_reads_over_tls_over_a_pair_in_memory() {
+    mixed_reads(|seed| Tls::seeded(memory(seed), seed));
 }

@@ -1,5 +1,5 @@
-//! The transports that the generic tests run over. One more is an implementation of [`Connect`], and a line in each of
-//! `every_transport.rs` and `mixed_reads.rs`.
+//! The transports that the generic tests run over. One more is an implementation of [`Connect`], and of [`BothWays`] if it
+//! is that, and a line in each of `every_transport.rs` and `mixed_reads.rs`. TLS, over any of these, is in `tls_over.rs`.
 
 use std::net::{TcpListener, TcpStream};
 use std::rc::Rc;
@@ -8,7 +8,7 @@ use std::time::Duration;
 use ioloop::IoLoop;
 use ioloop::testing::VirtualLoop;
 use iostream::testing::{Faults, Pair};
-use iostream::{IoStream, StreamOptions};
+use iostream::{IntoTransport, IoStream, StreamOptions};
 
 /// Long enough for a machine that is busy; reached only by a test that fails.
 const AT_MOST: Duration = Duration::from_secs(60);
@@ -25,20 +25,35 @@ pub(crate) trait Connect {
 
     /// More bytes than find room between a writer and a reader who does not read.
     fn plenty(&self) -> usize;
+
+    /// The most sources that both streams register in their lives.
+    fn registrations(&self) -> usize {
+        2
+    }
+}
+
+/// Bytes go both ways, and either may end before the other. The tests that need this ask for it.
+pub(crate) trait BothWays: Connect {}
+
+fn streams<W: IntoTransport, R: IntoTransport>(
+    writer: W,
+    reader: R,
+    options: StreamOptions,
+) -> (IoStream, IoStream) {
+    let options = Rc::new(options);
+    let writer = IoStream::with_options(writer, Rc::clone(&options)).unwrap();
+    (writer, IoStream::with_options(reader, options).unwrap())
 }
 
 pub(crate) struct Tcp;
+
+impl BothWays for Tcp {}
 
 impl Connect for Tcp {
     async fn connect(&self, options: StreamOptions) -> (IoStream, IoStream) {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let writer = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
-        let reader = listener.accept().unwrap().0;
-        let options = Rc::new(options);
-        (
-            IoStream::with_options(writer, Rc::clone(&options)).unwrap(),
-            IoStream::with_options(reader, options).unwrap(),
-        )
+        streams(writer, listener.accept().unwrap().0, options)
     }
 
     fn plenty(&self) -> usize {
@@ -50,18 +65,56 @@ impl Connect for Tcp {
 pub(crate) struct Unix;
 
 #[cfg(unix)]
+impl BothWays for Unix {}
+
+#[cfg(unix)]
 impl Connect for Unix {
     async fn connect(&self, options: StreamOptions) -> (IoStream, IoStream) {
         let (writer, reader) = std::os::unix::net::UnixStream::pair().unwrap();
-        let options = Rc::new(options);
-        (
-            IoStream::with_options(writer, Rc::clone(&options)).unwrap(),
-            IoStream::with_options(reader, options).unwrap(),
-        )
+        streams(writer, reader, options)
     }
 
     fn plenty(&self) -> usize {
         4 << 20
+    }
+}
+
+/// One pipe: a stream that only writes and one that only reads.
+#[cfg(unix)]
+pub(crate) struct Pipe;
+
+#[cfg(unix)]
+impl Connect for Pipe {
+    async fn connect(&self, options: StreamOptions) -> (IoStream, IoStream) {
+        let (reader, writer) = std::io::pipe().unwrap();
+        streams(writer, reader, options)
+    }
+
+    fn plenty(&self) -> usize {
+        4 << 20
+    }
+}
+
+/// A pipe for each direction, as between a program and its child.
+#[cfg(unix)]
+pub(crate) struct Pipes;
+
+#[cfg(unix)]
+impl BothWays for Pipes {}
+
+#[cfg(unix)]
+impl Connect for Pipes {
+    async fn connect(&self, options: StreamOptions) -> (IoStream, IoStream) {
+        let (there, back) = (std::io::pipe().unwrap(), std::io::pipe().unwrap());
+        streams((back.0, there.1), (there.0, back.1), options)
+    }
+
+    fn plenty(&self) -> usize {
+        4 << 20
+    }
+
+    fn registrations(&self) -> usize {
+        4
     }
 }
 
@@ -74,6 +127,8 @@ impl Memory {
         Memory(Faults::seeded(seed))
     }
 }
+
+impl BothWays for Memory {}
 
 impl Connect for Memory {
     async fn connect(&self, options: StreamOptions) -> (IoStream, IoStream) {
