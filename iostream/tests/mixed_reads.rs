@@ -73,14 +73,15 @@ async fn perhaps<F: Future>(random: &Random, read: F) -> Option<F::Output> {
     }
 }
 
-/// One read of a random kind. `None` if it was given up or its limit was passed.
+/// One read of a random kind, of `bytes` bytes in all. `None` if it was given up or its limit was passed.
 async fn read_somehow(
     stream: &IoStream,
     regex: &Regex,
     random: &Random,
+    bytes: usize,
 ) -> Option<Result<Bytes, StreamError>> {
     let n = random.size();
-    let read = match random.below(11) {
+    let read = match random.below(15) {
         0 => perhaps(random, stream.read_bytes(n)).await?,
         1 => perhaps(random, stream.read_until(b"\r\n")).await?,
         2 => perhaps(random, stream.read_until_max(b"\r\n\r\n", n)).await?,
@@ -102,7 +103,18 @@ async fn read_somehow(
             let used = shown.len().min(n);
             (used, Bytes::copy_from_slice(&shown[..used]))
         })),
-        _ => Ok(perhaps(random, read_as_others_do(stream, n)).await?),
+        10 => {
+            let used = stream.buffered().min(n);
+            let looked_at = stream.read_with(|shown| (0, Bytes::copy_from_slice(&shown[..used])));
+            stream.consume(used);
+            Ok(looked_at)
+        }
+        // With a limit that is out of reach, as meeting it ends the stream.
+        11 => perhaps(random, stream.read_until_or_close(b"\r\n", bytes + 1)).await?,
+        // For a moment only, as it takes everything.
+        12 => poll_once(stream.read_until_close()).await?,
+        13 => Ok(perhaps(random, read_by_tokios_traits(stream, n)).await?),
+        _ => Ok(perhaps(random, read_by_futures_traits(stream, n)).await?),
     };
     match read {
         Err(StreamError::DelimiterNotFound { .. }) => None,
@@ -110,8 +122,15 @@ async fn read_somehow(
     }
 }
 
-/// By the traits of `futures-io`: looks at what is there, takes a part of it, and reads once more.
-async fn read_as_others_do(stream: &IoStream, n: usize) -> Bytes {
+async fn read_by_tokios_traits(stream: &IoStream, n: usize) -> Bytes {
+    let mut target = vec![0; n];
+    let read = tokio::io::AsyncReadExt::read(&mut AsyncIo::new(stream.clone()), &mut target).await.unwrap();
+    target.truncate(read);
+    target.into()
+}
+
+/// Looks at what is there, takes a part of it, and reads once more.
+async fn read_by_futures_traits(stream: &IoStream, n: usize) -> Bytes {
     let mut io = AsyncIo::new(stream.clone());
     let shown = io.fill_buf().await.unwrap();
     let used = shown.len().min(n);
@@ -129,7 +148,7 @@ async fn read_everything(stream: &IoStream, random: &Random, bytes: usize) -> Ve
     let regex = Regex::new(r"\r?\n|[a-c]{3}").unwrap();
     let mut received = Vec::with_capacity(bytes);
     while received.len() < bytes - bytes / 10 {
-        match read_somehow(stream, &regex, random).await {
+        match read_somehow(stream, &regex, random, bytes).await {
             Some(Ok(bytes)) => received.extend_from_slice(&bytes),
             None => {}
             // What is left may not satisfy a read that asks for much.

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # A thousand random runs of the mixed reads over each transport, in less than two minutes on two cores. So a run has
-# half a million bytes over the scripted transport, and 100,000 over sockets and the pair in memory, which wait for timers.
+# half a million bytes over the scripted transport, and 100,000 over the others, which wait for timers or encrypt.
 #
 #   IOSTREAM_SEED=7 bash scripts/ci.d/45-iostream-seeds.sh     only the seed that a failure has printed
 set -euo pipefail
@@ -14,4 +14,4 @@ mixed_reads() { # bytes, name of the tests …
   IOSTREAM_BYTES=$1 cargo test --quiet --release -p iostream --test mixed_reads -- "${@:2}"
 }
 mixed_reads 500000 over_a_scripted_transport
-mixed_reads 100000 over_tcp over_a_unix_socket over_a_pair_in_memory
+mixed_reads 100000 over_tcp over_a_unix_socket over_a_pipe over_a_pair_of_pipes over_a_pair_in_memory over_tls
