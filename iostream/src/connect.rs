@@ -31,6 +31,10 @@ impl IoStream {
     ///
     /// # Errors
     ///
+    /// As for `connect`, and for limits that are out of range.
+    ///
+    /// # Cancel safety
+    ///
     /// As for `connect`.
     pub async fn connect_with_options(
         addr: SocketAddr,

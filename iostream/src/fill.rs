@@ -37,6 +37,10 @@ impl IoStream {
 
     /// [`fill`](IoStream::fill) for futures written by hand. It does not mark the stream as reading: whoever polls
     /// this is the one reader.
+    ///
+    /// # Errors
+    ///
+    /// As for `fill`.
     pub fn poll_fill(&self, cx: &mut Context<'_>) -> Poll<Result<usize, StreamError>> {
         self.inner.poll_fill(cx)
     }

@@ -104,6 +104,22 @@ fn io51_an_event_between_two_reads_of_one_record_is_not_forgotten() {
 }
 
 #[test]
+fn io51_a_reader_that_stops_keeps_a_block_until_it_goes_on() {
+    run(async {
+        let (stream, mut peer) = Peer::connected(TlsVersion::Tls13).await;
+        peer.say(&noise(40_000));
+        peer.send();
+        let mut target = [0; 10];
+        assert_eq!(stream.read_into(&mut target).await.unwrap(), target.len());
+        assert_eq!((stream.buffered(), leased_blocks()), (0, 1));
+        while poll_once(stream.fill()).await.is_some() {
+            stream.consume(usize::MAX);
+        }
+        assert_eq!(leased_blocks(), 0);
+    });
+}
+
+#[test]
 fn io51_records_in_crumbs_arrive_whole() {
     for version in VERSIONS {
         for size in [1, 2, 3, 5, 17, 1000] {
