@@ -6,7 +6,7 @@ use std::io::ErrorKind;
 
 use ioloop::IoLoop;
 use iostream::{CloseReason, StreamError, StreamOptions};
-use support::{assert_failed_with, in_every_way, noise, run, stream, stream_with, turns};
+use support::{assert_failed_with, in_every_way, noise, poll_once, run, stream, stream_with, turns};
 
 #[test]
 fn io18_everything_up_to_the_end_then_nothing_as_often_as_it_is_asked() {
@@ -59,6 +59,22 @@ fn an_error_of_the_transport_reaches_the_reader_who_meets_it() {
         assert_failed_with(stream.read_bytes(1).await, ErrorKind::PermissionDenied);
         assert!(matches!(stream.close_reason(), Some(CloseReason::Io(_))));
         assert_eq!(script.calls().reads, 1);
+    });
+}
+
+#[test]
+fn io8_an_error_is_the_same_whether_it_is_met_at_once_or_later() {
+    run(async {
+        for later in [false, true] {
+            let (stream, script) = stream();
+            let mut reading = std::pin::pin!(stream.read_bytes(1));
+            if later {
+                assert!(poll_once(reading.as_mut()).await.is_none());
+            }
+            script.fail(ErrorKind::PermissionDenied);
+            assert_failed_with(reading.await, ErrorKind::PermissionDenied);
+            assert!(stream.is_closed());
+        }
     });
 }
 

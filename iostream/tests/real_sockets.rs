@@ -340,6 +340,20 @@ fn io29_what_is_written_while_connecting_goes_out_when_the_connection_stands() {
 }
 
 #[test]
+fn io44_what_is_read_while_connecting_waits_for_the_connection() {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let addr = listener.local_addr().unwrap();
+    run(async {
+        let stream = IoStream::new(mio::net::TcpStream::connect(addr).unwrap()).unwrap();
+        let mut reading = std::pin::pin!(stream.read_bytes(5));
+        assert!(support::poll_once(reading.as_mut()).await.is_none());
+        let peer = thread::spawn(move || listener.accept().unwrap().0.write_all(b"hello").unwrap());
+        assert_eq!(reading.await.unwrap(), "hello");
+        peer.join().unwrap();
+    });
+}
+
+#[test]
 fn io43_a_refused_connection_says_so() {
     let addr: SocketAddr = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
     run(async {
