@@ -2,10 +2,15 @@
 
 mod support;
 
+use std::cell::Cell;
+use std::io::{self, ErrorKind};
+use std::rc::Rc;
 use std::time::Duration;
 
 use ioloop::testing::VirtualLoop;
-use ioloop::{IoLoop, timeout};
+use ioloop::{IoLoop, Registration, timeout};
+use iostream::testing::{Scripted, scripted};
+use iostream::{IoStream, Transport};
 use support::{assert_closed_here, assert_failed_with, poll_once, run, stream, turns};
 
 const SECOND: Duration = Duration::from_secs(1);
@@ -32,6 +37,52 @@ fn it_sends_everything_ends_its_side_waits_for_the_peers_and_closes() {
         script.finish();
         ending.await.unwrap().unwrap();
         assert!(script.is_closed());
+    });
+}
+
+/// A transport whose end needs room, as that of TLS does.
+struct Reluctant {
+    wire: Box<Scripted>,
+    refusals: Rc<Cell<usize>>,
+}
+
+impl Transport for Reluctant {
+    fn attach(&mut self, registration: &Registration) -> io::Result<()> {
+        self.wire.attach(registration)
+    }
+
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        self.wire.read(buffer)
+    }
+
+    fn write(&mut self, data: &[u8]) -> io::Result<usize> {
+        self.wire.write(data)
+    }
+
+    fn shutdown_write(&mut self) -> io::Result<()> {
+        if self.refusals.get() == 0 {
+            return self.wire.shutdown_write();
+        }
+        self.refusals.set(self.refusals.get() - 1);
+        Err(ErrorKind::WouldBlock.into())
+    }
+}
+
+#[test]
+fn a_transport_whose_end_needs_room_is_asked_again_when_there_is_some() {
+    run(async {
+        let (wire, script) = scripted();
+        let refusals = Rc::new(Cell::new(3));
+        let stream = IoStream::new(Box::new(Reluctant { wire, refusals: Rc::clone(&refusals) })).unwrap();
+        script.set_room(Some(0));
+        let ending = IoLoop::current().spawn(async move { stream.shutdown_write().await });
+        for left in [2, 1, 0] {
+            turns(5).await;
+            assert_eq!((refusals.get(), script.is_shut()), (left, false), "asked once for each event");
+            script.set_room(Some(1));
+        }
+        ending.await.unwrap().unwrap();
+        assert!(script.is_shut());
     });
 }
 
