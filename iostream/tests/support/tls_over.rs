@@ -9,8 +9,8 @@ use iostream::{IoStream, StreamOptions};
 use crate::support::transports::{BothWays, Connect};
 use crate::wire::{Authority, NAME, VERSIONS};
 
-/// More than TLS itself holds of what was written.
-const HELD: usize = 256 * 1024;
+/// More than TLS itself holds of what was written: 64 KiB, as records.
+const HELD: usize = 80 * 1024;
 
 pub(crate) struct Tls<C> {
     carrier: C,
