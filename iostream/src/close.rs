@@ -59,7 +59,8 @@ impl IoStream {
     }
 
     /// Sends everything and tells the peer that nothing more will come. Reading goes on; writing is over. Done when the end,
-    /// too, has left: the stream may be dropped then, and the peer has the whole of it.
+    /// too, has been handed to the kernel. To drop the stream before the peer has ended its side can still cost the last
+    /// bytes, if it goes on sending: see [`shutdown`](IoStream::shutdown).
     ///
     /// # Errors
     ///

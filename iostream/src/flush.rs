@@ -145,12 +145,12 @@ impl Inner {
         }
         match self.with_socket(Socket::shutdown_write) {
             Some(Err(error)) if error.kind() == io::ErrorKind::WouldBlock => {
+                let sent = self.write.borrow().sent;
+                self.wake_when_sent(cx, sent); // first, as waiting for room may close the stream
                 if !self.flags.awaits_room.get() {
                     self.registration.clear(Ready::WRITABLE);
                     self.send_when_there_is_room();
                 }
-                let sent = self.write.borrow().sent;
-                self.wake_when_sent(cx, sent);
                 Poll::Pending
             }
             Some(Err(error)) => Poll::Ready(Err(self.fail(error))),

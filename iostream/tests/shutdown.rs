@@ -44,11 +44,12 @@ fn it_sends_everything_ends_its_side_waits_for_the_peers_and_closes() {
 struct Reluctant {
     wire: Box<Scripted>,
     refusals: Rc<Cell<usize>>,
+    attachable: bool,
 }
 
 impl Transport for Reluctant {
     fn attach(&mut self, registration: &Registration) -> io::Result<()> {
-        self.wire.attach(registration)
+        if self.attachable { self.wire.attach(registration) } else { Err(ErrorKind::PermissionDenied.into()) }
     }
 
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
@@ -73,7 +74,8 @@ fn a_transport_whose_end_needs_room_is_asked_again_when_there_is_some() {
     run(async {
         let (wire, script) = scripted();
         let refusals = Rc::new(Cell::new(3));
-        let stream = IoStream::new(Box::new(Reluctant { wire, refusals: Rc::clone(&refusals) })).unwrap();
+        let transport = Reluctant { wire, refusals: Rc::clone(&refusals), attachable: true };
+        let stream = IoStream::new(Box::new(transport)).unwrap();
         script.set_room(Some(0));
         let ending = IoLoop::current().spawn(async move { stream.shutdown_write().await });
         for left in [2, 1, 0] {
@@ -83,6 +85,16 @@ fn a_transport_whose_end_needs_room_is_asked_again_when_there_is_some() {
         }
         ending.await.unwrap().unwrap();
         assert!(script.is_shut());
+    });
+}
+
+#[test]
+fn who_waits_for_that_room_hears_of_a_stream_that_closes_over_it() {
+    run(async {
+        let (wire, _script) = scripted();
+        let transport = Reluctant { wire, refusals: Rc::new(Cell::new(1)), attachable: false };
+        let stream = IoStream::new(Box::new(transport)).unwrap();
+        assert_failed_with(stream.shutdown_write().await, ErrorKind::PermissionDenied);
     });
 }
 
