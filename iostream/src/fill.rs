@@ -205,6 +205,7 @@ impl Inner {
                 Ok((Ok(n), room)) => {
                     let n = n.min(room);
                     self.read_share.count(turn, n);
+                    self.received.set(self.received.get() + n as u64);
                     if n < room && short_means_drained {
                         self.note_drained();
                     }

@@ -86,3 +86,23 @@ fn io13_a_target_larger_than_the_buffer_is_refused_up_front() {
         assert_eq!(stream.read_into(&mut target).await.unwrap(), 5, "this one needs no buffer");
     });
 }
+
+#[test]
+fn every_way_of_reading_counts_the_bytes_that_the_transport_gave() {
+    run(async {
+        let (stream, script) = stream();
+        assert_eq!(stream.bytes_received(), 0);
+        script.send("line\nabcdef");
+        assert_eq!(stream.read_until(b"\n").await.unwrap(), "line\n");
+        assert_eq!(stream.bytes_received(), 11, "what is buffered has been received");
+        let mut target = [0; 10];
+        assert_eq!(stream.read_into(&mut target).await.unwrap(), 6);
+        assert_eq!(stream.bytes_received(), 11, "and is not counted again");
+        script.send("ghi");
+        assert_eq!(stream.read_into(&mut target).await.unwrap(), 3);
+        script.finish();
+        assert_eq!(stream.fill().await.unwrap(), 0);
+        stream.close();
+        assert_eq!(stream.bytes_received(), 14);
+    });
+}
