@@ -1,15 +1,16 @@
 //! Accepting: as many as there are, but not more in one turn than is fair, and calmly when descriptors run out.
 //! Step 3 of path 1 through the house (see ARCHITECTURE.md).
 
-use std::cell::{Cell, RefCell};
+use std::cell::RefCell;
 use std::future::poll_fn;
 use std::io;
 use std::rc::Rc;
 use std::task::{Context, Poll, ready};
-use std::time::Duration;
 
-use ioloop::{Deadline, Interest, IoLoop, Ready, Registration, caught};
+use ioloop::{Interest, IoLoop, Ready, Registration, caught};
 
+use crate::admission::Admission;
+use crate::backoff::{Backoff, PAUSES};
 use crate::error::ListenError;
 use crate::listener::{Connection, Listener};
 use crate::peer::PeerAddr;
@@ -17,9 +18,8 @@ use crate::peer::PeerAddr;
 /// Connections accepted in one turn before the loop sees to the others (NU3.2).
 pub const ACCEPTS_PER_TURN: usize = 128;
 
-/// The first and the longest pause after an accept that failed for want of something. The longest is short enough
-/// that nobody waits long once descriptors are free again, and long enough that trying costs nothing.
-const PAUSES: (Duration, Duration) = (Duration::from_millis(5), Duration::from_millis(100));
+/// Connections that are closed in one go for want of a descriptor, before a pause.
+const SHED_PER_PAUSE: u64 = 32;
 
 /// Calls `callback` on the current loop for each connection that arrives at `listener`, in the order of arrival
 /// (NU3.1).
@@ -27,8 +27,9 @@ const PAUSES: (Duration, Duration) = (Duration::from_millis(5), Duration::from_m
 /// At most [`ACCEPTS_PER_TURN`] are accepted before the loop goes on, and each is handed over before the next is
 /// accepted, so that processes which share a listener get their share (NU3.2). A callback that panics is logged and
 /// costs its own connection (NU3.5). A connection that went away while it queued is skipped (NU3.3). When
-/// descriptors or memory run out, accepting pauses, at first for 5 and at most for 100 milliseconds, and resumes by
-/// itself; that is logged once per episode, which lasts until the queue has been emptied (NU3.4).
+/// descriptors or memory run out, accepting pauses, at first for 20 and at most for 100 milliseconds, and resumes by
+/// itself; that is logged once per episode, which lasts until the queue is empty and nothing has failed for two seconds
+/// (NU3.4).
 ///
 /// The listener closes with the loop, unless it was [removed](AcceptHandle::remove) before.
 ///
@@ -43,12 +44,23 @@ pub fn add_accept_handler<F>(
 where
     F: FnMut(Connection, PeerAddr) + 'static,
 {
+    let listener = listener.try_into().map_err(Into::into)?;
+    accept_admitted(listener, Rc::new(Admission::unlimited()), callback)
+}
+
+/// [`add_accept_handler`], which accepts when `admission` has room.
+pub(crate) fn accept_admitted<F>(
+    mut listener: Listener,
+    admission: Rc<Admission>,
+    callback: F,
+) -> Result<AcceptHandle, ListenError>
+where
+    F: FnMut(Connection, PeerAddr) + 'static,
+{
     let io_loop = IoLoop::current();
-    let mut listener = listener.try_into().map_err(Into::into)?;
     let registration = Registration::new(&io_loop);
     listener.attach(&registration)?;
-    let accepting =
-        Rc::new(Accepting { registration, listener: RefCell::new(Some(listener)), failing: Cell::new(None) });
+    let accepting = Rc::new(Accepting { registration, listener: RefCell::new(Some(listener)), admission });
     let handle = AcceptHandle { accepting: Rc::clone(&accepting) };
     io_loop.spawn_detached(accepting.run(callback));
     Ok(handle)
@@ -78,8 +90,7 @@ struct Accepting {
     registration: Registration,
     /// Gone when accepting has ended.
     listener: RefCell<Option<Listener>>,
-    /// The pause to make after the next failure, while failures last.
-    failing: Cell<Option<Duration>>,
+    admission: Rc<Admission>,
 }
 
 impl std::fmt::Debug for Accepting {
@@ -91,42 +102,39 @@ impl std::fmt::Debug for Accepting {
 impl Accepting {
     async fn run(self: Rc<Self>, mut callback: impl FnMut(Connection, PeerAddr)) {
         let accepting = CloseAtEnd(self);
-        let mut pause = Deadline::new(&accepting.0.registration.io_loop());
-        poll_fn(|cx| accepting.0.poll_accept(cx, &mut pause, &mut callback)).await;
+        let mut backoff = Backoff::new(&accepting.0.registration.io_loop());
+        poll_fn(|cx| accepting.0.poll_accept(cx, &mut backoff, &mut callback)).await;
     }
 
     /// Ready when there is no listener any more.
     fn poll_accept(
         &self,
         cx: &mut Context<'_>,
-        pause: &mut Deadline,
+        backoff: &mut Backoff,
         callback: &mut impl FnMut(Connection, PeerAddr),
     ) -> Poll<()> {
-        if pause.deadline().is_some() && self.listener.borrow().is_some() {
-            ready!(pause.poll(cx));
-            pause.set(None);
-        }
         for _ in 0..ACCEPTS_PER_TURN {
-            let accepted = match self.listener.borrow().as_ref() {
-                Some(listener) => listener.accept(),
-                None => return Poll::Ready(()),
-            };
-            match accepted {
+            if self.listener.borrow().is_none() {
+                return Poll::Ready(());
+            }
+            ready!(backoff.poll_over(cx));
+            ready!(self.poll_room(cx, backoff));
+            match self.accept() {
                 Ok((connection, peer)) => {
-                    self.note_success();
+                    backoff.reset();
                     hand_over(callback, connection, peer);
                 }
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
                     self.registration.clear(Ready::READABLE);
                     if self.registration.poll_ready(cx, Interest::READ).is_pending() {
-                        self.note_empty();
+                        self.note_empty(cx, backoff);
                         return Poll::Pending;
                     }
                     // The listener shows an error or its end, which stay: waiting for readiness would not wait.
-                    return self.pause(cx, pause, &error);
+                    return self.pause(cx, backoff, &error);
                 }
                 Err(error) if concerns_one_connection(&error) => {}
-                Err(error) => return self.pause(cx, pause, &error),
+                Err(error) => return self.pause(cx, backoff, &error),
             }
         }
         // The poller reports nothing about what is still queued: come back by ourselves.
@@ -134,37 +142,52 @@ impl Accepting {
         Poll::Pending
     }
 
-    /// Waits a while before the next attempt; `remove` cuts it short.
-    fn pause(&self, cx: &mut Context<'_>, pause: &mut Deadline, error: &io::Error) -> Poll<()> {
-        pause.set(Some(self.registration.now() + self.note_failure(error)));
+    fn accept(&self) -> io::Result<(Connection, PeerAddr)> {
+        self.listener.borrow().as_ref().map_or(Err(io::ErrorKind::NotConnected.into()), Listener::accept)
+    }
+
+    /// Waits until one more may come in; `remove` cuts it short.
+    fn poll_room(&self, cx: &mut Context<'_>, backoff: &mut Backoff) -> Poll<()> {
+        let now = self.registration.now();
+        if self.admission.poll_room(cx, now).is_ready() {
+            return Poll::Ready(());
+        }
         let _removed = self.registration.poll_closed(cx);
-        let _pending = pause.poll(cx);
+        if self.admission.shares_descriptors() {
+            backoff.look_again(cx, now + PAUSES.1);
+        }
         Poll::Pending
     }
 
-    /// Something was accepted: what comes next fails for a new reason, if it does. The episode goes on while there
-    /// is a queue, or a server at its limit would log each descriptor that comes and goes.
-    fn note_success(&self) {
-        if self.failing.get().is_some() {
-            self.failing.set(Some(PAUSES.0));
-        }
+    /// Waits a while before the next attempt; `remove` cuts it short.
+    fn pause(&self, cx: &mut Context<'_>, backoff: &mut Backoff, error: &io::Error) -> Poll<()> {
+        let now = self.registration.now();
+        self.admission.note_failure(error, now);
+        self.admission.with_reserve(|| self.shed());
+        backoff.pause(cx, now);
+        let _removed = self.registration.poll_closed(cx);
+        Poll::Pending
     }
 
-    fn note_empty(&self) {
-        if self.failing.take().is_some() {
-            tracing::info!("accepting connections again");
+    /// Closes some of those who wait.
+    fn shed(&self) -> u64 {
+        let mut shed = 0;
+        for _ in 0..SHED_PER_PAUSE {
+            match self.accept() {
+                Ok(_dropped) => shed += 1,
+                Err(error) if concerns_one_connection(&error) => {}
+                Err(_) => break,
+            }
         }
+        shed
     }
 
-    /// Logs the first failure of an episode. Gives the pause to make.
-    fn note_failure(&self, error: &io::Error) -> Duration {
-        let (first, longest) = PAUSES;
-        let pause = self.failing.get().unwrap_or_else(|| {
-            tracing::error!(%error, "cannot accept connections; trying again until it works");
-            first
-        });
-        self.failing.set(Some((pause * 2).min(longest)));
-        pause
+    /// The queue is empty: whatever was amiss may be over, now or a little later.
+    fn note_empty(&self, cx: &mut Context<'_>, backoff: &mut Backoff) {
+        backoff.reset();
+        if let Some(at) = self.admission.look(self.registration.now()) {
+            backoff.look_again(cx, at);
+        }
     }
 }
 
@@ -175,6 +198,7 @@ impl Drop for CloseAtEnd {
     fn drop(&mut self) {
         let listener = self.0.listener.take();
         drop(listener);
+        self.0.admission.wake_waiting(); // or a waker that wakes nobody would stay
     }
 }
 
@@ -200,6 +224,9 @@ fn concerns_one_connection(error: &io::Error) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use std::cell::Cell;
+    use std::time::Duration;
+
     use ioloop::testing::VirtualLoop;
 
     use super::*;

@@ -1,14 +1,17 @@
 //! What a handler is told about its connection beside the stream.
 
+use std::rc::Rc;
+use std::time::Instant;
+
+use crate::admission::Admitted;
+use crate::connections::Facts;
 use crate::handle::ServerHandle;
 use crate::peer::PeerAddr;
 
-/// The facts of one connection.
+/// The facts of one connection. Clones share them.
 #[derive(Debug, Clone)]
 pub struct ConnectionContext {
-    id: u64,
-    peer: PeerAddr,
-    server: ServerHandle,
+    facts: Rc<Facts>,
 }
 
 impl ConnectionContext {
@@ -16,28 +19,29 @@ impl ConnectionContext {
     /// number is 0, and its server is one that never listens.
     #[must_use]
     pub fn new(peer: PeerAddr) -> ConnectionContext {
-        ConnectionContext { id: 0, peer, server: ServerHandle::new() }
+        let facts = Facts::new(0, peer, ServerHandle::new(), Instant::now(), Admitted::default());
+        ConnectionContext { facts }
     }
 
-    pub(crate) fn accepted(id: u64, peer: PeerAddr, server: ServerHandle) -> ConnectionContext {
-        ConnectionContext { id, peer, server }
+    pub(crate) fn of(facts: &Rc<Facts>) -> ConnectionContext {
+        ConnectionContext { facts: Rc::clone(facts) }
     }
 
     /// The number of the connection: accepted ones are counted from 1, per server.
     #[must_use]
     pub fn id(&self) -> u64 {
-        self.id
+        self.facts.id
     }
 
     /// Who is at the other end (TS11).
     #[must_use]
     pub fn peer_addr(&self) -> &PeerAddr {
-        &self.peer
+        &self.facts.peer
     }
 
     /// The server that accepted the connection: for a handler that stops it (TS6), or heeds how much it has to do.
     #[must_use]
     pub fn server(&self) -> &ServerHandle {
-        &self.server
+        &self.facts.server
     }
 }

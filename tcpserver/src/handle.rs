@@ -7,6 +7,10 @@ use std::time::Duration;
 use iostream::{IoStream, StreamOptions};
 
 use crate::accept::AcceptHandle;
+use crate::admission::{Admission, Admitted};
+use crate::connections::{ConnectionInfo, Connections, Facts};
+use crate::metrics::{Metrics, Tally};
+use crate::peer::PeerAddr;
 
 /// How long a connection may take to end after its handler has, unless `TcpServer::linger` says otherwise.
 const LINGER: Duration = Duration::from_secs(5);
@@ -24,18 +28,21 @@ pub(crate) struct State {
     /// How long a connection may take to end in good order after its handler has.
     pub(crate) linger: Cell<Duration>,
     pub(crate) listeners: RefCell<Vec<AcceptHandle>>,
-    accepted: Cell<u64>,
-    open: Cell<usize>,
+    pub(crate) admission: Rc<Admission>,
+    pub(crate) tally: Tally,
+    connections: Connections,
 }
 
 impl ServerHandle {
     pub(crate) fn new() -> ServerHandle {
+        let tally = Tally::default();
         let state = State {
             options: RefCell::default(),
             linger: Cell::new(LINGER),
             listeners: RefCell::default(),
-            accepted: Cell::new(0),
-            open: Cell::new(0),
+            admission: Rc::new(Admission::new(tally.clone())),
+            tally,
+            connections: Connections::default(),
         };
         ServerHandle { state: Rc::new(state) }
     }
@@ -49,21 +56,41 @@ impl ServerHandle {
     /// Connections that are open now.
     #[must_use]
     pub fn open_connections(&self) -> usize {
-        self.state.open.get()
+        self.state.admission.open()
     }
 
     /// Connections accepted since the server was made.
     #[must_use]
     pub fn accepted_connections(&self) -> u64 {
-        self.state.accepted.get()
+        self.state.tally.metrics().accepted
     }
 
-    /// Counts a connection; gives its number too.
-    pub(crate) fn open(&self, stream: IoStream) -> (OpenConnection, u64) {
-        let id = self.state.accepted.get() + 1;
-        self.state.accepted.set(id);
-        self.state.open.set(self.state.open.get() + 1);
-        (OpenConnection { stream, server: self.clone() }, id)
+    /// [`TcpServer::metrics`](crate::TcpServer::metrics), also from inside a handler.
+    #[must_use]
+    pub fn metrics(&self) -> Metrics {
+        let (received, sent) = self.state.connections.bytes();
+        let mut metrics = self.state.tally.metrics();
+        metrics.active = self.state.admission.open() as u64;
+        metrics.bytes_received += received;
+        metrics.bytes_sent += sent;
+        metrics
+    }
+
+    /// [`TcpServer::connections`](crate::TcpServer::connections), also from inside a handler.
+    #[must_use]
+    pub fn connections(&self) -> Vec<ConnectionInfo> {
+        self.state.connections.list()
+    }
+
+    /// Counts a connection that was let in, and gives it its number and its place in the table.
+    pub(crate) fn open(&self, stream: IoStream, peer: PeerAddr, admitted: Admitted) -> OpenConnection {
+        let id = self.state.tally.count(|metrics| {
+            metrics.accepted += 1;
+            metrics.accepted
+        });
+        let facts = Facts::new(id, peer, self.clone(), stream.now(), admitted);
+        self.state.connections.insert(&facts, &stream);
+        OpenConnection { stream, facts }
     }
 }
 
@@ -87,13 +114,18 @@ pub(crate) fn remove_all(handles: Vec<AcceptHandle>) {
 /// done, when its task is dropped with the loop, and also where a handler left a clone of the stream behind (TS9).
 pub(crate) struct OpenConnection {
     pub(crate) stream: IoStream,
-    pub(crate) server: ServerHandle,
+    pub(crate) facts: Rc<Facts>,
 }
 
 impl Drop for OpenConnection {
     fn drop(&mut self) {
-        let open = &self.server.state.open;
-        open.set(open.get() - 1);
-        self.stream.close();
+        let state = &self.facts.server.state;
+        self.stream.close(); // which sends, perhaps, so the bytes are counted after it
+        state.connections.remove(&self.facts);
+        state.tally.count(|metrics| {
+            metrics.bytes_received += self.stream.bytes_received();
+            metrics.bytes_sent += self.stream.bytes_sent();
+        });
+        state.admission.leave(&self.facts.peer, &self.facts.admitted);
     }
 }

@@ -3,6 +3,7 @@
 
 use std::any::Any;
 use std::error::Error;
+use std::fmt;
 use std::future::Future;
 use std::io;
 
@@ -64,25 +65,48 @@ where
 /// The error may be anything that `?` turns into a `Box<dyn Error>`: an error type of your own, `StreamError`,
 /// `io::Error`, a text, the box itself.
 pub trait Outcome: sealed::Sealed {
-    /// The error to log, in words; `None` if all went well, or if the peer simply went away.
-    fn failure(self) -> Option<String>;
+    /// What to log; `None` if all went well, or if the peer simply went away.
+    fn failure(self) -> Option<Failure>;
 }
 
 impl Outcome for () {
-    fn failure(self) -> Option<String> {
+    fn failure(self) -> Option<Failure> {
         None
     }
 }
 
 impl<E: Into<Box<dyn Error>> + 'static> Outcome for Result<(), E> {
-    fn failure(self) -> Option<String> {
+    fn failure(self) -> Option<Failure> {
         let error = self.err()?;
         // The usual end of a connection makes no box.
         if (&error as &dyn Any).downcast_ref().is_some_and(StreamError::is_disconnect) {
             return None;
         }
         let error = error.into();
-        (!is_disconnect(&*error)).then(|| error.to_string())
+        let is_timeout = is_timeout(&*error);
+        (!is_disconnect(&*error)).then(|| Failure { words: error.to_string(), is_timeout })
+    }
+}
+
+/// Why serving a connection failed, in words: those of the error.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Failure {
+    words: String,
+    is_timeout: bool,
+}
+
+impl Failure {
+    /// Whether time ran out: [`ioloop::TimedOut`], or an [`io::Error`] of that kind, is the error or lies behind it, as far
+    /// as it shows its sources. A connection that the operating system gave up is a peer that went away, and no failure.
+    #[must_use]
+    pub fn is_timeout(&self) -> bool {
+        self.is_timeout
+    }
+}
+
+impl fmt::Display for Failure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.words)
     }
 }
 
@@ -93,6 +117,13 @@ fn is_disconnect(error: &(dyn Error + 'static)) -> bool {
         None => error.downcast_ref(),
     };
     stream_error.is_some_and(StreamError::is_disconnect) || error.source().is_some_and(is_disconnect)
+}
+
+fn is_timeout(error: &(dyn Error + 'static)) -> bool {
+    let is_kind = |error: &io::Error| error.kind() == io::ErrorKind::TimedOut;
+    error.is::<ioloop::TimedOut>()
+        || error.downcast_ref().is_some_and(is_kind)
+        || error.source().is_some_and(is_timeout)
 }
 
 mod sealed {

@@ -35,20 +35,28 @@
 struct Readme;
 
 mod accept;
+mod admission;
+mod backoff;
+mod connections;
 mod context;
 mod error;
 mod handle;
 mod handler;
 mod listener;
+mod metrics;
 mod peer;
+mod per_ip;
 mod server;
 
 pub use accept::{ACCEPTS_PER_TURN, AcceptHandle, add_accept_handler};
+pub use admission::WhenFull;
+pub use connections::{ConnectionInfo, ConnectionState};
 pub use context::ConnectionContext;
 pub use error::ListenError;
 pub use handle::ServerHandle;
-pub use handler::{HandleStream, Outcome};
+pub use handler::{Failure, HandleStream, Outcome};
 pub use listener::{Connection, Listener};
+pub use metrics::{Metrics, Shed, TimedOut};
 pub use peer::PeerAddr;
 pub use server::TcpServer;
 

@@ -8,16 +8,20 @@ use std::rc::Rc;
 use std::task::Poll;
 use std::time::Duration;
 
-use ioloop::caught;
+use ioloop::{IoLoop, caught};
 use iostream::StreamOptions;
 use netutil::{BindOptions, bind_sockets};
+use tracing::Span;
 
-use crate::accept::{AcceptHandle, add_accept_handler};
+use crate::accept::{AcceptHandle, accept_admitted};
+use crate::admission::WhenFull;
+use crate::connections::{ConnectionInfo, ConnectionState, Facts};
 use crate::context::ConnectionContext;
 use crate::error::ListenError;
 use crate::handle::{OpenConnection, ServerHandle, remove_all};
-use crate::handler::{HandleStream, Outcome};
+use crate::handler::{Failure, HandleStream, Outcome};
 use crate::listener::{Connection, Listener};
+use crate::metrics::Metrics;
 use crate::peer::PeerAddr;
 
 /// A server for a protocol of your own: Tornado's `TCPServer`.
@@ -54,6 +58,39 @@ impl<H: HandleStream> TcpServer<H> {
     #[must_use]
     pub fn linger(self, limit: Duration) -> TcpServer<H> {
         self.server.state.linger.set(limit);
+        self
+    }
+
+    /// Serves at most `most` connections at a time (TS7); what becomes of others is a matter of
+    /// [`when_full`](TcpServer::when_full). Every connection counts until it is closed, so with a limit of none nobody is
+    /// served.
+    ///
+    /// By default the limit on descriptors decides, as it is when it is reached: a sixteenth of the descriptors, 16 at
+    /// least and 1024 at most, is left for what else the process opens, and all servers of the process without a limit of
+    /// their own share the others, whatever loop they are on. With 1024 descriptors that is 960 connections; see
+    /// [`netutil::raise_descriptor_limit`].
+    #[must_use]
+    pub fn max_connections(self, most: usize) -> TcpServer<H> {
+        self.server.state.admission.limit(most);
+        self
+    }
+
+    /// Serves at most `most` connections at a time of one client (TS7): an IPv4 address, or an IPv6 /64, which is what one
+    /// subscriber has. More are accepted and closed. No limit by default, because many clients may stand behind one
+    /// address, and behind a proxy all do.
+    ///
+    /// The count takes memory only for clients that are connected. A Unix socket's peers have no address and are not
+    /// limited; nor do connections count that were there before the limit.
+    #[must_use]
+    pub fn max_connections_per_ip(self, most: usize) -> TcpServer<H> {
+        self.server.state.admission.limit_per_ip(most);
+        self
+    }
+
+    /// What becomes of those who come while the server is full: they wait, by default.
+    #[must_use]
+    pub fn when_full(self, when_full: WhenFull) -> TcpServer<H> {
+        self.server.state.admission.set_when_full(when_full);
         self
     }
 
@@ -134,6 +171,19 @@ impl<H: HandleStream> TcpServer<H> {
         self.server.accepted_connections()
     }
 
+    /// What the server has done and has to do, in numbers (TS12). Looks at each open connection for its bytes; the
+    /// rest is there.
+    #[must_use]
+    pub fn metrics(&self) -> Metrics {
+        self.server.metrics()
+    }
+
+    /// The connections that are open now, the oldest first (TS12).
+    #[must_use]
+    pub fn connections(&self) -> Vec<ConnectionInfo> {
+        self.server.connections()
+    }
+
     fn accept_on(
         &self,
         listener: impl TryInto<Listener, Error: Into<ListenError>>,
@@ -141,21 +191,26 @@ impl<H: HandleStream> TcpServer<H> {
         let listener = listener.try_into().map_err(Into::into)?;
         listener.set_nodelay()?;
         let server = self.clone();
-        add_accept_handler(listener, move |connection, peer| server.serve(connection, peer))
+        let admission = Rc::clone(&self.server.state.admission);
+        accept_admitted(listener, admission, move |connection, peer| server.serve(connection, peer))
     }
 
     fn serve(&self, connection: Connection, peer: PeerAddr) {
+        let (io_loop, state) = (IoLoop::current(), &self.server.state);
+        let Some(admitted) = state.admission.admit(&peer, io_loop.now()) else { return };
         if let Err(error) = connection.set_nodelay() {
             tracing::debug!(%error, %peer, "cannot turn Nagle's algorithm off");
         }
-        let options = Rc::clone(&self.server.state.options.borrow());
+        let options = Rc::clone(&state.options.borrow());
         let stream = match connection.into_stream(options) {
             Ok(stream) => stream,
-            Err(error) => return tracing::warn!(%error, %peer, "an accepted connection cannot be used"),
+            Err(error) => {
+                tracing::warn!(%error, %peer, "an accepted connection cannot be used");
+                return state.admission.leave(&peer, &admitted);
+            }
         };
-        let io_loop = stream.io_loop();
-        let (connection, id) = self.server.open(stream);
-        io_loop.spawn_detached(run(Rc::clone(&self.handler), connection, id, peer));
+        let connection = self.server.open(stream, peer, admitted);
+        io_loop.spawn_detached(run(Rc::clone(&self.handler), connection));
     }
 }
 
@@ -177,43 +232,76 @@ impl<H> std::fmt::Debug for TcpServer<H> {
 /// Not an `async fn`, and nothing is handed on that could stay in its place: a future keeps room for what moves out of
 /// it, and this one lives as long as its connection.
 #[expect(clippy::manual_async_fn, reason = "see above")]
-fn run<H: HandleStream>(
-    handler: Rc<H>,
-    connection: OpenConnection,
-    id: u64,
-    peer: PeerAddr,
-) -> impl Future<Output = ()> {
+fn run<H: HandleStream>(handler: Rc<H>, connection: OpenConnection) -> impl Future<Output = ()> {
     async move {
         let stream = &connection.stream;
         {
-            let context = ConnectionContext::accepted(id, peer.clone(), connection.server.clone());
+            let context = ConnectionContext::of(&connection.facts);
+            let span = span_of(&connection.facts);
             // A handler may do its work, and panic, before it gives a future.
-            let mut served = pin!(match caught(|| handler.handle_stream(stream.clone(), context)) {
+            let begin = || within(span.as_deref(), || handler.handle_stream(stream.clone(), context));
+            let mut served = pin!(match caught(begin) {
                 Ok(served) => served,
-                Err(panic) => return log_panic(&panic, &peer, id),
+                Err(panic) => return note_panic(&panic, &connection.facts),
             });
             // The error is put into words in here: its Display is the handler's code too.
-            let outcome = poll_fn(|cx| match caught(|| served.as_mut().poll(cx).map(Outcome::failure)) {
-                Ok(poll) => poll.map(Ok),
-                Err(panic) => Poll::Ready(Err(panic)),
+            let outcome = poll_fn(|cx| {
+                let poll = || within(span.as_deref(), || served.as_mut().poll(cx).map(Outcome::failure));
+                match caught(poll) {
+                    Ok(poll) => poll.map(Ok),
+                    Err(panic) => Poll::Ready(Err(panic)),
+                }
             });
             match outcome.await {
                 Ok(None) => {}
-                Ok(Some(error)) => tracing::error!(%error, %peer, id, "a connection handler failed"),
-                Err(panic) => return log_panic(&panic, &peer, id),
+                Ok(Some(failure)) => note_failure(&failure, &connection.facts),
+                Err(panic) => return note_panic(&panic, &connection.facts),
             }
         }
         // Closing with input unread makes the kernel send a reset, which can overtake what was sent last.
         if !stream.is_closed() && (stream.pending() > 0 || stream.buffered() > 0) {
-            let linger = connection.server.state.linger.get();
             // Boxed, so that the rare case adds nothing to every connection's memory.
-            let _sent_or_not = Box::pin(stream.shutdown(linger)).await;
+            Box::pin(end(&connection)).await;
         }
     }
 }
 
-fn log_panic(panic: &str, peer: &PeerAddr, id: u64) {
+/// Sends what was written and hears the peer out, within the time for it.
+async fn end(connection: &OpenConnection) {
+    let OpenConnection { stream, facts } = connection;
+    let state = &facts.server.state;
+    facts.state.set(ConnectionState::Closing);
+    let (began, linger) = (stream.now(), state.linger.get());
+    let _sent_or_not = stream.shutdown(linger).await;
+    if stream.now().duration_since(began) >= linger {
+        state.tally.count(|metrics| metrics.timed_out.closing += 1);
+    }
+}
+
+/// The connection's span, in which its handler runs: made, and paid for, only where somebody listens to it.
+fn span_of(facts: &Facts) -> Option<Box<Span>> {
+    let span = tracing::debug_span!("connection", id = facts.id, peer = %facts.peer);
+    (!span.is_disabled()).then(|| Box::new(span))
+}
+
+fn within<R>(span: Option<&Span>, work: impl FnOnce() -> R) -> R {
+    match span {
+        Some(span) => span.in_scope(work),
+        None => work(),
+    }
+}
+
+fn note_failure(failure: &Failure, Facts { id, peer, server, .. }: &Facts) {
+    tracing::error!(error = %failure, %peer, id, "a connection handler failed");
+    server.state.tally.count(|metrics| match failure.is_timeout() {
+        true => metrics.timed_out.handler += 1,
+        false => metrics.handler_errors += 1,
+    });
+}
+
+fn note_panic(panic: &str, Facts { id, peer, server, .. }: &Facts) {
     tracing::error!(panic, %peer, id, "a connection handler panicked");
+    server.state.tally.count(|metrics| metrics.handler_panics += 1);
 }
 
 #[cfg(test)]
@@ -232,8 +320,11 @@ mod tests {
         };
         let server = ServerHandle::new();
         let stream = IoStream::new(testing::scripted().0).expect("a stream");
-        let (connection, id) = server.open(stream);
-        let size = size_of_val(&run(Rc::new(handler), connection, id, PeerAddr::Unix(None)));
+        let peer = PeerAddr::Unix(None);
+        let admitted = server.state.admission.admit(&peer, stream.now()).expect("room");
+        let connection = server.open(stream, peer, admitted);
+        let size = size_of_val(&run(Rc::new(handler), connection));
+        println!("{} bytes beside the handler's", size - HANDLERS);
         assert!(size < HANDLERS + 192, "{size} bytes");
     }
 }

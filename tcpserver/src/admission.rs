@@ -1,0 +1,268 @@
+//! Who is let in: how many at once, from where, and what becomes of the others.
+
+use std::cell::{Cell, RefCell};
+use std::io;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::task::{Context, Poll, Waker};
+use std::time::Instant;
+
+use socket2::{Domain, Socket, Type};
+
+use crate::backoff::{Episode, Look};
+use crate::metrics::Tally;
+use crate::peer::PeerAddr;
+use crate::per_ip::PerIp;
+
+/// What becomes of those who come while the server is full: it has
+/// [as many connections as it may](crate::TcpServer::max_connections), or the process has no descriptor left.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum WhenFull {
+    /// They wait in the listener's queue, which the kernel keeps short (`BindOptions::backlog`), and are served in the order
+    /// in which they came. The default: most times of too many are short, nobody is turned away who could have been
+    /// served a moment later, and it costs nothing however many come.
+    ///
+    /// Accepting goes on as soon as a connection of this server ends; within a tenth of a second when it is another
+    /// part of the process that gives descriptors back.
+    #[default]
+    Wait,
+    /// They are accepted and closed, so that they know and can go elsewhere. For clients that have an elsewhere; others
+    /// come again at once, which keeps a full server busy.
+    ///
+    /// For when there are no descriptors, the server keeps one in reserve, an open socket without a use. Then at most 32 are
+    /// closed in one go, with a pause of 20 to 100 milliseconds after it.
+    Close,
+}
+
+/// Connections of all servers in the process that have no limit of their own: they share what the process may open.
+static SHARING_DESCRIPTORS: AtomicUsize = AtomicUsize::new(0);
+
+/// Decides for one server, and counts what it decides.
+pub(crate) struct Admission {
+    /// `None`: what the limit on descriptors leaves, for all such servers of the process together.
+    most: Cell<Option<usize>>,
+    /// That limit as it was when it was last reached; it may have been raised since.
+    descriptors: Cell<usize>,
+    when_full: Cell<WhenFull>,
+    per_ip: PerIp,
+    open: Cell<usize>,
+    /// Whether those who accept have been told to wait.
+    full: Cell<bool>,
+    /// The tasks of listeners that wait for room.
+    waiting: RefCell<Vec<Waker>>,
+    reserve: Cell<Option<Socket>>,
+    crowded: Episode,
+    failing: Episode,
+    tally: Tally,
+}
+
+/// Leave to come in, to be given back with [`Admission::leave`].
+#[derive(Debug, Default)]
+#[must_use]
+pub(crate) struct Admitted {
+    by_ip: bool,
+    shares_descriptors: bool,
+}
+
+impl Admission {
+    pub(crate) fn new(tally: Tally) -> Admission {
+        Admission {
+            most: Cell::default(),
+            descriptors: Cell::default(),
+            when_full: Cell::default(),
+            per_ip: PerIp::default(),
+            open: Cell::default(),
+            full: Cell::default(),
+            waiting: RefCell::default(),
+            reserve: Cell::default(),
+            crowded: Episode::default(),
+            failing: Episode::default(),
+            tally,
+        }
+    }
+
+    /// For listeners without a server, which has to say when a connection ends.
+    pub(crate) fn unlimited() -> Admission {
+        let admission = Admission::new(Tally::default());
+        admission.limit(usize::MAX);
+        admission
+    }
+
+    pub(crate) fn limit(&self, most: usize) {
+        self.most.set(Some(most));
+        self.wake_waiting();
+    }
+
+    pub(crate) fn limit_per_ip(&self, most: usize) {
+        self.per_ip.limit(most);
+    }
+
+    pub(crate) fn set_when_full(&self, when_full: WhenFull) {
+        self.when_full.set(when_full);
+        self.reserve.set((when_full == WhenFull::Close).then(reserve).flatten());
+        self.wake_waiting();
+    }
+
+    /// Connections that are open now.
+    pub(crate) fn open(&self) -> usize {
+        self.open.get()
+    }
+
+    /// Waits until there may be room, for a listener's task that is about to accept.
+    pub(crate) fn poll_room(&self, cx: &mut Context<'_>, now: Instant) -> Poll<()> {
+        if self.when_full.get() == WhenFull::Close || !self.is_full() {
+            if self.full.replace(false) {
+                self.crowded.goes_on(now); // it was until now
+            }
+            return Poll::Ready(());
+        }
+        if !self.full.replace(true) {
+            self.tally.count(|metrics| metrics.paused += 1);
+        }
+        self.note_full(now);
+        let waits = |waker: &Waker| waker.will_wake(cx.waker());
+        if !self.waiting.borrow().iter().any(waits) {
+            let waker = cx.waker().clone(); // outside the borrow: it may be foreign code
+            self.waiting.borrow_mut().push(waker);
+        }
+        Poll::Pending
+    }
+
+    /// Whether room may come about without anybody saying so.
+    pub(crate) fn shares_descriptors(&self) -> bool {
+        self.most.get().is_none()
+    }
+
+    /// Lets one in who has been accepted, or counts why not.
+    pub(crate) fn admit(&self, peer: &PeerAddr, now: Instant) -> Option<Admitted> {
+        if self.when_full.get() == WhenFull::Close && self.is_full() {
+            self.tally.count(|metrics| metrics.shed.max_connections += 1);
+            self.note_full(now);
+            return None;
+        }
+        let Ok(by_ip) = self.per_ip.enter(peer.ip()) else {
+            self.tally.count(|metrics| metrics.shed.per_ip += 1);
+            tracing::debug!(%peer, "closed: it has as many connections as one address may");
+            return None;
+        };
+        let shares_descriptors = self.shares_descriptors();
+        if shares_descriptors {
+            SHARING_DESCRIPTORS.fetch_add(1, Ordering::Relaxed);
+        }
+        self.open.set(self.open.get() + 1);
+        Some(Admitted { by_ip, shares_descriptors })
+    }
+
+    /// The connection of `peer` has ended.
+    pub(crate) fn leave(&self, peer: &PeerAddr, admitted: &Admitted) {
+        if let Some(ip) = peer.ip().filter(|_| admitted.by_ip) {
+            self.per_ip.leave(ip);
+        }
+        if admitted.shares_descriptors {
+            SHARING_DESCRIPTORS.fetch_sub(1, Ordering::Relaxed);
+        }
+        self.open.set(self.open.get() - 1);
+        self.wake_waiting();
+    }
+
+    /// Has those who wait for room look again.
+    pub(crate) fn wake_waiting(&self) {
+        let waiting = self.waiting.take();
+        waiting.into_iter().for_each(Waker::wake);
+    }
+
+    fn is_full(&self) -> bool {
+        let Some(most) = self.most.get() else {
+            let open = SHARING_DESCRIPTORS.load(Ordering::Relaxed);
+            if open >= self.descriptors.get() {
+                self.descriptors.set(left_for_connections());
+            }
+            return open >= self.descriptors.get();
+        };
+        self.open.get() >= most
+    }
+
+    fn note_full(&self, now: Instant) {
+        if self.crowded.goes_on(now) {
+            let open = self.open.get();
+            tracing::warn!(open, when_full = ?self.when_full.get(), "the server is full");
+        }
+    }
+
+    /// An attempt to accept has failed.
+    pub(crate) fn note_failure(&self, error: &io::Error, now: Instant) {
+        self.tally.count(|metrics| metrics.accept_failures += 1);
+        if self.failing.goes_on(now) {
+            tracing::error!(%error, "cannot accept connections; trying again until it works");
+        }
+    }
+
+    /// Lets `shed` use the descriptor in reserve, if those for whom there is none are to be closed. It gives how many
+    /// it has closed.
+    pub(crate) fn with_reserve(&self, shed: impl FnOnce() -> u64) {
+        if self.when_full.get() != WhenFull::Close {
+            return;
+        }
+        // None if another thread was faster, the last time it was given up.
+        let Some(reserved) = self.reserve.take().or_else(reserve) else { return };
+        drop(reserved);
+        let shed = shed();
+        self.reserve.set(reserve());
+        self.tally.count(|metrics| metrics.shed.descriptors += shed);
+    }
+
+    /// Nobody is left in the queue. Ends the episodes that are over; says when to look again if one is not.
+    pub(crate) fn look(&self, now: Instant) -> Option<Instant> {
+        let failing = again(self.failing.look(now), "accepting connections again");
+        let crowded = match self.is_full() {
+            true => None, // who comes next will show
+            false => again(self.crowded.look(now), "the server has room again"),
+        };
+        failing.into_iter().chain(crowded).min()
+    }
+}
+
+fn again(look: Look, news: &str) -> Option<Instant> {
+    match look {
+        Look::Well => None,
+        Look::Again(at) => Some(at),
+        Look::Over => {
+            tracing::info!("{news}");
+            None
+        }
+    }
+}
+
+fn reserve() -> Option<Socket> {
+    let domain = if cfg!(unix) { Domain::UNIX } else { Domain::IPV4 };
+    Socket::new(domain, Type::STREAM, None).ok()
+}
+
+/// Connections that the process may have, at a descriptor each, so that a sixteenth of all descriptors (16 at least, 1024 at
+/// most) is left for what else it opens.
+fn left_for_connections() -> usize {
+    #[cfg(unix)]
+    let soft = netutil::descriptor_limit().soft;
+    #[cfg(not(unix))]
+    let soft = u64::MAX;
+    share_of(soft)
+}
+
+fn share_of(descriptors: u64) -> usize {
+    let others = (descriptors / 16).clamp(16, 1024);
+    usize::try_from(descriptors.saturating_sub(others)).unwrap_or(usize::MAX).max(1)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ts7_a_sixteenth_of_the_descriptors_is_not_for_connections() {
+        let shares = [(0, 1), (16, 1), (64, 48), (256, 240), (1024, 960), (20_000, 18_976), (1 << 20, (1 << 20) - 1024)];
+        for (descriptors, share) in shares {
+            assert_eq!(share_of(descriptors), share);
+        }
+        assert_eq!(share_of(u64::MAX), usize::MAX - 1024);
+    }
+}

@@ -1,0 +1,190 @@
+//! The table of a server's open connections, and what is known of each.
+
+use std::cell::{Cell, RefCell};
+use std::rc::Rc;
+use std::time::{Duration, Instant};
+
+use iostream::IoStream;
+
+use crate::admission::Admitted;
+use crate::handle::ServerHandle;
+use crate::peer::PeerAddr;
+
+/// One open connection, as it was when [`TcpServer::connections`](crate::TcpServer::connections) was called (TS12).
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct ConnectionInfo {
+    /// Its number, as in [`ConnectionContext::id`](crate::ConnectionContext::id) and in the log.
+    pub id: u64,
+    /// Who is at the other end.
+    pub peer: PeerAddr,
+    /// How long it has been open, by the time of its loop.
+    pub age: Duration,
+    /// What it is about.
+    pub state: ConnectionState,
+    /// Bytes received; with TLS those of the conversation.
+    pub bytes_received: u64,
+    /// Bytes sent, likewise.
+    pub bytes_sent: u64,
+}
+
+/// What a connection is about.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum ConnectionState {
+    /// Its handler runs.
+    Serving,
+    /// Its handler has ended: what is unsent is being sent, and the peer heard out.
+    Closing,
+}
+
+/// What the connection's task, its handler and the table know of one connection: kept once, shared by the three.
+#[derive(Debug)]
+pub(crate) struct Facts {
+    pub(crate) id: u64,
+    pub(crate) peer: PeerAddr,
+    pub(crate) server: ServerHandle,
+    pub(crate) opened: Instant,
+    /// Its index in the table.
+    place: Cell<u32>,
+    pub(crate) state: Cell<ConnectionState>,
+    pub(crate) admitted: Admitted,
+}
+
+impl Facts {
+    pub(crate) fn new(
+        id: u64,
+        peer: PeerAddr,
+        server: ServerHandle,
+        opened: Instant,
+        admitted: Admitted,
+    ) -> Rc<Facts> {
+        let state = Cell::new(ConnectionState::Serving);
+        Rc::new(Facts { id, peer, server, opened, place: Cell::new(0), state, admitted })
+    }
+}
+
+/// The open connections, close together and in no order: one that leaves is replaced by the last.
+#[derive(Default)]
+pub(crate) struct Connections {
+    slots: RefCell<Vec<Slot>>,
+}
+
+struct Slot {
+    facts: Rc<Facts>,
+    stream: IoStream,
+}
+
+impl Connections {
+    pub(crate) fn insert(&self, facts: &Rc<Facts>, stream: &IoStream) {
+        let slot = Slot { facts: Rc::clone(facts), stream: stream.clone() };
+        let mut slots = self.slots.borrow_mut();
+        facts.place.set(slots.len() as u32); // descriptors are fewer than that
+        slots.push(slot);
+    }
+
+    pub(crate) fn remove(&self, facts: &Facts) {
+        let removed = {
+            let mut slots = self.slots.borrow_mut();
+            let place = facts.place.get();
+            let removed = slots.swap_remove(place as usize);
+            if let Some(moved) = slots.get(place as usize) {
+                moved.facts.place.set(place);
+            }
+            // Rarely, and by half at least: the cost is shared by as many that have left.
+            if slots.capacity() > 64 && slots.len() < slots.capacity() / 4 {
+                let twice = 2 * slots.len();
+                slots.shrink_to(twice);
+            }
+            removed
+        };
+        drop(removed); // outside the borrow
+    }
+
+    /// Bytes received and sent on those that are open.
+    pub(crate) fn bytes(&self) -> (u64, u64) {
+        let streams = self.slots.borrow();
+        let streams = streams.iter().map(|slot| &slot.stream);
+        streams.fold((0, 0), |(received, sent), stream| {
+            (received + stream.bytes_received(), sent + stream.bytes_sent())
+        })
+    }
+
+    /// The oldest first.
+    pub(crate) fn list(&self) -> Vec<ConnectionInfo> {
+        let mut list: Vec<_> = self.slots.borrow().iter().map(Slot::info).collect();
+        list.sort_unstable_by_key(|connection| connection.id);
+        list
+    }
+}
+
+impl Slot {
+    fn info(&self) -> ConnectionInfo {
+        ConnectionInfo {
+            id: self.facts.id,
+            peer: self.facts.peer.clone(),
+            age: self.stream.now().saturating_duration_since(self.facts.opened),
+            state: self.facts.state.get(),
+            bytes_received: self.stream.bytes_received(),
+            bytes_sent: self.stream.bytes_sent(),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use iostream::testing;
+
+    use super::*;
+
+    fn stream() -> IoStream {
+        IoStream::new(testing::scripted().0).expect("a stream")
+    }
+
+    fn facts(id: u64) -> Rc<Facts> {
+        Facts::new(id, PeerAddr::Unix(None), ServerHandle::new(), Instant::now(), Admitted::default())
+    }
+
+    fn ids(table: &Connections) -> Vec<u64> {
+        table.list().iter().map(|connection| connection.id).collect()
+    }
+
+    #[test]
+    fn ts12_who_leaves_the_table_is_gone_and_the_others_stay_in_whatever_order_they_leave() {
+        let table = Connections::default();
+        let all: Vec<_> = (0..8).map(facts).collect();
+        for facts in &all {
+            table.insert(facts, &stream());
+        }
+        let mut left: Vec<u64> = (0..8).collect();
+        for leaves in [0, 7, 3, 4, 1, 6, 2, 5] {
+            table.remove(&all[leaves as usize]);
+            left.retain(|id| *id != leaves);
+            assert_eq!(ids(&table), left);
+        }
+    }
+
+    #[test]
+    fn ts12_the_table_gives_its_memory_back() {
+        let table = Connections::default();
+        let stream = stream();
+        let all: Vec<_> = (0..1000).map(facts).collect();
+        for facts in &all {
+            table.insert(facts, &stream);
+        }
+        for facts in &all {
+            table.remove(facts);
+        }
+        let slots = table.slots.borrow();
+        assert!(slots.is_empty() && slots.capacity() <= 64, "{}", slots.capacity());
+    }
+
+    /// What the crate's documentation says a connection costs; the counters of an `Rc` are two words.
+    #[test]
+    fn ts12_a_connection_costs_88_bytes_of_facts_and_16_in_the_table() {
+        let facts = size_of::<Facts>() + 2 * size_of::<usize>();
+        let slot = size_of::<Slot>();
+        println!("facts {facts} bytes, slot {slot} bytes");
+        assert!(facts <= 88 && slot <= 16, "{facts} and {slot} bytes");
+    }
+}
