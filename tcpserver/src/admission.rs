@@ -255,11 +255,42 @@ fn share_of(descriptors: u64) -> usize {
 
 #[cfg(test)]
 mod tests {
+    use std::future::pending;
+    use std::rc::Rc;
+
+    use ioloop::testing::VirtualLoop;
+    use iostream::IoStream;
+
     use super::*;
+    use crate::{ConnectionContext, TcpServer};
+
+    #[test]
+    fn ts7_a_listener_that_is_removed_while_the_server_is_full_leaves_no_waker_behind() {
+        let test = VirtualLoop::new();
+        test.make_current();
+        let server = TcpServer::new(|_: IoStream, _: ConnectionContext| pending::<()>()).max_connections(0);
+        let admission = Rc::clone(&server.server.state.admission);
+        for _ in 0..3 {
+            server.listen(0).expect("a port");
+            test.run_until_stalled();
+            assert!(!admission.waiting.borrow().is_empty());
+            server.stop();
+            test.run_until_stalled();
+            assert!(admission.waiting.borrow().is_empty());
+        }
+    }
 
     #[test]
     fn ts7_a_sixteenth_of_the_descriptors_is_not_for_connections() {
-        let shares = [(0, 1), (16, 1), (64, 48), (256, 240), (1024, 960), (20_000, 18_976), (1 << 20, (1 << 20) - 1024)];
+        let shares = [
+            (0, 1),
+            (16, 1),
+            (64, 48),
+            (256, 240),
+            (1024, 960),
+            (20_000, 18_976),
+            (1 << 20, (1 << 20) - 1024),
+        ];
         for (descriptors, share) in shares {
             assert_eq!(share_of(descriptors), share);
         }

@@ -84,7 +84,7 @@ impl Episode {
 }
 
 /// What a look at an [`Episode`] shows.
-#[derive(Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Look {
     Well,
     /// It has just ended.

@@ -34,7 +34,7 @@ use crate::peer::PeerAddr;
 #[doc(alias = "TCPServer")]
 pub struct TcpServer<H> {
     handler: Rc<H>,
-    server: ServerHandle,
+    pub(crate) server: ServerHandle,
 }
 
 impl<H: HandleStream> TcpServer<H> {
