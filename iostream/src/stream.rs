@@ -119,6 +119,12 @@ impl IoStream {
         self.inner.flags.reading.get()
     }
 
+    /// Has the task that waits to read look again, as if something had come: for who has changed what it waits for beside the
+    /// bytes. Costs that task a read that finds nothing.
+    pub fn wake_reader(&self) {
+        self.inner.registration.set_ready(Ready::READABLE);
+    }
+
     /// Whether bytes wait to be sent (IO22).
     #[must_use]
     #[doc(alias = "writing")]

@@ -1,11 +1,11 @@
 //! Accepting: as many as there are, but not more in one turn than is fair, and calmly when descriptors run out.
 //! Step 3 of path 1 through the house (see ARCHITECTURE.md).
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::future::poll_fn;
 use std::io;
 use std::rc::Rc;
-use std::task::{Context, Poll, ready};
+use std::task::{Context, Poll, Waker};
 
 use ioloop::{Interest, IoLoop, Ready, Registration, caught};
 
@@ -60,7 +60,13 @@ where
     let io_loop = IoLoop::current();
     let registration = Registration::new(&io_loop);
     listener.attach(&registration)?;
-    let accepting = Rc::new(Accepting { registration, listener: RefCell::new(Some(listener)), admission });
+    let accepting = Rc::new(Accepting {
+        registration,
+        listener: RefCell::new(Some(listener)),
+        admission,
+        last_ones: Cell::new(false),
+        waiting: Cell::default(),
+    });
     let handle = AcceptHandle { accepting: Rc::clone(&accepting) };
     io_loop.spawn_detached(accepting.run(callback));
     Ok(handle)
@@ -84,6 +90,24 @@ impl AcceptHandle {
         self.accepting.registration.close(); // ends the task
         Some(listener)
     }
+
+    /// Accepts those who are in the queue, as far as there is room, and closes the listener then: the kernel has told them
+    /// that their connections stand.
+    pub(crate) fn remove_when_empty(&self) {
+        self.accepting.last_ones.set(true);
+        self.accepting.registration.set_ready(Ready::READABLE);
+        self.accepting.admission.wake_waiting();
+    }
+
+    /// Waits until accepting has ended. The latest task to ask is told.
+    pub(crate) fn poll_removed(&self, cx: &Context<'_>) -> Poll<()> {
+        if self.accepting.listener.borrow().is_none() {
+            return Poll::Ready(());
+        }
+        let replaced = self.accepting.waiting.replace(Some(cx.waker().clone()));
+        drop(replaced);
+        Poll::Pending
+    }
 }
 
 struct Accepting {
@@ -91,6 +115,10 @@ struct Accepting {
     /// Gone when accepting has ended.
     listener: RefCell<Option<Listener>>,
     admission: Rc<Admission>,
+    /// Whether to end as soon as the queue is empty.
+    last_ones: Cell<bool>,
+    /// Who waits for the end.
+    waiting: Cell<Option<Waker>>,
 }
 
 impl std::fmt::Debug for Accepting {
@@ -117,14 +145,19 @@ impl Accepting {
             if self.listener.borrow().is_none() {
                 return Poll::Ready(());
             }
-            ready!(backoff.poll_over(cx));
-            ready!(self.poll_room(cx, backoff));
+            let may_accept = backoff.poll_over(cx).is_ready() && self.poll_room(cx, backoff).is_ready();
+            if !may_accept {
+                return if self.last_ones.get() { Poll::Ready(()) } else { Poll::Pending };
+            }
             match self.accept() {
                 Ok((connection, peer)) => {
                     backoff.reset();
                     hand_over(callback, connection, peer);
                 }
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                    if self.last_ones.get() {
+                        return Poll::Ready(());
+                    }
                     self.registration.clear(Ready::READABLE);
                     if self.registration.poll_ready(cx, Interest::READ).is_pending() {
                         self.note_empty(cx, backoff);
@@ -198,6 +231,9 @@ impl Drop for CloseAtEnd {
     fn drop(&mut self) {
         let listener = self.0.listener.take();
         drop(listener);
+        if let Some(waker) = self.0.waiting.take() {
+            waker.wake();
+        }
         self.0.admission.wake_waiting(); // or a waker that wakes nobody would stay
     }
 }

@@ -32,6 +32,9 @@ pub struct ConnectionInfo {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum ConnectionState {
+    /// Its handler waits for the peer to ask for something: see
+    /// [`until_drained`](crate::ConnectionContext::until_drained).
+    Idle,
     /// Its handler runs.
     Serving,
     /// Its handler has ended: what is unsent is being sent, and the peer heard out.
@@ -48,6 +51,8 @@ pub(crate) struct Facts {
     /// Its index in the table.
     place: Cell<u32>,
     pub(crate) state: Cell<ConnectionState>,
+    /// Whether the peer has asked for something yet.
+    pub(crate) asked: Cell<bool>,
     pub(crate) admitted: Admitted,
 }
 
@@ -60,7 +65,8 @@ impl Facts {
         admitted: Admitted,
     ) -> Rc<Facts> {
         let state = Cell::new(ConnectionState::Serving);
-        Rc::new(Facts { id, peer, server, opened, place: Cell::new(0), state, admitted })
+        let (place, asked) = (Cell::new(0), Cell::new(false));
+        Rc::new(Facts { id, peer, server, opened, place, state, asked, admitted })
     }
 }
 
@@ -108,6 +114,31 @@ impl Connections {
         streams.fold((0, 0), |(received, sent), stream| {
             (received + stream.bytes_received(), sent + stream.bytes_sent())
         })
+    }
+
+    /// Has those who wait for their peers look up.
+    pub(crate) fn wake_idle(&self) {
+        for slot in self.slots.borrow().iter() {
+            if slot.facts.state.get() == ConnectionState::Idle {
+                slot.stream.wake_reader();
+            }
+        }
+    }
+
+    /// Closes the streams of all; gives how many that were.
+    pub(crate) fn close_all(&self) -> usize {
+        // Outside the borrow: closing tells whoever waits for it.
+        let streams: Vec<_> = self.slots.borrow().iter().map(|slot| slot.stream.clone()).collect();
+        let open: Vec<_> = streams.into_iter().filter(|stream| !stream.is_closed()).collect();
+        open.iter().for_each(IoStream::close);
+        open.len()
+    }
+
+    /// How many wait for their peers, and when the oldest of all was opened.
+    pub(crate) fn idle_and_oldest(&self) -> (usize, Option<Instant>) {
+        let slots = self.slots.borrow();
+        let idle = slots.iter().filter(|slot| slot.facts.state.get() == ConnectionState::Idle).count();
+        (idle, slots.iter().map(|slot| slot.facts.opened).min())
     }
 
     /// The oldest first.

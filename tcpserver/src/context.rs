@@ -39,6 +39,10 @@ impl ConnectionContext {
         &self.facts.peer
     }
 
+    pub(crate) fn facts(&self) -> &Facts {
+        &self.facts
+    }
+
     /// The server that accepted the connection: for a handler that stops it (TS6), or heeds how much it has to do.
     #[must_use]
     pub fn server(&self) -> &ServerHandle {

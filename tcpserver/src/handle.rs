@@ -9,6 +9,7 @@ use iostream::{IoStream, StreamOptions};
 use crate::accept::AcceptHandle;
 use crate::admission::{Admission, Admitted};
 use crate::connections::{ConnectionInfo, Connections, Facts};
+use crate::drain::Draining;
 use crate::metrics::{Metrics, Tally};
 use crate::peer::PeerAddr;
 
@@ -30,7 +31,8 @@ pub(crate) struct State {
     pub(crate) listeners: RefCell<Vec<AcceptHandle>>,
     pub(crate) admission: Rc<Admission>,
     pub(crate) tally: Tally,
-    connections: Connections,
+    pub(crate) connections: Connections,
+    pub(crate) drain: Draining,
 }
 
 impl ServerHandle {
@@ -43,6 +45,7 @@ impl ServerHandle {
             admission: Rc::new(Admission::new(tally.clone())),
             tally,
             connections: Connections::default(),
+            drain: Draining::default(),
         };
         ServerHandle { state: Rc::new(state) }
     }
@@ -127,5 +130,6 @@ impl Drop for OpenConnection {
             metrics.bytes_sent += self.stream.bytes_sent();
         });
         state.admission.leave(&self.facts.peer, &self.facts.admitted);
+        state.drain.note_end();
     }
 }

@@ -2,6 +2,7 @@
 //! Step 3 of path 2 through the house (see ARCHITECTURE.md).
 
 use std::future::{Future, poll_fn};
+use std::io;
 use std::net::SocketAddr;
 use std::pin::pin;
 use std::rc::Rc;
@@ -17,6 +18,7 @@ use crate::accept::{AcceptHandle, accept_admitted};
 use crate::admission::WhenFull;
 use crate::connections::{ConnectionInfo, ConnectionState, Facts};
 use crate::context::ConnectionContext;
+use crate::drain::{Drain, DrainProgress, DrainReport};
 use crate::error::ListenError;
 use crate::handle::{OpenConnection, ServerHandle, remove_all};
 use crate::handler::{Failure, HandleStream, Outcome};
@@ -138,6 +140,7 @@ impl<H: HandleStream> TcpServer<H> {
             }
         }
         self.server.state.listeners.borrow_mut().extend(added);
+        self.server.state.drain.begin_anew();
         Ok(())
     }
 
@@ -157,6 +160,57 @@ impl<H: HandleStream> TcpServer<H> {
     /// reaches it through [`ConnectionContext::server`]. The server may listen again afterwards.
     pub fn stop(&self) {
         self.server.stop();
+    }
+
+    /// Begins to end in good order: goes on accepting, and has clients told to leave, as far as their protocol can say so
+    /// ([`ConnectionContext::is_leaving`]). For the time that a balancer takes to notice. [`drain`](TcpServer::drain) comes next.
+    pub fn lame_duck(&self) {
+        self.server.lame_duck();
+    }
+
+    /// Ends in good order (TS6): accepts those who are queued already and nobody else, closes who is
+    /// [idle](ConnectionContext::until_drained), serves the others to the end of what they are at, and closes what is left
+    /// when `grace` has passed. Handlers that never ask whether the server drains are served until then.
+    ///
+    /// Those who were accepted last may still ask once. Who connects while the listener closes is refused by the kernel; only
+    /// another process with the same listener can serve those. Called again, it begins a new grace; the server may listen again
+    /// afterwards.
+    pub fn drain(&self, grace: Duration) -> Drain {
+        self.server.drain(grace)
+    }
+
+    /// Stops and closes all connections at once. Handlers that wait for something else than their stream find out when they use it.
+    #[doc(alias = "close_all_connections")]
+    pub fn abort(&self) {
+        self.server.abort();
+    }
+
+    /// What is left to be done, while the server drains and at any other time.
+    #[must_use]
+    pub fn drain_progress(&self) -> DrainProgress {
+        self.server.drain_progress()
+    }
+
+    /// Waits for SIGTERM or SIGINT, then is a [`lame_duck`](TcpServer::lame_duck) for so long, and [drains](TcpServer::drain).
+    /// Another signal cuts either short: it aborts.
+    ///
+    /// # Errors
+    ///
+    /// When the signals cannot be listened for.
+    pub async fn drained_by_signal(&self, lame_duck: Duration, grace: Duration) -> io::Result<DrainReport> {
+        self.server.drained_by_signal(lame_duck, grace).await
+    }
+
+    /// Runs the current loop until SIGTERM or SIGINT, and until the server has drained since, at most `grace`: the last line of
+    /// a server's `main`. A second signal aborts.
+    ///
+    /// # Errors
+    ///
+    /// When the signals cannot be listened for, or the loop cannot run.
+    pub fn run_until_signal(&self, grace: Duration) -> io::Result<DrainReport> {
+        let server = self.server.clone();
+        let drained = async move { server.drained_by_signal(Duration::ZERO, grace).await };
+        IoLoop::current().run_sync(drained).map_err(io::Error::other)?
     }
 
     /// Connections that are open now.

@@ -1,0 +1,353 @@
+//! How a server ends in good order: who is idle is closed, who is served is served to the end, and a deadline is over all.
+//!
+//! ```text
+//!   Serving ──lame_duck()──▶ LameDuck ──drain(grace)──▶ Draining ──all closed, or the grace is over──▶ Drained
+//!      ▲  clients are told     new ones are still         │  no new ones; abort() cuts it short          │
+//!      │  to leave             accepted                   │                                              │
+//!      └──────────────────────────── listen, add_sockets ◀┴──────────────────────────────────────────────┘
+//! ```
+
+use std::cell::{Cell, RefCell};
+use std::future::{Future, poll_fn};
+use std::pin::{Pin, pin};
+use std::task::{Context, Poll, Waker};
+use std::time::{Duration, Instant};
+
+use ioloop::{Deadline, IoLoop, Signal, SignalKind, signal};
+
+use crate::accept::AcceptHandle;
+use crate::connections::ConnectionState;
+use crate::context::ConnectionContext;
+use crate::handle::{ServerHandle, remove_all};
+
+/// Where a server is on its way to its end.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum DrainPhase {
+    /// It serves, or has not begun to.
+    #[default]
+    Serving,
+    /// It still accepts, and tells its clients to go elsewhere.
+    LameDuck,
+    /// It accepts nobody, and serves those who are there to the end of what they are at.
+    Draining,
+    /// Nobody is left.
+    Drained,
+}
+
+/// What is left of a server that ends.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct DrainProgress {
+    /// Where it is.
+    pub phase: DrainPhase,
+    /// Connections that wait for their peer to ask for something: those in
+    /// [`until_drained`](ConnectionContext::until_drained).
+    pub idle: usize,
+    /// Connections that are at work, or whose handlers do not say.
+    pub active: usize,
+    /// The age of the connection that is open the longest.
+    pub oldest: Option<Duration>,
+}
+
+/// How a drain has ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct DrainReport {
+    /// Connections that were open when it began, or queued then, and ended in good order.
+    pub finished: usize,
+    /// Connections that were closed when the grace was over, or by [`abort`](crate::TcpServer::abort).
+    pub aborted: usize,
+    /// How long it took.
+    pub took: Duration,
+}
+
+/// The server's part of it.
+#[derive(Default)]
+pub(crate) struct Draining {
+    phase: Cell<DrainPhase>,
+    /// Who waits for the next phase, or for the last connection to end.
+    waiting: RefCell<Vec<Waker>>,
+    aborted: Cell<usize>,
+    /// Connections that had been accepted when it began.
+    accepted: Cell<u64>,
+}
+
+impl Draining {
+    pub(crate) fn phase(&self) -> DrainPhase {
+        self.phase.get()
+    }
+
+    fn enter(&self, phase: DrainPhase) {
+        self.phase.set(phase);
+        self.wake_waiting();
+    }
+
+    /// Who listens again serves again.
+    pub(crate) fn begin_anew(&self) {
+        self.enter(DrainPhase::Serving);
+    }
+
+    /// Called whenever a connection has ended.
+    pub(crate) fn note_end(&self) {
+        if self.phase.get() == DrainPhase::Draining {
+            self.wake_waiting();
+        }
+    }
+
+    fn wake_waiting(&self) {
+        let waiting = self.waiting.take();
+        waiting.into_iter().for_each(Waker::wake);
+    }
+
+    fn register(&self, cx: &Context<'_>) {
+        let waits = |waker: &Waker| waker.will_wake(cx.waker());
+        if !self.waiting.borrow().iter().any(waits) {
+            let waker = cx.waker().clone(); // outside the borrow: it may be foreign code
+            self.waiting.borrow_mut().push(waker);
+        }
+    }
+}
+
+impl ServerHandle {
+    /// [`TcpServer::lame_duck`](crate::TcpServer::lame_duck), also from inside a handler.
+    pub fn lame_duck(&self) {
+        if self.state.drain.phase() == DrainPhase::Serving {
+            self.state.drain.enter(DrainPhase::LameDuck);
+        }
+    }
+
+    /// [`TcpServer::drain`](crate::TcpServer::drain), also from inside a handler.
+    pub fn drain(&self, grace: Duration) -> Drain {
+        let io_loop = IoLoop::current();
+        let began = io_loop.now();
+        let mut deadline = Deadline::new(&io_loop);
+        deadline.set(began.checked_add(grace)); // `None` is as good as never
+        let state = &self.state;
+        // Whoever is in the queue has been told by the kernel that the connection stands.
+        let listeners = state.listeners.take();
+        listeners.iter().for_each(AcceptHandle::remove_when_empty);
+        state.drain.aborted.set(0);
+        state.drain.accepted.set(self.accepted_connections());
+        state.drain.enter(DrainPhase::Draining);
+        state.connections.wake_idle();
+        let before = self.accepted_connections() - self.open_connections() as u64;
+        Drain { server: self.clone(), listeners, before, began, deadline }
+    }
+
+    /// [`TcpServer::abort`](crate::TcpServer::abort), also from inside a handler.
+    pub fn abort(&self) {
+        self.stop();
+        let drain = &self.state.drain;
+        drain.aborted.set(drain.aborted.get() + self.state.connections.close_all());
+        if drain.phase() == DrainPhase::Draining {
+            drain.enter(DrainPhase::Drained);
+        }
+    }
+
+    /// [`TcpServer::drain_progress`](crate::TcpServer::drain_progress), also from inside a handler.
+    #[must_use]
+    pub fn drain_progress(&self) -> DrainProgress {
+        let (idle, opened) = self.state.connections.idle_and_oldest();
+        DrainProgress {
+            phase: self.state.drain.phase(),
+            idle,
+            active: self.open_connections().saturating_sub(idle),
+            oldest: opened.map(|opened| IoLoop::current().now().saturating_duration_since(opened)),
+        }
+    }
+
+    /// [`TcpServer::drained_by_signal`](crate::TcpServer::drained_by_signal), without the type of the handler.
+    ///
+    /// # Errors
+    ///
+    /// As there.
+    pub async fn drained_by_signal(
+        &self,
+        lame_duck: Duration,
+        grace: Duration,
+    ) -> std::io::Result<DrainReport> {
+        let mut signals = [signal(SignalKind::Terminate)?, signal(SignalKind::Interrupt)?];
+        any_of(&mut signals).await;
+        tracing::info!(open = self.open_connections(), "asked to end: draining");
+        self.lame_duck();
+        let mut again = pin!(any_of(&mut signals));
+        let is_patient = unless(again.as_mut(), ioloop::sleep(lame_duck)).await.is_some();
+        let drain = self.drain(grace);
+        let report = match is_patient {
+            true => unless(again, drain).await,
+            false => None,
+        };
+        let report = match report {
+            Some(report) => report,
+            None => {
+                tracing::warn!("asked to end again: aborting");
+                self.drain(Duration::ZERO).await
+            }
+        };
+        tracing::info!(report.finished, report.aborted, took = ?report.took, "drained");
+        Ok(report)
+    }
+}
+
+/// What `future` gives, `None` if `end` is done first.
+async fn unless<T>(
+    mut end: Pin<&mut impl Future<Output = ()>>,
+    future: impl Future<Output = T>,
+) -> Option<T> {
+    let mut future = pin!(future);
+    poll_fn(|cx| match future.as_mut().poll(cx) {
+        Poll::Ready(output) => Poll::Ready(Some(output)),
+        Poll::Pending => end.as_mut().poll(cx).map(|()| None),
+    })
+    .await
+}
+
+async fn any_of(signals: &mut [Signal; 2]) {
+    let [one, other] = signals;
+    let (mut one, mut other) = (pin!(one.recv()), pin!(other.recv()));
+    poll_fn(|cx| match one.as_mut().poll(cx) {
+        Poll::Ready(()) => Poll::Ready(()),
+        Poll::Pending => other.as_mut().poll(cx),
+    })
+    .await;
+}
+
+/// A server that drains: a future of the [`DrainReport`]. It drains whether or not this is awaited, but only this keeps its
+/// deadline.
+///
+/// # Cancel safety
+///
+/// Dropped, it leaves the server draining without a deadline.
+#[derive(Debug)]
+#[must_use = "nobody keeps the deadline unless it is awaited"]
+pub struct Drain {
+    server: ServerHandle,
+    /// Until their queues are empty.
+    listeners: Vec<AcceptHandle>,
+    /// Connections that had ended before.
+    before: u64,
+    began: Instant,
+    deadline: Deadline,
+}
+
+impl Future for Drain {
+    type Output = DrainReport;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<DrainReport> {
+        let this = &mut *self;
+        let drain = &this.server.state.drain;
+        this.listeners.retain(|listener| listener.poll_removed(cx).is_pending());
+        let is_over = this.listeners.is_empty() && this.server.open_connections() == 0;
+        if !is_over && drain.phase() == DrainPhase::Draining {
+            if this.deadline.poll(cx).is_pending() {
+                drain.register(cx);
+                return Poll::Pending;
+            }
+            this.server.abort();
+        }
+        remove_all(std::mem::take(&mut this.listeners));
+        if drain.phase() == DrainPhase::Draining {
+            drain.enter(DrainPhase::Drained);
+        }
+        let aborted = drain.aborted.get();
+        let took = IoLoop::current().now().saturating_duration_since(this.began);
+        let all = usize::try_from(this.server.accepted_connections() - this.before).unwrap_or(usize::MAX);
+        Poll::Ready(DrainReport { finished: all.saturating_sub(aborted), aborted, took })
+    }
+}
+
+impl ConnectionContext {
+    /// Whether clients are to be told to leave: from [`LameDuck`](DrainPhase::LameDuck) on. A protocol that can say so says so
+    /// with its next answer, and closes.
+    #[must_use]
+    pub fn is_leaving(&self) -> bool {
+        self.server().state.drain.phase() != DrainPhase::Serving
+    }
+
+    /// Whether the server drains: nothing new is to be begun.
+    #[must_use]
+    pub fn is_draining(&self) -> bool {
+        !matches!(self.server().state.drain.phase(), DrainPhase::Serving | DrainPhase::LameDuck)
+    }
+
+    /// Waits until the server drains.
+    ///
+    /// # Cancel safety
+    ///
+    /// May be dropped at any time.
+    pub async fn draining(&self) {
+        poll_fn(|cx| {
+            if self.is_draining() {
+                return Poll::Ready(());
+            }
+            self.server().state.drain.register(cx);
+            Poll::Pending
+        })
+        .await;
+    }
+
+    /// What `read` gives, a read of the connection's stream that waits for the peer to ask for something; `None` if the server
+    /// drains and nothing is there to be read. What has arrived is served before that, also when it arrived in the same
+    /// moment. While this waits the connection counts as idle.
+    ///
+    /// ```
+    /// use iostream::{IoStream, StreamError};
+    /// use tcpserver::ConnectionContext;
+    ///
+    /// async fn echo(stream: IoStream, context: ConnectionContext) -> Result<(), StreamError> {
+    ///     while let Some(line) = context.until_drained(stream.read_until_max(b"\n", 8192)).await {
+    ///         stream.write(line?).await?;
+    ///     }
+    ///     Ok(())
+    /// }
+    /// # tcpserver::TcpServer::new(echo);
+    /// ```
+    ///
+    /// # Cancel safety
+    ///
+    /// That of `read`, which is dropped where this gives `None`.
+    pub async fn until_drained<T>(&self, read: impl Future<Output = T>) -> Option<T> {
+        let mut read = pin!(read);
+        let idle = Idle(self);
+        poll_fn(|cx| match read.as_mut().poll(cx) {
+            Poll::Ready(output) => {
+                self.facts().asked.set(true);
+                Poll::Ready(Some(output))
+            }
+            Poll::Pending if self.ends_when_idle() => Poll::Ready(None),
+            Poll::Pending => {
+                idle.0.facts().state.set(ConnectionState::Idle); // and woken through the stream when that changes
+                Poll::Pending
+            }
+        })
+        .await
+    }
+
+    /// For drivers that wait by hand: says that the connection waits for its peer, or no longer does. When the server begins to
+    /// drain, whoever reads from the stream is woken.
+    pub fn set_idle(&self, idle: bool) {
+        self.facts().state.set(if idle { ConnectionState::Idle } else { ConnectionState::Serving });
+        if !idle {
+            self.facts().asked.set(true);
+        }
+    }
+
+    /// Whether the connection is to end as soon as it waits for its peer: the server drains, and the peer has asked for something
+    /// or was there before. Who was accepted last may ask once.
+    #[must_use]
+    pub fn ends_when_idle(&self) -> bool {
+        let facts = self.facts();
+        let was_there = || facts.id <= self.server().state.drain.accepted.get();
+        self.is_draining() && (facts.asked.get() || was_there())
+    }
+}
+
+/// Waits for its peer, for as long as it lives.
+struct Idle<'a>(&'a ConnectionContext);
+
+impl Drop for Idle<'_> {
+    fn drop(&mut self) {
+        self.0.facts().state.set(ConnectionState::Serving);
+    }
+}
