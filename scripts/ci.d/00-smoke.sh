@@ -40,6 +40,14 @@ ask_line() {
   [ "$line" = "a line" ]
 }
 ask_client() { [ "$("$programs/tcp_client" localhost "$1" hello 'a line')" = $'hello\na line' ]; }
+ask_sum() {
+  local answer
+  exec 3<>"/dev/tcp/127.0.0.1/$1"
+  printf 'ADD 1 2 39\nPING\nQUIT\n' >&3
+  answer=$(cat <&3)
+  exec 3>&-
+  [ "$answer" = $'42\nPONG\nBYE' ]
+}
 
 ask_websocket() { # the key and its answer are those of RFC 6455 §1.3; the frame is masked with zeros
   local line answer="" frame
@@ -58,6 +66,7 @@ smoke classic ask_story
 smoke testbed ask_plaintext
 smoke echo ask_line
 smoke echo ask_client
+smoke line_protocol ask_sum
 
 # pipe_filter has no port: what goes in comes out, and so does the status of a command.
 [ "$(printf 'a\nb' | "$programs/pipe_filter" | cat)" = $'A\nB' ] || { echo "pipe_filter: a wrong answer" >&2; exit 1; }

@@ -173,16 +173,14 @@ impl ServerHandle {
         self.lame_duck();
         let mut again = pin!(any_of(&mut signals));
         let is_patient = unless(again.as_mut(), ioloop::sleep(lame_duck)).await.is_some();
-        let drain = self.drain(grace);
-        let report = match is_patient {
-            true => unless(again, drain).await,
-            false => None,
-        };
+        let mut drain = pin!(self.drain(grace));
+        let report = if is_patient { unless(again, drain.as_mut()).await } else { None };
         let report = match report {
             Some(report) => report,
             None => {
                 tracing::warn!("asked to end again: aborting");
-                self.drain(Duration::ZERO).await
+                self.abort();
+                drain.await
             }
         };
         tracing::info!(report.finished, report.aborted, took = ?report.took, "drained");

@@ -1,0 +1,55 @@
+//! A server that runs until it is asked to end. Alone in its process, because signals are the process's.
+#![cfg(unix)]
+
+mod support;
+
+use std::io::Write;
+use std::thread;
+use std::time::Duration;
+
+use iostream::{IoStream, StreamError};
+use rustix::process::{Signal, getpid, kill_process};
+use support::{connect, current_loop, loopback, read_to_end, talk};
+use tcpserver::{ConnectionContext, TcpServer};
+
+const HOUR: Duration = Duration::from_secs(3_600);
+
+/// Gives lines back; never ends one that begins with `s`.
+async fn serve(stream: IoStream, context: ConnectionContext) -> Result<(), StreamError> {
+    while let Some(line) = context.until_drained(stream.read_until_max(b"\n", 100)).await {
+        let line = line?;
+        let is_endless = line.starts_with(b"s");
+        stream.write(line).await?;
+        if is_endless {
+            std::future::pending::<()>().await;
+        }
+    }
+    Ok(())
+}
+
+/// One test, not two: both would hear each other's signals.
+#[test]
+fn a_signal_drains_and_a_second_one_aborts() {
+    current_loop();
+    let server = TcpServer::new(serve);
+    for signals in [1, 2] {
+        let (listener, address) = loopback();
+        server.add_socket(listener).unwrap();
+        let client = thread::spawn(move || {
+            let (mut idle, mut other) = (connect(address), connect(address));
+            talk(&mut idle, "idle\n"); // the loop runs, so it listens for signals
+            talk(&mut other, if signals == 1 { "quick\n" } else { "slow\n" });
+            kill_process(getpid(), Signal::TERM).unwrap();
+            assert_eq!(read_to_end(&mut idle), Some(vec![]), "it is draining");
+            if signals == 2 {
+                other.write_all(b"nobody hears this\n").unwrap();
+                kill_process(getpid(), Signal::INT).unwrap();
+            }
+            read_to_end(&mut other)
+        });
+        let report = server.run_until_signal(HOUR).unwrap();
+        let expected = if signals == 1 { (2, 0) } else { (1, 1) };
+        assert_eq!((report.finished, report.aborted), expected);
+        assert_ne!(client.join().unwrap(), Some(b"x".to_vec()));
+    }
+}
