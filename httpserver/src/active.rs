@@ -218,8 +218,12 @@ impl<'s> Active<'s> {
             self.step(|protocol, out| Ok(protocol.send_error(error, &ambient, out)?))?;
         } else {
             self.protocol.borrow_mut().close_after_response();
+            // What is the client's fault it may know; the rest is for the log.
             let status = error.status();
-            let text = format!("{}\n", status.canonical_reason().unwrap_or_default());
+            let text = match error.is_remote() {
+                true => format!("{error}\n"),
+                false => format!("{}\n", status.canonical_reason().unwrap_or_default()),
+            };
             self.send(Response::text(text).status(status))?;
         }
         Ok(true)

@@ -247,7 +247,7 @@ fn refuse(active: &Active<'_>, error: &HttpError) -> Then {
             tracing::info!(%peer, %error, "closing the connection");
             return Then::Abandon;
         }
-        HttpError::Remote(error) => tracing::info!(%peer, %error, "malformed HTTP message"),
+        error if error.is_remote() => tracing::info!(%peer, %error, "malformed HTTP message"),
         HttpError::Panicked => {} // logged where it was caught
         _ => tracing::error!(%peer, %error, "a request handler failed"),
     }

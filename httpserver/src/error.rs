@@ -4,6 +4,7 @@ use http::StatusCode;
 use iostream::StreamError;
 use thiserror::Error;
 
+use crate::form::BodyError;
 use crate::headers::HeaderError;
 use crate::http1::{LocalError, RemoteError};
 
@@ -24,6 +25,9 @@ pub enum HttpError {
     /// The handler gave a header that is none.
     #[error("bad response: {0}")]
     Header(#[from] HeaderError),
+    /// The content of the request's body is not what the handler asked for.
+    #[error("bad request: {0}")]
+    Body(#[from] BodyError),
     /// The connection failed, or the peer went away.
     #[error("connection lost: {0}")]
     Stream(#[from] StreamError),
@@ -50,12 +54,22 @@ impl HttpError {
         HttpError::Handler(error.to_string().into())
     }
 
+    /// Whether the fault is the client's, who then may know what it is.
+    pub(crate) fn is_remote(&self) -> bool {
+        match self {
+            HttpError::Remote(_) => true,
+            HttpError::Body(error) => *error != BodyError::NotRead,
+            _ => false,
+        }
+    }
+
     /// The status to answer with, if an answer is possible at all.
     #[must_use]
     pub fn status(&self) -> StatusCode {
         match self {
             HttpError::Remote(error) => error.status(),
             HttpError::HandlerTimeout => StatusCode::SERVICE_UNAVAILABLE,
+            HttpError::Body(error) => error.status(),
             _ => StatusCode::INTERNAL_SERVER_ERROR,
         }
     }

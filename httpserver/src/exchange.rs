@@ -1,16 +1,14 @@
 //! A request and its response side by side: what streaming and classic handlers are given.
 
 use std::cell::RefCell;
-use std::net::IpAddr;
-use std::rc::Rc;
-use std::time::{Duration, Instant};
+use std::ops::Deref;
 
 use bytes::{Bytes, BytesMut};
-use http::{Method, StatusCode, Version};
-use tcpserver::PeerAddr;
+use http::StatusCode;
 
 use crate::active::Active;
 use crate::error::HttpError;
+use crate::facts::RequestFacts;
 use crate::headers::Headers;
 use crate::http1::{LocalError, RawHead, RequestHead, ResponseHead};
 use crate::request::Request;
@@ -19,17 +17,14 @@ use crate::writer::ResponseBuilder;
 
 /// One request, and the response to it.
 ///
-/// The request is there from the start; its [`body`](Exchange::body) is read as it comes, or has been read whole for a
+/// What can be asked of the request are [`RequestFacts`]. It is there from the start; its [`body`](Exchange::body) is read as it comes, or has been read whole for a
 /// classic handler. The response begins with [`respond`](Exchange::respond), or is sent whole with
 /// [`send`](Exchange::send), or is written in the classic way with [`write`](Exchange::write) and
 /// [`finish`](Exchange::finish). All checks apply to all three: what leaves is well-formed, or nothing does.
 #[doc(alias = "HTTPConnection")]
 pub struct Exchange<'c> {
     active: &'c Active<'c>,
-    /// Taken by [`Exchange::take_request`], which ends the use of this exchange as a request.
-    head: Option<Box<RequestHead>>,
-    body: Bytes,
-    began: Instant,
+    facts: RequestFacts,
     classic: RefCell<ClassicResponse>,
 }
 
@@ -47,9 +42,7 @@ impl<'c> Exchange<'c> {
     pub(crate) fn new(active: &'c Active<'c>, head: Box<RequestHead>) -> Exchange<'c> {
         Exchange {
             active,
-            head: Some(head),
-            body: Bytes::new(),
-            began: active.session.now(),
+            facts: RequestFacts::new(head, active.session),
             classic: RefCell::new(ClassicResponse::Head(BytesMut::new())),
         }
     }
@@ -58,83 +51,26 @@ impl<'c> Exchange<'c> {
         self.active
     }
 
-    fn head(&self) -> &RequestHead {
-        self.head
-            .as_deref()
-            .expect("the head is there until the request is taken, which only the last step does")
-    }
-
-    /// The method.
-    #[must_use]
-    pub fn method(&self) -> &Method {
-        self.head().method()
-    }
-
-    /// The request target as it was sent (HU15: `request.uri`).
-    #[must_use]
-    #[doc(alias = "target")]
-    pub fn uri(&self) -> &str {
-        self.head().target()
-    }
-
-    /// The path, not percent-decoded (HU16).
-    #[must_use]
-    pub fn path(&self) -> &str {
-        self.head().path()
-    }
-
-    /// What follows the first `?`, not percent-decoded.
-    #[must_use]
-    pub fn query(&self) -> Option<&str> {
-        self.head().query()
-    }
-
-    /// The HTTP version.
-    #[must_use]
-    pub fn version(&self) -> Version {
-        self.head().version()
-    }
-
-    /// The header fields.
-    #[must_use]
-    pub fn headers(&self) -> &Headers {
-        self.head().headers()
-    }
-
-    /// The host that was asked, with the port if one was named. `None` from an HTTP/1.0 client that names none.
-    #[must_use]
-    pub fn host(&self) -> Option<&str> {
-        self.head().host()
-    }
-
-    /// Who is at the other end.
-    #[must_use]
-    pub fn peer_addr(&self) -> &PeerAddr {
-        self.active.session.context.peer_addr()
-    }
-
-    /// The peer's IP address; `None` on a Unix socket (HU22).
-    #[must_use]
-    pub fn remote_ip(&self) -> Option<IpAddr> {
-        self.peer_addr().ip()
-    }
-
-    /// The time since the head had arrived, by the loop's clock (HU24).
-    #[must_use]
-    pub fn request_time(&self) -> Duration {
-        self.active.session.now().saturating_duration_since(self.began)
-    }
-
     /// The request body, to be read as it comes.
     #[must_use]
     pub fn body(&self) -> Body<'_> {
         Body { active: self.active }
     }
 
-    /// The whole body, where it has been read whole: in a classic handler. Empty otherwise.
-    #[must_use]
-    pub fn whole_body(&self) -> &Bytes {
-        &self.body
+    /// Reads the whole body, within its limit, so that all that [`RequestFacts`] knows of bodies works in a handler that streams
+    /// too. Read already, it is given again. What was taken with [`body`](Exchange::body) before is not in it.
+    ///
+    /// # Errors
+    ///
+    /// As for [`Body::chunk`].
+    pub async fn read_body(&mut self) -> Result<&Bytes, HttpError> {
+        if self.facts.read_body().is_err() {
+            // Boxed: requests with a body are the rarer ones, and the usual one should be small.
+            let body =
+                if self.active.body_unread() { Box::pin(self.body().bytes()).await? } else { Bytes::new() };
+            self.facts.set_body(body);
+        }
+        Ok(self.facts.whole_body())
     }
 
     /// Allows this request's body so many bytes instead of the server's `limits.body_bytes` (H1-18). To be called before
@@ -219,15 +155,6 @@ impl<'c> Exchange<'c> {
         };
     }
 
-    /// Reads the whole body, for handlers that are called when it has arrived.
-    pub(crate) async fn receive_body(&mut self) -> Result<(), HttpError> {
-        if self.active.body_unread() {
-            // Boxed: requests with a body are the rarer ones, and the usual one should be small.
-            self.body = Box::pin(self.body().bytes()).await?;
-        }
-        Ok(())
-    }
-
     /// What a classic handler has left behind when it returns.
     pub(crate) async fn end_of_classic(&mut self) -> Result<(), HttpError> {
         match self.classic.replace(ClassicResponse::Finished) {
@@ -237,11 +164,17 @@ impl<'c> Exchange<'c> {
         }
     }
 
+    /// Moves the request out, which ends the use of this exchange as one.
     pub(crate) fn take_request(&mut self) -> Request {
-        let session = self.active.session;
-        let head = self.head.take().unwrap_or_default();
-        let body = std::mem::take(&mut self.body);
-        Request::new(head, body, session.context.peer_addr().clone(), Rc::clone(&session.core))
+        Request::new(self.facts.take())
+    }
+}
+
+impl Deref for Exchange<'_> {
+    type Target = RequestFacts;
+
+    fn deref(&self) -> &RequestFacts {
+        &self.facts
     }
 }
 
@@ -258,22 +191,9 @@ fn write_raw_head(active: &Active<'_>, head: &mut BytesMut) -> Result<bool, Http
     Ok(true)
 }
 
-impl Drop for Exchange<'_> {
-    fn drop(&mut self) {
-        if let Some(head) = self.head.take() {
-            self.active.session.core.return_head(head);
-        }
-    }
-}
-
-/// Shows what was asked, but neither headers nor body: logs are no place for either (HU25).
 impl std::fmt::Debug for Exchange<'_> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let mut debug = f.debug_struct("Exchange");
-        if let Some(head) = &self.head {
-            debug.field("method", head.method()).field("uri", &head.target());
-        }
-        debug.field("peer", self.peer_addr()).finish_non_exhaustive()
+        f.debug_tuple("Exchange").field(&self.facts).finish()
     }
 }
 

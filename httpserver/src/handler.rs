@@ -65,7 +65,7 @@ where
     F: Fn(&mut Exchange<'_>) + 'static,
 {
     async fn handle(&self, exchange: &mut Exchange<'_>) -> Result<(), HttpError> {
-        exchange.receive_body().await?;
+        exchange.read_body().await?;
         self(exchange);
         exchange.end_of_classic().await
     }
@@ -77,7 +77,7 @@ where
     R: IntoResponse,
 {
     async fn handle(&self, exchange: &mut Exchange<'_>) -> Result<(), HttpError> {
-        exchange.receive_body().await?;
+        exchange.read_body().await?;
         let request = exchange.take_request();
         let response = self(request).await.into_response();
         exchange.send(response).await

@@ -2,8 +2,10 @@
 
 use std::time::Duration;
 
+use crate::form::FormLimits;
 use crate::headers::HeaderError;
 use crate::http1::{Ambient, Limits};
+use crate::proxies::{Protocol, TrustedProxies};
 
 /// What an [`HttpServer`](crate::HttpServer) allows its peers. Every limit and deadline has a default:
 ///
@@ -20,6 +22,7 @@ use crate::http1::{Ambient, Limits};
 /// | `handler_timeout` | 60 s | 503, and the connection closes |
 /// | `linger` | 2 s | the connection closes |
 /// | `max_buffered_response` | 64 KiB | the handler waits; see there |
+/// | `form` | 1000 fields; 100 parts, heads of 10 KiB, fields of 1 MiB | 413 when a handler asks for the form |
 #[derive(Debug, Clone)]
 #[non_exhaustive]
 pub struct HttpOptions {
@@ -56,6 +59,13 @@ pub struct HttpOptions {
     /// next request is not begun before less is left. A [`Response`](crate::Response) may be larger, because its body is in
     /// memory anyway. Streamed pieces are gathered up to this before they are sent.
     pub max_buffered_response: usize,
+    /// What a form may have at most.
+    pub form: FormLimits,
+    /// Whose word is taken for the address and the protocol of clients. Default: nobody's.
+    pub xheaders: Option<TrustedProxies>,
+    /// The protocol that clients are taken to speak, whatever the connection is: [`Protocol::Https`] behind something that ends TLS
+    /// and does not say so (HS5). Default: what the connection is.
+    pub protocol: Option<Protocol>,
     /// How many requests a connection may bring; the response to the last says that it is. `None`, the default, is any number:
     /// nothing here grows with them. A limit makes clients of a balancer come back to it.
     pub max_requests_per_connection: Option<u32>,
@@ -81,6 +91,9 @@ impl Default for HttpOptions {
             handler_timeout: Some(Duration::from_secs(60)),
             linger: Duration::from_secs(2),
             max_buffered_response: 64 * 1024,
+            form: FormLimits::default(),
+            xheaders: None,
+            protocol: None,
             max_requests_per_connection: None,
             max_connection_age: None,
             keep_alive: true,
@@ -191,6 +204,27 @@ impl HttpOptions {
     #[must_use]
     pub fn max_connection_age(mut self, age: impl Into<Option<Duration>>) -> HttpOptions {
         self.max_connection_age = age.into();
+        self
+    }
+
+    /// Sets [`form`](HttpOptions::form).
+    #[must_use]
+    pub fn form(mut self, limits: FormLimits) -> HttpOptions {
+        self.form = limits;
+        self
+    }
+
+    /// Sets [`xheaders`](HttpOptions::xheaders).
+    #[must_use]
+    pub fn xheaders(mut self, proxies: TrustedProxies) -> HttpOptions {
+        self.xheaders = Some(proxies);
+        self
+    }
+
+    /// Sets [`protocol`](HttpOptions::protocol).
+    #[must_use]
+    pub fn protocol(mut self, protocol: Protocol) -> HttpOptions {
+        self.protocol = Some(protocol);
         self
     }
 

@@ -136,7 +136,7 @@ impl<T: IntoResponse, E: IntoResponse> IntoResponse for Result<T, E> {
 /// The peer learns the status and no more; the words are for the log.
 impl IntoResponse for crate::HttpError {
     fn into_response(self) -> Response {
-        if !matches!(self, crate::HttpError::Remote(_)) {
+        if !self.is_remote() {
             tracing::error!(error = %self, "a handler failed");
         }
         Response::new(self.status())

@@ -30,6 +30,8 @@ pub(crate) struct Session {
     born: u32,
     /// Whether idling begins anew.
     renews_deadline: Cell<bool>,
+    #[cfg(feature = "tls")]
+    is_tls: std::cell::OnceCell<bool>,
 }
 
 /// What a wait for bytes ended in.
@@ -44,9 +46,24 @@ impl Session {
     pub(crate) fn new(stream: IoStream, core: Rc<Core>, context: ConnectionContext) -> Session {
         let deadline = RefCell::new(Deadline::new(&stream.io_loop()));
         let born = core.age(stream.now());
-        let renews_deadline = Cell::new(true);
-        let (requests, empty_lines) = (Cell::new(0), Cell::new(0));
-        Session { stream, core, context, deadline, requests, empty_lines, born, renews_deadline }
+        Session {
+            stream,
+            core,
+            context,
+            deadline,
+            requests: Cell::new(0),
+            empty_lines: Cell::new(0),
+            born,
+            renews_deadline: Cell::new(true),
+            #[cfg(feature = "tls")]
+            is_tls: std::cell::OnceCell::new(),
+        }
+    }
+
+    /// Whether the connection is encrypted. Asked once: the answer takes a copy of what the handshake has agreed on.
+    #[cfg(feature = "tls")]
+    pub(crate) fn is_tls(&self) -> bool {
+        *self.is_tls.get_or_init(|| self.stream.tls_info().is_some())
     }
 
     pub(crate) fn now(&self) -> Instant {
