@@ -180,6 +180,9 @@ impl<'s> Active<'s> {
     ) -> Result<(), HttpError> {
         // Whoever does not raise the limit does not get to answer a request beyond it (H1-11).
         protocol.check_body_size()?;
+        if self.session.context.is_leaving() {
+            protocol.close_after_response();
+        }
         let ambient = self.session.core.ambient.at(self.session.now());
         Ok(protocol.send_head(head, &ambient, out)?)
     }

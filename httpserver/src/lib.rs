@@ -45,6 +45,7 @@ mod handler;
 mod headers;
 mod helpers;
 pub mod http1;
+mod lifecycle;
 mod media_type;
 pub mod multipart;
 mod network;
@@ -75,7 +76,9 @@ pub use writer::{ResponseBuilder, ResponseWriter};
 
 /// What stands in the signatures here and comes from the layers beneath.
 pub use iostream::{IoStream, StreamOptions};
-pub use tcpserver::{BindOptions, ConnectionContext, ListenError, PeerAddr};
+pub use tcpserver::{
+    BindOptions, ConnectionContext, Drain, DrainReport, ListenError, PeerAddr, ServerHandle, WhenFull,
+};
 
 /// Methods, statuses and versions are those of the `http` crate.
 pub use http::{Method, StatusCode, Version};

@@ -36,12 +36,12 @@ use crate::session::Session;
 /// stopped, also when all of them are dropped.
 #[doc(alias = "HTTPServer")]
 pub struct HttpServer<H, M> {
-    tcp: TcpServer<Http<H, M>>,
-    http: Http<H, M>,
+    pub(crate) tcp: TcpServer<Http<H, M>>,
+    pub(crate) http: Http<H, M>,
 }
 
 /// The handler of the TCP server underneath.
-struct Http<H, M> {
+pub(crate) struct Http<H, M> {
     handler: Rc<H>,
     core: Rc<RefCell<Rc<Core>>>,
     marker: PhantomData<fn() -> M>,
@@ -118,18 +118,6 @@ impl<M: 'static, H: Handler<M>> HttpServer<H, M> {
     /// Serves one stream that came from elsewhere, a scripted transport for instance, until its end.
     pub async fn serve_stream(&self, stream: IoStream, context: ConnectionContext) {
         self.http.handle_stream(stream, context).await;
-    }
-
-    /// Connections that are open now.
-    #[must_use]
-    pub fn open_connections(&self) -> usize {
-        self.tcp.open_connections()
-    }
-
-    /// Connections accepted since the server was made.
-    #[must_use]
-    pub fn accepted_connections(&self) -> u64 {
-        self.tcp.accepted_connections()
     }
 }
 

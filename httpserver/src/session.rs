@@ -77,7 +77,12 @@ impl Session {
 
     /// Waits for the first byte of a request. Not an `async fn`: idling must be small.
     pub(crate) fn poll_idle(&self, cx: &mut Context<'_>) -> Poll<Arrival> {
-        self.poll_arrival(cx, self.idle_until())
+        let arrival = self.poll_arrival(cx, self.idle_until());
+        self.context.set_idle(arrival.is_pending());
+        match arrival {
+            Poll::Pending if self.context.ends_when_idle() => Poll::Ready(Arrival::Timeout),
+            arrival => arrival,
+        }
     }
 
     /// Whether there is a request to be served, or reason to wait on. If not, nothing was asked, so nothing is answered

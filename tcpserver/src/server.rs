@@ -162,6 +162,12 @@ impl<H: HandleStream> TcpServer<H> {
         self.server.stop();
     }
 
+    /// The server without the type of its handler, for whoever watches it or ends it.
+    #[must_use]
+    pub fn handle(&self) -> &ServerHandle {
+        &self.server
+    }
+
     /// Begins to end in good order: goes on accepting, and has clients told to leave, as far as their protocol can say so
     /// ([`ConnectionContext::is_leaving`]). For the time that a balancer takes to notice. [`drain`](TcpServer::drain) comes next.
     pub fn lame_duck(&self) {

@@ -1,0 +1,87 @@
+//! How many connections an HTTP server has, and how it ends: what it has from the TCP server beneath.
+
+use std::io;
+use std::time::Duration;
+
+use tcpserver::{Drain, DrainReport, ServerHandle, WhenFull};
+
+use crate::handler::Handler;
+use crate::server::HttpServer;
+
+impl<M: 'static, H: Handler<M>> HttpServer<H, M> {
+    /// Serves at most so many connections at a time: see [`TcpServer::max_connections`](tcpserver::TcpServer::max_connections). By
+    /// default the limit on descriptors decides.
+    #[must_use]
+    pub fn max_connections(self, most: usize) -> HttpServer<H, M> {
+        HttpServer { tcp: self.tcp.max_connections(most), http: self.http }
+    }
+
+    /// Serves at most so many connections at a time of one client: see
+    /// [`TcpServer::max_connections_per_ip`](tcpserver::TcpServer::max_connections_per_ip). No limit by default.
+    #[must_use]
+    pub fn max_connections_per_ip(self, most: usize) -> HttpServer<H, M> {
+        HttpServer { tcp: self.tcp.max_connections_per_ip(most), http: self.http }
+    }
+
+    /// What becomes of those who come while the server is full: they wait, by default.
+    #[must_use]
+    pub fn when_full(self, when_full: WhenFull) -> HttpServer<H, M> {
+        HttpServer { tcp: self.tcp.when_full(when_full), http: self.http }
+    }
+
+    /// The server without the type of its handler: its connections, its counters, and its end, to be watched from elsewhere.
+    #[must_use]
+    pub fn handle(&self) -> &ServerHandle {
+        self.tcp.handle()
+    }
+
+    /// Connections that are open now.
+    #[must_use]
+    pub fn open_connections(&self) -> usize {
+        self.tcp.open_connections()
+    }
+
+    /// Connections accepted since the server was made.
+    #[must_use]
+    pub fn accepted_connections(&self) -> u64 {
+        self.tcp.accepted_connections()
+    }
+
+    /// Begins to end: goes on accepting, and has every response say `Connection: close`, so that clients and balancers go
+    /// elsewhere.
+    pub fn lame_duck(&self) {
+        self.tcp.lame_duck();
+    }
+
+    /// Ends in good order: accepts nobody any more, closes who is between two requests, answers the others with `Connection: close`,
+    /// and closes what is left when `grace` has passed. See [`TcpServer::drain`](tcpserver::TcpServer::drain).
+    pub fn drain(&self, grace: Duration) -> Drain {
+        self.tcp.drain(grace)
+    }
+
+    /// Stops, and closes all connections at once (HS13).
+    #[doc(alias = "close_all_connections")]
+    pub fn abort(&self) {
+        self.tcp.abort();
+    }
+
+    /// Waits for SIGTERM or SIGINT, then is a lame duck for so long, and drains. A second signal aborts. See
+    /// [`TcpServer::drained_by_signal`](tcpserver::TcpServer::drained_by_signal).
+    ///
+    /// # Errors
+    ///
+    /// When the signals cannot be listened for.
+    pub async fn drained_by_signal(&self, lame_duck: Duration, grace: Duration) -> io::Result<DrainReport> {
+        self.tcp.drained_by_signal(lame_duck, grace).await
+    }
+
+    /// Runs the current loop until SIGTERM or SIGINT, and until the server has drained since, at most `grace`: the last line of
+    /// a server's `main`. A second signal aborts.
+    ///
+    /// # Errors
+    ///
+    /// When the signals cannot be listened for, or the loop cannot run.
+    pub fn run_until_signal(&self, grace: Duration) -> io::Result<DrainReport> {
+        self.tcp.run_until_signal(grace)
+    }
+}

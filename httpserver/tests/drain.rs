@@ -1,0 +1,116 @@
+//! A server that ends: who idles is closed, who is served is told that it was the last time. On virtual time, with real sockets.
+
+mod support;
+
+use std::cell::Cell;
+use std::io::{Read, Write};
+use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::rc::Rc;
+use std::time::Duration;
+
+use httpserver::{DrainReport, HttpServer, Request, Response};
+use ioloop::testing::VirtualLoop;
+use support::{answer, answers, plain};
+
+const HOUR: Duration = Duration::from_secs(3_600);
+const SECOND: Duration = Duration::from_secs(1);
+const GET: &str = "GET / HTTP/1.1\r\nHost: a\r\n\r\n";
+const SLOW: &str = "GET /slow HTTP/1.1\r\nHost: a\r\n\r\n";
+
+async fn serve(request: Request) -> Response {
+    if request.path() == "/slow" {
+        ioloop::sleep(10 * SECOND).await;
+    }
+    Response::text("hello\n")
+}
+
+/// A virtual loop, and a server that listens on it.
+fn scene()
+-> (VirtualLoop, HttpServer<impl httpserver::Handler<httpserver::Whole>, httpserver::Whole>, SocketAddr) {
+    let time = VirtualLoop::new();
+    time.make_current();
+    let server = HttpServer::new(serve).options(plain());
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap();
+    server.add_socket(listener).unwrap();
+    (time, server, address)
+}
+
+fn client(time: &VirtualLoop, address: SocketAddr, request: &str) -> TcpStream {
+    let mut client = TcpStream::connect(address).unwrap();
+    client.set_read_timeout(Some(Duration::from_secs(60))).unwrap(); // only ever met by a bug
+    client.write_all(request.as_bytes()).unwrap();
+    time.run_until_stalled();
+    client
+}
+
+fn end(mut client: TcpStream) -> Vec<u8> {
+    let mut all = Vec::new();
+    client.read_to_end(&mut all).unwrap();
+    all
+}
+
+fn drain(time: &VirtualLoop, drain: httpserver::Drain) -> Rc<Cell<Option<DrainReport>>> {
+    let report = Rc::new(Cell::new(None));
+    let tell = Rc::clone(&report);
+    time.spawn_detached(async move { tell.set(Some(drain.await)) });
+    time.run_until_stalled();
+    report
+}
+
+#[test]
+fn who_idles_is_closed_at_once_and_who_is_served_is_told_to_leave() {
+    let (time, server, address) = scene();
+    let (idle, fresh, slow) =
+        (client(&time, address, GET), client(&time, address, ""), client(&time, address, SLOW));
+    let report = drain(&time, server.drain(HOUR));
+    assert!(!answer(end(idle)).closes(), "it was answered before");
+    assert_eq!(end(fresh), b"");
+    time.advance(9 * SECOND);
+    assert_eq!(report.get(), None);
+    time.advance(SECOND);
+    let back = answer(end(slow));
+    assert_eq!((back.status, back.closes()), (200, true));
+    time.run_until_stalled(); // the client has closed its side too, as it was told
+    let report = report.get().unwrap();
+    assert_eq!((report.finished, report.aborted, report.took), (3, 0, 10 * SECOND));
+}
+
+#[test]
+fn who_has_asked_by_then_is_answered_and_so_is_who_waits_in_the_queue() {
+    let (time, server, address) = scene();
+    let mut asks = client(&time, address, "");
+    asks.write_all(GET.as_bytes()).unwrap();
+    let mut queued = TcpStream::connect(address).unwrap();
+    queued.write_all(GET.as_bytes()).unwrap();
+    let report = drain(&time, server.drain(HOUR));
+    for client in [asks, queued] {
+        let back = answer(end(client));
+        assert_eq!((back.status, back.closes()), (200, true));
+    }
+    time.run_until_stalled();
+    assert_eq!(report.get().unwrap().finished, 2);
+    assert!(TcpStream::connect(address).is_err());
+}
+
+#[test]
+fn a_lame_duck_answers_and_has_its_clients_leave() {
+    let (time, server, address) = scene();
+    let mut kept = client(&time, address, GET);
+    server.lame_duck();
+    kept.write_all(GET.as_bytes()).unwrap();
+    time.run_until_stalled();
+    let back: Vec<bool> = answers(end(kept)).iter().map(support::Answer::closes).collect();
+    assert_eq!(back, [false, true]);
+    assert!(answer(end(client(&time, address, GET))).closes(), "a new one is served too");
+}
+
+#[test]
+fn who_is_not_done_when_the_grace_is_over_is_cut() {
+    let (time, server, address) = scene();
+    let slow = client(&time, address, SLOW);
+    let report = drain(&time, server.drain(SECOND));
+    time.advance(SECOND);
+    assert_eq!(report.get().unwrap().aborted, 1);
+    assert_eq!(end(slow), b"");
+}
