@@ -1,7 +1,7 @@
 //! A TCP server for a protocol of your own, after Tornado's `tcpserver`.
 //!
 //! **In scope:** [`add_accept_handler`] (which stands in Tornado's `netutil`), and [`TcpServer`]: listen, accept fairly,
-//! run a [`HandleStream`] per connection, close what it leaves behind. **Out of scope:** what is said on the connection;
+//! run a [`HandleStream`] per connection, close what it leaves behind, bound how many there are and count what they do. **Out of scope:** what is said on the connection;
 //! `httpserver` is one such protocol. Binding sockets is `netutil`'s, reading and writing are `iostream`'s.
 //!
 //! ```no_run
@@ -25,7 +25,18 @@
 //! # What things cost
 //!
 //! A connection is one `accept4`, one task and one stream: two allocations for the task (its future and its waker), one for
-//! the stream, no buffer before bytes arrive. Nagle's algorithm is turned off on the listener, where Linux hands it down.
+//! the stream, one for what is known of it, no buffer before bytes arrive. Nagle's algorithm is turned off on the listener,
+//! where Linux hands it down.
+//!
+//! What is known of a connection, and told by its context and by [`TcpServer::connections`], is 88 bytes, and 16 for
+//! its place in the table. A limit [per address](TcpServer::max_connections_per_ip) adds an entry of a hash table for each
+//! client; without one nothing is looked up. A span is made only where a subscriber wants it.
+//!
+//! # What is logged
+//!
+//! At level `error` a handler that failed or panicked, and that accepting fails; at `warn` that the server is full. Of the last
+//! two the beginning and, at `info`, the end: a line a second at most, whatever clients do. At `debug` each connection's
+//! handler runs in a span `connection` with `id` and `peer`, and each client is named that has too many connections.
 
 #![forbid(unsafe_code)]
 

@@ -103,6 +103,7 @@ fn ts7_the_limit_is_one_for_all_listeners_of_a_server_and_each_gets_on_when_ther
         test.run_until_stalled();
     }
     assert_eq!((server.accepted_connections(), server.open_connections()), (3, 0));
+    assert_eq!(server.metrics().paused, 3, "the listener that looks in vain is no news");
 }
 
 #[test]
@@ -158,11 +159,36 @@ fn ts7_a_server_that_is_full_now_and_then_logs_two_lines_in_two_seconds_at_most(
     assert_eq!(logged(), (1, 0), "it was never calm for long");
     test.advance(Duration::from_secs(2));
     assert_eq!(logged(), (1, 1));
-    let _client = connect(address);
+    let client = connect(address);
     test.run_until_stalled();
     assert_eq!(logged(), (2, 1));
     test.advance(Duration::from_secs(3600));
     assert_eq!(logged(), (2, 1), "it is full all the time");
+    drop(client);
+    test.run_until_stalled();
+    let _next = connect(address);
+    test.advance(Duration::from_secs(3600));
+    assert_eq!(logged(), (2, 1), "all but a moment of it");
+}
+
+#[test]
+fn ts7_a_full_server_that_closes_newcomers_says_that_it_has_room_when_it_has() {
+    let test = virtual_loop();
+    let (log, _guard) = Log::begin();
+    let logged = || (log.at(Level::WARN).len(), log.at(Level::INFO).len());
+    let server = TcpServer::new(echo).max_connections(2).when_full(WhenFull::Close);
+    let address = listen(&server);
+    let first = clients(address, 3);
+    test.advance(Duration::from_secs(3600));
+    let refused = connect(address);
+    test.advance(Duration::from_secs(3600));
+    assert!(is_closed(&refused));
+    assert_eq!(logged(), (1, 0));
+    drop(first);
+    test.run_until_stalled();
+    drop(connect(address));
+    test.run_until_stalled();
+    assert_eq!((logged(), server.accepted_connections()), ((1, 1), 3));
 }
 
 #[test]
