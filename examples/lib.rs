@@ -1,11 +1,15 @@
 //! What the examples share: flags, the line that says where they listen, and an orderly end.
 
+mod drain;
+
 use std::io::{self, IsTerminal, Write};
 use std::net::SocketAddr;
 use std::str::FromStr;
 use std::time::Duration;
 
 use ioloop::{IoLoop, SignalKind, signal};
+
+pub use drain::{Drain, Guest, drain};
 
 /// The flags of the command line, each with a value: `--port 8888` or `--port=8888`.
 pub struct Flags {
