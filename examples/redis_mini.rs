@@ -10,7 +10,6 @@ mod resp;
 
 use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
-use std::error::Error;
 use std::rc::Rc;
 use std::time::Duration;
 
@@ -28,7 +27,7 @@ const MAX_UNREAD: usize = 1 << 20; // bytes of messages that a subscriber may le
 const ENOUGH_UNREAD: usize = 64 << 10; // bytes of answers after which it is the peer's turn to read
 const LINGER: Duration = Duration::from_secs(1); // for a peer to take note of the end of its connection
 const GRACE: Duration = Duration::from_secs(5); // for all of them, from SIGTERM on
-const COMMANDS: &str = " CONFIG DEL ECHO EXISTS EXPIRE GET INCR PING PUBLISH SET SUBSCRIBE TTL ";
+const COMMANDS: &str = " CONFIG DEL ECHO EXISTS EXPIRE GET INCR INCRBY PING PUBLISH SET SUBSCRIBE TTL ";
 const SUBSCRIBED: &str =
     "only (P|S)SUBSCRIBE / (P|S)UNSUBSCRIBE / PING / QUIT / RESET are allowed in this context";
 
@@ -134,7 +133,8 @@ impl Session {
                 true => status(out, "OK"),
                 false => bulk(out, None),
             },
-            ("INCR", [key]) => number(out, ':', keys.increment(key)?),
+            ("INCR", [key]) => number(out, ':', keys.add(key, 1)?),
+            ("INCRBY", [key, by]) => number(out, ':', keys.add(key, integer(by)?)?),
             ("DEL", [_, ..]) => number(out, ':', words.iter().filter(|key| keys.remove(key)).count()),
             ("EXISTS", [_, ..]) => number(out, ':', words.iter().filter(|key| keys.contains(key)).count()),
             ("EXPIRE", [key, seconds]) => number(out, ':', u8::from(keys.expire(key, integer(seconds)?))),
@@ -186,7 +186,7 @@ impl Drop for Session {
     }
 }
 
-fn main() -> Result<(), Box<dyn Error>> {
+fn main() -> Result<(), Box<dyn std::error::Error>> {
     let flags = examples::Flags::parse("redis_mini [--port N]", &["--port"]);
     examples::log_to_stderr();
     let (io_loop, redis) = (IoLoop::current(), Rc::new(Redis::default()));

@@ -73,12 +73,12 @@ impl Keys {
         Ok(true)
     }
 
-    pub fn increment(&self, key: &[u8]) -> Result<i64, String> {
+    pub fn add(&self, key: &[u8], number: i64) -> Result<i64, String> {
         let old = self.get(key, |value| value.map_or(Ok(0), integer))?;
-        let new = old.checked_add(1).ok_or("ERR increment or decrement would overflow")?;
+        let sum = old.checked_add(number).ok_or("ERR increment or decrement would overflow")?;
         let expiry = self.entries.borrow_mut().get_mut(key).and_then(|entry| entry.expiry.take());
-        self.insert(key, new.to_string().into(), expiry)?;
-        Ok(new)
+        self.insert(key, sum.to_string().into(), expiry)?;
+        Ok(sum)
     }
 
     /// False if there is no such key. Where the time has passed already, it goes now.

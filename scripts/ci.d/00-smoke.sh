@@ -49,6 +49,15 @@ ask_sum() {
   [ "$answer" = $'42\nPONG\nBYE' ]
 }
 
+ask_redis() {
+  local line
+  exec 3<>"/dev/tcp/127.0.0.1/$1"
+  printf 'PING\r\n' >&3
+  read -r line <&3
+  exec 3>&-
+  [ "$line" = $'+PONG\r' ]
+}
+
 ask_websocket() { # the key and its answer are those of RFC 6455 §1.3; the frame is masked with zeros
   local line answer="" frame
   exec 3<>"/dev/tcp/127.0.0.1/$1"
@@ -67,6 +76,7 @@ smoke testbed ask_plaintext
 smoke echo ask_line
 smoke echo ask_client
 smoke line_protocol ask_sum
+smoke redis_mini ask_redis
 
 # pipe_filter has no port: what goes in comes out, and so does the status of a command.
 [ "$(printf 'a\nb' | "$programs/pipe_filter" | cat)" = $'A\nB' ] || { echo "pipe_filter: a wrong answer" >&2; exit 1; }
