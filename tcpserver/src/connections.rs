@@ -32,7 +32,7 @@ pub struct ConnectionInfo {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum ConnectionState {
-    /// Its handler waits for the peer to ask for something: see
+    /// Its handler waits for the peer to ask for something, and the peer has not begun to: see
     /// [`until_drained`](crate::ConnectionContext::until_drained).
     Idle,
     /// Its handler runs.
@@ -116,13 +116,20 @@ impl Connections {
         })
     }
 
+    /// Whether bytes have come on a connection that nobody has taken yet. One that is not in the table has none.
+    pub(crate) fn has_unread(&self, facts: &Facts) -> bool {
+        let slots = self.slots.borrow();
+        let slot = slots.get(facts.place.get() as usize).filter(|slot| std::ptr::eq(&*slot.facts, facts));
+        slot.is_some_and(|slot| slot.stream.buffered() > 0)
+    }
+
     /// Has those who wait for their peers look up.
     pub(crate) fn wake_idle(&self) {
-        for slot in self.slots.borrow().iter() {
-            if slot.facts.state.get() == ConnectionState::Idle {
-                slot.stream.wake_reader();
-            }
-        }
+        let is_idle = |slot: &&Slot| slot.facts.state.get() == ConnectionState::Idle;
+        // Outside the borrow: a waker may be foreign code.
+        let idle: Vec<_> =
+            self.slots.borrow().iter().filter(is_idle).map(|slot| slot.stream.clone()).collect();
+        idle.iter().for_each(IoStream::wake_reader);
     }
 
     /// Closes the streams of all; gives how many that were.

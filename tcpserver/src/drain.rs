@@ -286,8 +286,12 @@ impl ConnectionContext {
     }
 
     /// What `read` gives, a read of the connection's stream that waits for the peer to ask for something; `None` if the server
-    /// drains and nothing is there to be read. What has arrived is served before that, also when it arrived in the same
-    /// moment. While this waits the connection counts as idle.
+    /// drains and the peer has not begun to ask. What has arrived is served before that, also when it arrived in the same
+    /// moment; and who has sent a part may send the rest, until the grace is over. While this waits, and nothing has come
+    /// that is unread, the connection counts as idle.
+    ///
+    /// A request that crosses the end of its connection is lost, whatever a server does: clients that may not lose one are told to
+    /// leave before ([`is_leaving`](ConnectionContext::is_leaving)), or ask again elsewhere.
     ///
     /// ```
     /// use iostream::{IoStream, StreamError};
@@ -313,9 +317,13 @@ impl ConnectionContext {
                 self.facts().asked.set(true);
                 Poll::Ready(Some(output))
             }
-            Poll::Pending if self.ends_when_idle() => Poll::Ready(None),
             Poll::Pending => {
-                idle.0.facts().state.set(ConnectionState::Idle); // and woken through the stream when that changes
+                let has_begun = self.server().state.connections.has_unread(self.facts());
+                if !has_begun && self.ends_when_idle() {
+                    return Poll::Ready(None);
+                }
+                let state = if has_begun { ConnectionState::Serving } else { ConnectionState::Idle };
+                idle.0.facts().state.set(state); // who is idle is woken through the stream when the server drains
                 Poll::Pending
             }
         })

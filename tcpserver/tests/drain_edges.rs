@@ -1,0 +1,91 @@
+//! Ending in good order where it is hard: half a request, a queue without end, drains over drains, those who wait and give up.
+
+mod support;
+
+use std::cell::Cell;
+use std::io::Write;
+use std::net::SocketAddr;
+use std::rc::Rc;
+use std::time::Duration;
+
+use ioloop::testing::VirtualLoop;
+use iostream::{IoStream, StreamError};
+use support::{connect, loopback, read_to_end};
+use tcpserver::{ConnectionContext, DrainReport, HandleStream, TcpServer};
+
+const HOUR: Duration = Duration::from_secs(3_600);
+const SECOND: Duration = Duration::from_secs(1);
+
+/// Gives lines back.
+async fn echo(stream: IoStream, context: ConnectionContext) -> Result<(), StreamError> {
+    while let Some(line) = context.until_drained(stream.read_until_max(b"\n", 1 << 20)).await {
+        stream.write(line?).await?;
+    }
+    Ok(())
+}
+
+fn serve<H: HandleStream>(handler: H) -> (VirtualLoop, TcpServer<H>, SocketAddr) {
+    let time = VirtualLoop::new();
+    time.make_current();
+    let server = TcpServer::new(handler);
+    let (listener, address) = loopback();
+    server.add_socket(listener).expect("a listener");
+    (time, server, address)
+}
+
+/// Begins to drain, and goes as far as it can without time passing.
+fn drain<H: HandleStream>(
+    time: &VirtualLoop,
+    server: &TcpServer<H>,
+    grace: Duration,
+) -> Rc<Cell<Option<DrainReport>>> {
+    let (report, drained) = (Rc::new(Cell::new(None)), server.drain(grace));
+    let tell = Rc::clone(&report);
+    time.spawn_detached(async move { tell.set(Some(drained.await)) });
+    time.run_until_stalled();
+    report
+}
+
+fn counts(report: &Cell<Option<DrainReport>>) -> Option<(usize, usize)> {
+    report.get().map(|report| (report.finished, report.aborted))
+}
+
+#[test]
+fn ts6_who_has_sent_half_a_line_may_send_the_rest() {
+    let (time, server, address) = serve(echo);
+    let mut client = connect(address);
+    client.write_all(b"one\nhalf a ").expect("it listens");
+    time.run_until_stalled();
+    let progress = server.drain_progress();
+    assert_eq!((progress.idle, progress.active), (0, 1), "half a request is work");
+    let report = drain(&time, &server, HOUR);
+    assert_eq!(counts(&report), None);
+    client.write_all(b"line\n").expect("it listens");
+    time.run_until_stalled();
+    assert_eq!(read_to_end(&mut client).as_deref(), Some(&b"one\nhalf a line\n"[..]));
+    assert_eq!(counts(&report), Some((1, 0)));
+}
+
+#[test]
+fn ts6_half_a_line_that_is_never_finished_waits_for_the_deadline_and_no_longer() {
+    let (time, server, address) = serve(echo);
+    let mut client = connect(address);
+    client.write_all(b"half a ").expect("it listens");
+    time.run_until_stalled();
+    let report = drain(&time, &server, 3 * SECOND);
+    time.advance(3 * SECOND);
+    assert_eq!(counts(&report), Some((0, 1)));
+    assert_eq!(read_to_end(&mut client).unwrap_or_default(), b"");
+}
+
+#[test]
+fn ts6_a_second_drain_may_be_more_or_less_patient_and_both_are_told() {
+    let (time, server, address) =
+        serve(async |_: IoStream, _: ConnectionContext| std::future::pending::<()>().await);
+    let mut client = connect(address);
+    time.run_until_stalled();
+    let first = drain(&time, &server, HOUR);
+    let second = drain(&time, &server, Duration::ZERO);
+    assert_eq!((counts(&first), counts(&second)), (Some((0, 1)), Some((0, 1))));
+    assert_eq!(read_to_end(&mut client).as_deref(), Some(&b""[..]));
+}
