@@ -7,10 +7,10 @@
 //!      └──────────────────────────── listen, add_sockets ◀┴──────────────────────────────────────────────┘
 //! ```
 
-use std::cell::{Cell, RefCell};
+use std::cell::Cell;
 use std::future::{Future, poll_fn};
 use std::pin::{Pin, pin};
-use std::task::{Context, Poll, Waker};
+use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
 use ioloop::{Deadline, IoLoop, Signal, SignalKind, signal};
@@ -19,6 +19,7 @@ use crate::accept::AcceptHandle;
 use crate::connections::ConnectionState;
 use crate::context::ConnectionContext;
 use crate::handle::{ServerHandle, remove_all};
+use crate::waiters::{Place, Waiters};
 
 /// Where a server is on its way to its end.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
@@ -67,7 +68,7 @@ pub struct DrainReport {
 pub(crate) struct Draining {
     phase: Cell<DrainPhase>,
     /// Who waits for the next phase, or for the last connection to end.
-    waiting: RefCell<Vec<Waker>>,
+    waiting: Waiters,
     aborted: Cell<usize>,
     /// Connections that had been accepted when it began.
     accepted: Cell<u64>,
@@ -80,7 +81,7 @@ impl Draining {
 
     fn enter(&self, phase: DrainPhase) {
         self.phase.set(phase);
-        self.wake_waiting();
+        self.waiting.wake_all();
     }
 
     /// Who listens again serves again.
@@ -91,21 +92,31 @@ impl Draining {
     /// Called whenever a connection has ended.
     pub(crate) fn note_end(&self) {
         if self.phase.get() == DrainPhase::Draining {
-            self.wake_waiting();
+            self.waiting.wake_all();
         }
     }
+}
 
-    fn wake_waiting(&self) {
-        let waiting = self.waiting.take();
-        waiting.into_iter().for_each(Waker::wake);
+/// One task among those that wait for a server's next phase, or for a connection to end.
+#[derive(Debug)]
+struct Waiting {
+    server: ServerHandle,
+    place: Place,
+}
+
+impl Waiting {
+    fn for_news_of(server: &ServerHandle) -> Waiting {
+        Waiting { server: server.clone(), place: Place::default() }
     }
 
-    fn register(&self, cx: &Context<'_>) {
-        let waits = |waker: &Waker| waker.will_wake(cx.waker());
-        if !self.waiting.borrow().iter().any(waits) {
-            let waker = cx.waker().clone(); // outside the borrow: it may be foreign code
-            self.waiting.borrow_mut().push(waker);
-        }
+    fn wait(&mut self, cx: &Context<'_>) {
+        self.server.state.drain.waiting.wait(&mut self.place, cx);
+    }
+}
+
+impl Drop for Waiting {
+    fn drop(&mut self) {
+        self.server.state.drain.waiting.give_up(&mut self.place);
     }
 }
 
@@ -132,7 +143,7 @@ impl ServerHandle {
         state.drain.enter(DrainPhase::Draining);
         state.connections.wake_idle();
         let before = self.accepted_connections() - self.open_connections() as u64;
-        Drain { server: self.clone(), listeners, before, began, deadline }
+        Drain { waiting: Waiting::for_news_of(self), listeners, before, began, deadline }
     }
 
     /// [`TcpServer::abort`](crate::TcpServer::abort), also from inside a handler.
@@ -220,7 +231,7 @@ async fn any_of(signals: &mut [Signal; 2]) {
 #[derive(Debug)]
 #[must_use = "nobody keeps the deadline unless it is awaited"]
 pub struct Drain {
-    server: ServerHandle,
+    waiting: Waiting,
     /// Until their queues are empty.
     listeners: Vec<AcceptHandle>,
     /// Connections that had ended before.
@@ -234,15 +245,16 @@ impl Future for Drain {
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<DrainReport> {
         let this = &mut *self;
-        let drain = &this.server.state.drain;
+        let server = this.waiting.server.clone();
+        let drain = &server.state.drain;
         this.listeners.retain(|listener| listener.poll_removed(cx).is_pending());
-        let is_over = this.listeners.is_empty() && this.server.open_connections() == 0;
+        let is_over = this.listeners.is_empty() && server.open_connections() == 0;
         if !is_over && drain.phase() == DrainPhase::Draining {
             if this.deadline.poll(cx).is_pending() {
-                drain.register(cx);
+                this.waiting.wait(cx);
                 return Poll::Pending;
             }
-            this.server.abort();
+            server.abort();
         }
         remove_all(std::mem::take(&mut this.listeners));
         if drain.phase() == DrainPhase::Draining {
@@ -250,7 +262,7 @@ impl Future for Drain {
         }
         let aborted = drain.aborted.get();
         let took = IoLoop::current().now().saturating_duration_since(this.began);
-        let all = usize::try_from(this.server.accepted_connections() - this.before).unwrap_or(usize::MAX);
+        let all = usize::try_from(server.accepted_connections() - this.before).unwrap_or(usize::MAX);
         Poll::Ready(DrainReport { finished: all.saturating_sub(aborted), aborted, took })
     }
 }
@@ -275,11 +287,12 @@ impl ConnectionContext {
     ///
     /// May be dropped at any time.
     pub async fn draining(&self) {
+        let mut waiting = Waiting::for_news_of(self.server());
         poll_fn(|cx| {
             if self.is_draining() {
                 return Poll::Ready(());
             }
-            self.server().state.drain.register(cx);
+            waiting.wait(cx);
             Poll::Pending
         })
         .await;

@@ -59,6 +59,7 @@ mod metrics;
 mod peer;
 mod per_ip;
 mod server;
+mod waiters;
 
 pub use accept::{ACCEPTS_PER_TURN, AcceptHandle, add_accept_handler};
 pub use admission::WhenFull;

@@ -3,15 +3,19 @@
 mod support;
 
 use std::cell::Cell;
+use std::future::Future;
 use std::io::Write;
 use std::net::SocketAddr;
+use std::pin::pin;
 use std::rc::Rc;
+use std::sync::Arc;
+use std::task::{Context, Poll, Wake, Waker};
 use std::time::Duration;
 
 use ioloop::testing::VirtualLoop;
 use iostream::{IoStream, StreamError};
 use support::{connect, loopback, read_to_end};
-use tcpserver::{ConnectionContext, DrainReport, HandleStream, TcpServer};
+use tcpserver::{ConnectionContext, DrainReport, HandleStream, PeerAddr, TcpServer};
 
 const HOUR: Duration = Duration::from_secs(3_600);
 const SECOND: Duration = Duration::from_secs(1);
@@ -88,4 +92,24 @@ fn ts6_a_second_drain_may_be_more_or_less_patient_and_both_are_told() {
     let second = drain(&time, &server, Duration::ZERO);
     assert_eq!((counts(&first), counts(&second)), (Some((0, 1)), Some((0, 1))));
     assert_eq!(read_to_end(&mut client).as_deref(), Some(&b""[..]));
+}
+struct Counted;
+
+impl Wake for Counted {
+    fn wake(self: Arc<Self>) {}
+}
+
+#[test]
+fn ts6_who_gave_up_waiting_for_a_drain_leaves_nothing_behind() {
+    let time = VirtualLoop::new();
+    time.make_current();
+    let context = ConnectionContext::new(PeerAddr::Unix(None));
+    let counted = Arc::new(Counted);
+    let waker = Waker::from(Arc::clone(&counted));
+    for _ in 0..3 {
+        let mut waiting = pin!(context.draining());
+        assert_eq!(waiting.as_mut().poll(&mut Context::from_waker(&waker)), Poll::Pending);
+    }
+    drop(waker);
+    assert_eq!(Arc::strong_count(&counted), 1, "a waker was kept");
 }

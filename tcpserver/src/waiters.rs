@@ -1,0 +1,45 @@
+//! Tasks that wait for something to change, any number of them. One that gives up leaves nothing behind.
+
+use std::cell::RefCell;
+use std::task::{Context, Waker};
+
+use slab::Slab;
+
+/// Who waits. A place is kept from the first wait until its task gives it up; its waker is used once.
+#[derive(Default)]
+pub(crate) struct Waiters {
+    places: RefCell<Slab<Option<Waker>>>,
+}
+
+/// One task's place; the default has none yet.
+#[derive(Debug, Default)]
+pub(crate) struct Place(Option<usize>);
+
+impl Waiters {
+    /// Has the task woken by the next [`wake_all`](Waiters::wake_all).
+    pub(crate) fn wait(&self, place: &mut Place, cx: &Context<'_>) {
+        let waker = Some(cx.waker().clone()); // outside the borrow, as the drop below is: both may be foreign code
+        let mut places = self.places.borrow_mut();
+        let replaced = match place.0 {
+            Some(key) => std::mem::replace(&mut places[key], waker),
+            None => {
+                place.0 = Some(places.insert(waker));
+                None
+            }
+        };
+        drop(places);
+        drop(replaced);
+    }
+
+    /// Must be called before a place is dropped.
+    pub(crate) fn give_up(&self, place: &mut Place) {
+        let given_up = place.0.take().map(|key| self.places.borrow_mut().remove(key));
+        drop(given_up);
+    }
+
+    pub(crate) fn wake_all(&self) {
+        let waiting: Vec<_> =
+            self.places.borrow_mut().iter_mut().filter_map(|(_, waker)| waker.take()).collect();
+        waiting.into_iter().for_each(Waker::wake);
+    }
+}
