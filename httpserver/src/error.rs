@@ -7,6 +7,7 @@ use thiserror::Error;
 use crate::form::BodyError;
 use crate::headers::HeaderError;
 use crate::http1::{LocalError, RemoteError};
+use crate::set_cookie::CookieError;
 
 /// Why an exchange did not come to its good end.
 ///
@@ -28,6 +29,12 @@ pub enum HttpError {
     /// The content of the request's body is not what the handler asked for.
     #[error("bad request: {0}")]
     Body(#[from] BodyError),
+    /// The handler gave a cookie that is none.
+    #[error("bad response: {0}")]
+    Cookie(#[from] CookieError),
+    /// A file could not be read or written.
+    #[error("file: {0}")]
+    Io(std::io::ErrorKind),
     /// The connection failed, or the peer went away.
     #[error("connection lost: {0}")]
     Stream(#[from] StreamError),

@@ -2,6 +2,7 @@
 
 use std::cell::RefCell;
 use std::ops::Deref;
+use std::path::Path;
 
 use bytes::{Bytes, BytesMut};
 use http::StatusCode;
@@ -11,8 +12,10 @@ use crate::error::HttpError;
 use crate::facts::RequestFacts;
 use crate::headers::Headers;
 use crate::http1::{LocalError, RawHead, RequestHead, ResponseHead};
+use crate::options::HttpOptions;
 use crate::request::Request;
 use crate::response::Response;
+use crate::saving::{self, Source};
 use crate::writer::ResponseBuilder;
 
 /// One request, and the response to it.
@@ -164,6 +167,10 @@ impl<'c> Exchange<'c> {
         }
     }
 
+    pub(crate) fn options(&self) -> &HttpOptions {
+        &self.active.session.core.options
+    }
+
     /// Moves the request out, which ends the use of this exchange as one.
     pub(crate) fn take_request(&mut self) -> Request {
         Request::new(self.facts.take())
@@ -239,6 +246,26 @@ impl Body<'_> {
     #[must_use]
     pub fn trailers(&self) -> Option<Headers> {
         self.active.protocol.borrow().trailers().cloned()
+    }
+
+    /// Writes what is left of the body into a new file, of which there may be so many bytes, and says how many there were. The
+    /// file is written on the loop's executor; nothing more is read from the peer meanwhile. If anything fails, or this is
+    /// dropped, the file is removed. It is not synced to the disk.
+    ///
+    /// The limit on bodies holds too: [`Exchange::set_max_body_size`] raises it.
+    ///
+    /// # Errors
+    ///
+    /// [`BodyError::TooLarge`](crate::BodyError::TooLarge), [`HttpError::Io`] when the file is there already or cannot be
+    /// written, and as for [`chunk`](Body::chunk).
+    pub async fn save_to(&mut self, path: impl AsRef<Path>, limit: u64) -> Result<u64, HttpError> {
+        saving::save(self, path.as_ref(), limit).await
+    }
+}
+
+impl Source for Body<'_> {
+    async fn next(&mut self) -> Result<Option<Bytes>, HttpError> {
+        self.chunk().await
     }
 }
 

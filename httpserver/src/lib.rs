@@ -48,13 +48,16 @@ pub mod http1;
 mod lifecycle;
 mod media_type;
 pub mod multipart;
+mod multipart_stream;
 mod network;
 mod options;
 mod proxies;
 mod request;
 mod response;
+mod saving;
 mod server;
 mod session;
+mod set_cookie;
 mod takeover;
 mod writer;
 
@@ -67,11 +70,13 @@ pub use form::{BodyError, Form, FormLimits, UploadedFile};
 pub use handler::{Classic, Handler, Streaming, Whole};
 pub use headers::{HeaderError, Headers};
 pub use helpers::{format_timestamp, split_host_and_port, url_concat};
+pub use multipart_stream::{Multipart, Part};
 pub use options::HttpOptions;
 pub use proxies::{NetworkError, Protocol, ProxyHeaders, TrustedProxies};
 pub use request::Request;
 pub use response::{IntoResponse, Response};
 pub use server::HttpServer;
+pub use set_cookie::{CookieError, SameSite, SetCookie};
 pub use writer::{ResponseBuilder, ResponseWriter};
 
 /// What stands in the signatures here and comes from the layers beneath.

@@ -5,7 +5,9 @@ use std::borrow::Cow;
 use bytes::Bytes;
 use http::StatusCode;
 
+use crate::form::BodyError;
 use crate::headers::{HeaderError, Headers};
+use crate::set_cookie::{CookieError, SetCookie};
 
 /// A response whose body is in memory.
 ///
@@ -63,6 +65,42 @@ impl Response {
         Ok(self)
     }
 
+    /// Adds a header, replacing those of the same name.
+    ///
+    /// # Errors
+    ///
+    /// As for [`header`](Response::header).
+    pub fn set_header(mut self, name: &str, value: impl AsRef<[u8]>) -> Result<Response, HeaderError> {
+        self.headers.insert(name, value)?;
+        Ok(self)
+    }
+
+    /// Sets a cookie.
+    ///
+    /// # Errors
+    ///
+    /// When the cookie would not be read as it is meant.
+    pub fn cookie(mut self, cookie: &SetCookie) -> Result<Response, CookieError> {
+        cookie.add_to(&mut self.headers)?;
+        Ok(self)
+    }
+
+    /// Sends the client elsewhere: with 303 to what is to be looked at now, with 307 or 308 to the same request at another
+    /// place, with 301 or 302 to what old clients make of these.
+    ///
+    /// The location goes out as it is. Who lets a client choose it should see that it stays within the site: `//host/` and
+    /// `https://host/` lead away.
+    ///
+    /// # Errors
+    ///
+    /// When the location has a byte that no URL has: a control character, a blank, one beyond ASCII. Encode these.
+    pub fn redirect(status: StatusCode, location: &str) -> Result<Response, HeaderError> {
+        if location.is_empty() || !location.bytes().all(|byte| byte.is_ascii_graphic()) {
+            return Err(HeaderError::InvalidValue);
+        }
+        Response::new(status).header("Location", location)
+    }
+
     /// Sets the body.
     pub fn body(mut self, body: impl Into<Bytes>) -> Response {
         self.body = body.into();
@@ -106,6 +144,21 @@ impl IntoResponse for String {
     }
 }
 
+impl IntoResponse for Cow<'static, str> {
+    fn into_response(self) -> Response {
+        match self {
+            Cow::Borrowed(text) => text.into_response(),
+            Cow::Owned(text) => text.into_response(),
+        }
+    }
+}
+
+impl IntoResponse for &'static [u8] {
+    fn into_response(self) -> Response {
+        Response::bytes(self)
+    }
+}
+
 impl IntoResponse for Bytes {
     fn into_response(self) -> Response {
         Response::bytes(self)
@@ -124,6 +177,30 @@ impl<R: IntoResponse> IntoResponse for (StatusCode, R) {
     }
 }
 
+/// The fields are added to what the response has.
+impl<R: IntoResponse> IntoResponse for (StatusCode, Headers, R) {
+    fn into_response(self) -> Response {
+        let mut response = self.2.into_response().status(self.0);
+        match response.headers.append(&self.1) {
+            Ok(()) => response,
+            Err(error) => crate::HttpError::from(error).into_response(),
+        }
+    }
+}
+
+/// `None` is 404.
+impl<R: IntoResponse> IntoResponse for Option<R> {
+    fn into_response(self) -> Response {
+        self.map_or_else(|| Response::new(StatusCode::NOT_FOUND), IntoResponse::into_response)
+    }
+}
+
+impl IntoResponse for BodyError {
+    fn into_response(self) -> Response {
+        crate::HttpError::from(self).into_response()
+    }
+}
+
 impl<T: IntoResponse, E: IntoResponse> IntoResponse for Result<T, E> {
     fn into_response(self) -> Response {
         match self {
@@ -133,12 +210,13 @@ impl<T: IntoResponse, E: IntoResponse> IntoResponse for Result<T, E> {
     }
 }
 
-/// The peer learns the status and no more; the words are for the log.
+/// The peer learns the status; the words too if the fault is its own, else they are for the log.
 impl IntoResponse for crate::HttpError {
     fn into_response(self) -> Response {
-        if !self.is_remote() {
-            tracing::error!(error = %self, "a handler failed");
+        if self.is_remote() {
+            return Response::text(format!("{self}\n")).status(self.status());
         }
+        tracing::error!(error = %self, "a handler failed");
         Response::new(self.status())
     }
 }

@@ -1,0 +1,86 @@
+//! A body, or a part of one, into a file, without the loop ever waiting for the disk.
+
+use std::fs::{self, File};
+use std::io::{self, Write};
+use std::path::{Path, PathBuf};
+
+use bytes::{Bytes, BytesMut};
+use ioloop::IoLoop;
+
+use crate::error::HttpError;
+use crate::form::BodyError;
+
+/// What is written at once at least, but for the end: a trip to another thread should carry something.
+const BLOCK_BYTES: usize = 256 * 1024;
+
+/// Where pieces come from.
+pub(crate) trait Source {
+    async fn next(&mut self) -> Result<Option<Bytes>, HttpError>;
+}
+
+/// Writes all that comes into a file that must not exist yet, and says how much it was. Of what fails, or is given up, nothing
+/// stays.
+pub(crate) async fn save(source: &mut impl Source, path: &Path, limit: u64) -> Result<u64, HttpError> {
+    let path = path.to_owned();
+    let mut file = blocking(move || Unfinished::create(path)).await?;
+    let mut saved = 0;
+    let mut block = BytesMut::new();
+    loop {
+        let chunk = source.next().await?;
+        let is_last = chunk.is_none();
+        block.extend_from_slice(&chunk.unwrap_or_default());
+        if saved + block.len() as u64 > limit {
+            return Err(BodyError::TooLarge { limit }.into());
+        }
+        if block.len() >= BLOCK_BYTES || is_last {
+            let bytes = block.split().freeze();
+            saved += bytes.len() as u64;
+            file = blocking(move || file.write(&bytes)).await?;
+        }
+        if is_last {
+            file.finish();
+            return Ok(saved);
+        }
+    }
+}
+
+/// Runs what waits for the disk on a thread of the loop's executor.
+pub(crate) async fn blocking<T: Send + 'static>(
+    work: impl FnOnce() -> io::Result<T> + Send + 'static,
+) -> Result<T, HttpError> {
+    let done = IoLoop::current().run_in_executor(work).await;
+    done.map_err(HttpError::handler)?.map_err(|error| HttpError::Io(error.kind()))
+}
+
+/// A file that is removed unless it comes to its end. It goes from thread to thread with the work, so that also what is given up
+/// while a thread is at it leaves nothing behind.
+struct Unfinished {
+    file: File,
+    path: PathBuf,
+    is_finished: bool,
+}
+
+impl Unfinished {
+    fn create(path: PathBuf) -> io::Result<Unfinished> {
+        Ok(Unfinished { file: File::create_new(&path)?, path, is_finished: false })
+    }
+
+    fn write(mut self, bytes: &[u8]) -> io::Result<Unfinished> {
+        self.file.write_all(bytes)?;
+        Ok(self)
+    }
+
+    fn finish(mut self) {
+        self.is_finished = true;
+    }
+}
+
+impl Drop for Unfinished {
+    fn drop(&mut self) {
+        if !self.is_finished
+            && let Err(error) = fs::remove_file(&self.path)
+        {
+            tracing::warn!(path = %self.path.display(), %error, "an unfinished upload stays behind");
+        }
+    }
+}
