@@ -187,7 +187,7 @@ impl RequestFacts {
     #[cfg(feature = "tls")]
     #[must_use]
     #[doc(alias = "get_ssl_certificate")]
-    pub fn tls_info(&self) -> Option<iostream::TlsInfo> {
+    pub fn tls_info(&self) -> Option<iostream::tls::TlsInfo> {
         self.stream.tls_info()
     }
 

@@ -348,7 +348,7 @@ fn hu32_files_and_fields_come_apart() {
         files,
         [("files", "one.txt", "application/unknown", &b"1"[..]), ("files", "two", "image/png", b"\x02")]
     );
-    assert_eq!(form.file("files").map(|it| it.file_name()), Some("one.txt"));
+    assert_eq!(form.file("files").map(httpserver::UploadedFile::file_name), Some("one.txt"));
     assert!(!format!("{form:?}").contains('\u{e9}'), "contents stay out of logs");
     let coded = Headers::from_pairs([("Content-Type", TYPE), ("Content-Encoding", "gzip")]).unwrap();
     assert_eq!(Form::parse(&coded, &Bytes::from(body), &FormLimits::default()), Err(BodyError::Encoded));
