@@ -70,7 +70,7 @@ pub use error::ListenError;
 pub use handle::ServerHandle;
 pub use handler::{Failure, HandleStream, Outcome};
 pub use listener::{Connection, Listener};
-pub use metrics::{Metrics, Shed, TimedOut};
+pub use metrics::{Metrics, Shed, Timeouts};
 pub use peer::PeerAddr;
 pub use server::TcpServer;
 

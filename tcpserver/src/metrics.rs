@@ -27,7 +27,7 @@ pub struct Metrics {
     /// Attempts to accept that failed for want of descriptors or memory; after each there is a pause.
     pub accept_failures: u64,
     /// What did not end in its time, by phase.
-    pub timed_out: TimedOut,
+    pub timed_out: Timeouts,
     /// Bytes received, on connections open and ended; with TLS those of the conversation.
     pub bytes_received: u64,
     /// Bytes sent, likewise.
@@ -55,7 +55,7 @@ pub struct Shed {
 /// What did not end in its time: see [`Metrics::timed_out`].
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
-pub struct TimedOut {
+pub struct Timeouts {
     /// Handlers that ended with a timeout as their error: [`ioloop::TimedOut`], or an [`io::Error`](std::io::Error) of that kind.
     pub handler: u64,
     /// Connections that were not done with sending, or with hearing the peer out, within
@@ -122,9 +122,9 @@ impl AddAssign for Shed {
     }
 }
 
-impl AddAssign for TimedOut {
-    fn add_assign(&mut self, other: TimedOut) {
-        let TimedOut { handler, closing } = other;
+impl AddAssign for Timeouts {
+    fn add_assign(&mut self, other: Timeouts) {
+        let Timeouts { handler, closing } = other;
         self.handler += handler;
         self.closing += closing;
     }
@@ -158,7 +158,7 @@ mod tests {
             shed: Shed { max_connections: 3, per_ip: 4, descriptors: 5 },
             paused: 6,
             accept_failures: 7,
-            timed_out: TimedOut { handler: 8, closing: 9 },
+            timed_out: Timeouts { handler: 8, closing: 9 },
             bytes_received: 10,
             bytes_sent: 11,
             handler_errors: 12,
@@ -171,7 +171,7 @@ mod tests {
             shed: Shed { max_connections: 9, per_ip: 12, descriptors: 15 },
             paused: 18,
             accept_failures: 21,
-            timed_out: TimedOut { handler: 24, closing: 27 },
+            timed_out: Timeouts { handler: 24, closing: 27 },
             bytes_received: 30,
             bytes_sent: 33,
             handler_errors: 36,

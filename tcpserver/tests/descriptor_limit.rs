@@ -22,6 +22,8 @@ use tracing::Level;
 
 const IN_CHILD: &str = "TCPSERVER_TEST_IN_CHILD";
 const DESCRIPTORS: u32 = 64;
+/// Up to which the child may raise that.
+const HARD_LIMIT: u32 = 256;
 
 /// The child's line that says where it listens begins with this; libtest's own lines do not.
 const LISTENING: &str = "listening on ";
@@ -34,7 +36,7 @@ fn child(name: &str) -> Option<Child> {
     let program = env::current_exe().expect("a program runs");
     let child = Command::new("sh")
         .arg("-c")
-        .arg(format!("ulimit -n {DESCRIPTORS} && exec \"$0\" \"$@\""))
+        .arg(format!("ulimit -S -n {DESCRIPTORS} && ulimit -H -n {HARD_LIMIT} && exec \"$0\" \"$@\""))
         .arg(program)
         .args(["--exact", name, "--nocapture", "--test-threads=1"])
         .env(IN_CHILD, "yes")
@@ -237,6 +239,26 @@ fn ts7_by_default_the_servers_of_a_process_share_what_the_descriptor_limit_leave
     assert_eq!(other.metrics().accepted, 0);
     test.advance(Duration::from_millis(100));
     assert_eq!(other.metrics().accepted, 1);
+}
+
+#[test]
+fn ts7_a_descriptor_limit_that_is_raised_while_clients_wait_makes_room_for_them() {
+    let name = "ts7_a_descriptor_limit_that_is_raised_while_clients_wait_makes_room_for_them";
+    if let Some(mut parent) = Clients::of(name) {
+        let _clients = parent.connect(200);
+        parent.tell("they have come");
+        return parent.end();
+    }
+    let test = VirtualLoop::new();
+    test.make_current();
+    let server = TcpServer::new(echo);
+    listen(&server);
+    wait_for("they have come");
+    test.run_until_stalled();
+    assert_eq!(server.open_connections(), 48);
+    netutil::raise_descriptor_limit().expect("it may be raised");
+    test.advance(Duration::from_millis(100));
+    assert_eq!((server.open_connections(), server.metrics().accept_failures), (200, 0));
 }
 
 /// Opens files until there are no descriptors left.
