@@ -87,7 +87,9 @@ impl AcceptHandle {
         if let Err(error) = listener.detach(&self.accepting.registration) {
             tracing::debug!(%error, "a listener could not be deregistered");
         }
-        self.accepting.registration.close(); // ends the task
+        // Either ends the task, whatever it waits for.
+        self.accepting.registration.close();
+        self.accepting.admission.wake_waiting();
         Some(listener)
     }
 
@@ -179,13 +181,12 @@ impl Accepting {
         self.listener.borrow().as_ref().map_or(Err(io::ErrorKind::NotConnected.into()), Listener::accept)
     }
 
-    /// Waits until one more may come in; `remove` cuts it short.
+    /// Waits until one more may come in.
     fn poll_room(&self, cx: &mut Context<'_>, backoff: &mut Backoff) -> Poll<()> {
         let now = self.registration.now();
         if self.admission.poll_room(cx, now).is_ready() {
             return Poll::Ready(());
         }
-        let _removed = self.registration.poll_closed(cx);
         if self.admission.shares_descriptors() {
             backoff.look_again(cx, now + PAUSES.1);
         }

@@ -313,6 +313,18 @@ fn ts12_each_way_to_end_is_counted_in_its_place_and_nothing_stays_open() {
     assert!(server.connections().is_empty());
 }
 
+#[test]
+fn ts12_who_ends_at_once_has_not_run_out_of_time_however_short_that_is() {
+    let test = virtual_loop();
+    let server = TcpServer::new(as_told).linger(Duration::ZERO);
+    let mut client = connect(listen(&server));
+    client.write_all(b"hello\nand what nobody reads").expect("it is queued");
+    client.shutdown(Shutdown::Write).expect("a connection");
+    test.run_until_stalled();
+    assert_eq!((server.metrics().active, server.metrics().timed_out.closing), (0, 0));
+    assert_eq!(read_to_end(&mut client).as_deref(), Some(&b"hello\n"[..]));
+}
+
 /// How much comes until the end, orderly or not.
 fn drain(client: &mut TcpStream) -> usize {
     let mut all = Vec::new();
