@@ -18,6 +18,10 @@ use crate::peer::PeerAddr;
 /// Connections accepted in one turn before the loop sees to the others (NU3.2).
 pub const ACCEPTS_PER_TURN: usize = 128;
 
+/// Connections that are accepted at most once accepting is to end with an empty queue: a queue is seldom allowed to be
+/// longer (`net.core.somaxconn`), and one that fills as fast as it is emptied must end too.
+const LAST_ONES: u32 = 4096;
+
 /// Connections that are closed in one go for want of a descriptor, before a pause.
 const SHED_PER_PAUSE: u64 = 32;
 
@@ -64,7 +68,8 @@ where
         registration,
         listener: RefCell::new(Some(listener)),
         admission,
-        last_ones: Cell::new(false),
+        last_ones: Cell::default(),
+        stuck: Cell::default(),
         waiting: Cell::default(),
     });
     let handle = AcceptHandle { accepting: Rc::clone(&accepting) };
@@ -93,15 +98,20 @@ impl AcceptHandle {
         Some(listener)
     }
 
-    /// Accepts those who are in the queue, as far as there is room, and closes the listener then: the kernel has told them
-    /// that their connections stand.
+    /// Accepts those who are in the queue, 4096 at most, and closes the listener then: the kernel has told them that their
+    /// connections stand.
     pub(crate) fn remove_when_empty(&self) {
-        self.accepting.last_ones.set(true);
+        self.accepting.last_ones.set(Some(LAST_ONES));
         self.accepting.registration.set_ready(Ready::READABLE);
         self.accepting.admission.wake_waiting();
     }
 
-    /// Waits until accepting has ended. The latest task to ask is told.
+    /// Whether the last ones have to wait until there is room for them.
+    pub(crate) fn is_stuck(&self) -> bool {
+        self.accepting.stuck.get()
+    }
+
+    /// Waits until accepting has ended, or is stuck. The latest task to ask is told.
     pub(crate) fn poll_removed(&self, cx: &Context<'_>) -> Poll<()> {
         if self.accepting.listener.borrow().is_none() {
             return Poll::Ready(());
@@ -117,8 +127,10 @@ struct Accepting {
     /// Gone when accepting has ended.
     listener: RefCell<Option<Listener>>,
     admission: Rc<Admission>,
-    /// Whether to end as soon as the queue is empty.
-    last_ones: Cell<bool>,
+    /// How many may still come, when accepting is to end as soon as the queue is empty.
+    last_ones: Cell<Option<u32>>,
+    /// Whether they have to wait.
+    stuck: Cell<bool>,
     /// Who waits for the end.
     waiting: Cell<Option<Waker>>,
 }
@@ -144,20 +156,22 @@ impl Accepting {
         callback: &mut impl FnMut(Connection, PeerAddr),
     ) -> Poll<()> {
         for _ in 0..ACCEPTS_PER_TURN {
-            if self.listener.borrow().is_none() {
+            if self.listener.borrow().is_none() || self.last_ones.get() == Some(0) {
                 return Poll::Ready(());
             }
-            let may_accept = backoff.poll_over(cx).is_ready() && self.poll_room(cx, backoff).is_ready();
-            if !may_accept {
-                return if self.last_ones.get() { Poll::Ready(()) } else { Poll::Pending };
+            if backoff.poll_over(cx).is_pending() || self.poll_room(cx, backoff).is_pending() {
+                self.note_stuck();
+                return Poll::Pending;
             }
             match self.accept() {
                 Ok((connection, peer)) => {
                     backoff.reset();
+                    self.stuck.set(false);
+                    self.last_ones.set(self.last_ones.get().map(|left| left - 1));
                     hand_over(callback, connection, peer);
                 }
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
-                    if self.last_ones.get() {
+                    if self.last_ones.get().is_some() {
                         return Poll::Ready(());
                     }
                     self.registration.clear(Ready::READABLE);
@@ -181,6 +195,18 @@ impl Accepting {
         self.listener.borrow().as_ref().map_or(Err(io::ErrorKind::NotConnected.into()), Listener::accept)
     }
 
+    fn note_stuck(&self) {
+        if self.last_ones.get().is_some() && !self.stuck.replace(true) {
+            self.tell_who_waits();
+        }
+    }
+
+    fn tell_who_waits(&self) {
+        if let Some(waker) = self.waiting.take() {
+            waker.wake();
+        }
+    }
+
     /// Waits until one more may come in.
     fn poll_room(&self, cx: &mut Context<'_>, backoff: &mut Backoff) -> Poll<()> {
         let now = self.registration.now();
@@ -199,6 +225,7 @@ impl Accepting {
         self.admission.note_failure(error, now);
         self.admission.with_reserve(|| self.shed());
         backoff.pause(cx, now);
+        self.note_stuck();
         let _removed = self.registration.poll_closed(cx);
         Poll::Pending
     }
@@ -232,9 +259,7 @@ impl Drop for CloseAtEnd {
     fn drop(&mut self) {
         let listener = self.0.listener.take();
         drop(listener);
-        if let Some(waker) = self.0.waiting.take() {
-            waker.wake();
-        }
+        self.0.tell_who_waits();
         self.0.admission.wake_waiting(); // or a waker that wakes nobody would stay
     }
 }

@@ -37,7 +37,7 @@ pub enum ConnectionState {
     Idle,
     /// Its handler runs.
     Serving,
-    /// Its handler has ended: what is unsent is being sent, and the peer heard out.
+    /// Its handler has been told to end, or has ended: what is unsent is being sent, and the peer heard out.
     Closing,
 }
 
@@ -130,6 +130,15 @@ impl Connections {
         let idle: Vec<_> =
             self.slots.borrow().iter().filter(is_idle).map(|slot| slot.stream.clone()).collect();
         idle.iter().for_each(IoStream::wake_reader);
+    }
+
+    /// Whether one is about to end, because the server drains and it was idle.
+    pub(crate) fn any_leaves(&self) -> bool {
+        self.slots.borrow().iter().any(|Slot { facts, .. }| match facts.state.get() {
+            ConnectionState::Idle => facts.ends_when_idle(),
+            ConnectionState::Serving => false,
+            ConnectionState::Closing => true,
+        })
     }
 
     /// Closes the streams of all; gives how many that were.

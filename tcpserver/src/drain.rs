@@ -16,7 +16,7 @@ use std::time::{Duration, Instant};
 use ioloop::{Deadline, IoLoop, Signal, SignalKind, signal};
 
 use crate::accept::AcceptHandle;
-use crate::connections::ConnectionState;
+use crate::connections::{ConnectionState, Facts};
 use crate::context::ConnectionContext;
 use crate::handle::{ServerHandle, remove_all};
 use crate::waiters::{Place, Waiters};
@@ -77,6 +77,10 @@ pub(crate) struct Draining {
 impl Draining {
     pub(crate) fn phase(&self) -> DrainPhase {
         self.phase.get()
+    }
+
+    fn is_draining(&self) -> bool {
+        !matches!(self.phase(), DrainPhase::Serving | DrainPhase::LameDuck)
     }
 
     fn enter(&self, phase: DrainPhase) {
@@ -247,7 +251,14 @@ impl Future for Drain {
         let this = &mut *self;
         let server = this.waiting.server.clone();
         let drain = &server.state.drain;
-        this.listeners.retain(|listener| listener.poll_removed(cx).is_pending());
+        // Who has to wait for room may wait for those who are leaving, not for work.
+        let waits = |listener: &AcceptHandle| !listener.is_stuck() || server.state.connections.any_leaves();
+        this.listeners.retain(|listener| {
+            if !waits(listener) {
+                drop(listener.remove());
+            }
+            listener.poll_removed(cx).is_pending()
+        });
         let is_over = this.listeners.is_empty() && server.open_connections() == 0;
         if !is_over && drain.phase() == DrainPhase::Draining {
             if this.deadline.poll(cx).is_pending() {
@@ -278,7 +289,7 @@ impl ConnectionContext {
     /// Whether the server drains: nothing new is to be begun.
     #[must_use]
     pub fn is_draining(&self) -> bool {
-        !matches!(self.server().state.drain.phase(), DrainPhase::Serving | DrainPhase::LameDuck)
+        self.server().state.drain.is_draining()
     }
 
     /// Waits until the server drains.
@@ -325,7 +336,7 @@ impl ConnectionContext {
     pub async fn until_drained<T>(&self, read: impl Future<Output = T>) -> Option<T> {
         let mut read = pin!(read);
         let idle = Idle(self);
-        poll_fn(|cx| match read.as_mut().poll(cx) {
+        let output = poll_fn(|cx| match read.as_mut().poll(cx) {
             Poll::Ready(output) => {
                 self.facts().asked.set(true);
                 Poll::Ready(Some(output))
@@ -336,11 +347,16 @@ impl ConnectionContext {
                     return Poll::Ready(None);
                 }
                 let state = if has_begun { ConnectionState::Serving } else { ConnectionState::Idle };
-                idle.0.facts().state.set(state); // who is idle is woken through the stream when the server drains
+                self.facts().state.set(state); // who is idle is woken through the stream when the server drains
                 Poll::Pending
             }
         })
-        .await
+        .await;
+        drop(idle);
+        if output.is_none() {
+            self.facts().state.set(ConnectionState::Closing);
+        }
+        output
     }
 
     /// For drivers that wait by hand: says that the connection waits for its peer, or no longer does. When the server begins to
@@ -356,9 +372,14 @@ impl ConnectionContext {
     /// or was there before. Who was accepted last may ask once.
     #[must_use]
     pub fn ends_when_idle(&self) -> bool {
-        let facts = self.facts();
-        let was_there = || facts.id <= self.server().state.drain.accepted.get();
-        self.is_draining() && (facts.asked.get() || was_there())
+        self.facts().ends_when_idle()
+    }
+}
+
+impl Facts {
+    pub(crate) fn ends_when_idle(&self) -> bool {
+        let drain = &self.server.state.drain;
+        drain.is_draining() && (self.asked.get() || self.id <= drain.accepted.get())
     }
 }
 

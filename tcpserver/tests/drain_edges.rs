@@ -2,10 +2,10 @@
 
 mod support;
 
-use std::cell::Cell;
+use std::cell::{Cell, RefCell};
 use std::future::Future;
 use std::io::Write;
-use std::net::SocketAddr;
+use std::net::{SocketAddr, TcpStream};
 use std::pin::pin;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -14,7 +14,8 @@ use std::time::Duration;
 
 use ioloop::testing::VirtualLoop;
 use iostream::{IoStream, StreamError};
-use support::{connect, loopback, read_to_end};
+use netutil::{BindOptions, bind_sockets};
+use support::{connect, loopback, read_to_end, refused};
 use tcpserver::{ConnectionContext, DrainReport, HandleStream, PeerAddr, TcpServer};
 
 const HOUR: Duration = Duration::from_secs(3_600);
@@ -80,6 +81,45 @@ fn ts6_half_a_line_that_is_never_finished_waits_for_the_deadline_and_no_longer()
     time.advance(3 * SECOND);
     assert_eq!(counts(&report), Some((0, 1)));
     assert_eq!(read_to_end(&mut client).unwrap_or_default(), b"");
+}
+
+/// The queue is longer than what is accepted in a turn, and each connection that is accepted brings another.
+#[test]
+fn ts6_a_queue_that_never_empties_does_not_keep_the_listener_open() {
+    let time = VirtualLoop::new();
+    time.make_current();
+    let options = BindOptions::new().address("127.0.0.1").backlog(1024);
+    let listener = bind_sockets(0, &options).expect("a port").remove(0);
+    let address = listener.local_addr().expect("a bound socket");
+    let latest: Rc<RefCell<Vec<TcpStream>>> = Rc::default();
+    let keep = Rc::clone(&latest);
+    let server = TcpServer::new(move |_: IoStream, _| {
+        let mut latest = keep.borrow_mut();
+        latest.truncate(512);
+        latest.extend(TcpStream::connect(address));
+        async {}
+    });
+    server.add_socket(listener).expect("a listener");
+    let _first: Vec<_> = (0..200).map(|_| connect(address)).collect();
+    let report = drain(&time, &server, HOUR);
+    assert_eq!(counts(&report), Some((4096, 0)));
+    assert!(refused(address));
+}
+
+#[test]
+fn ts6_who_waits_for_room_is_served_in_the_place_of_who_is_idle() {
+    let (time, server, address) = serve(echo);
+    let server = server.max_connections(1);
+    let mut idle = connect(address);
+    time.run_until_stalled();
+    let mut queued = connect(address);
+    queued.write_all(b"hello\n").expect("it queues");
+    time.run_until_stalled();
+    assert_eq!((server.accepted_connections(), server.open_connections()), (1, 1));
+    let report = drain(&time, &server, HOUR);
+    assert_eq!(read_to_end(&mut idle).as_deref(), Some(&b""[..]));
+    assert_eq!(read_to_end(&mut queued).as_deref(), Some(&b"hello\n"[..]));
+    assert_eq!(counts(&report), Some((2, 0)));
 }
 
 #[test]
