@@ -10,12 +10,12 @@ use std::task::Poll;
 use std::time::Duration;
 
 use ioloop::{IoLoop, caught};
-use iostream::StreamOptions;
+use iostream::{IoStream, StreamOptions};
 use netutil::{BindOptions, bind_sockets};
 use tracing::Span;
 
 use crate::accept::{AcceptHandle, accept_admitted};
-use crate::admission::WhenFull;
+use crate::admission::{Admitted, WhenFull};
 use crate::connections::{ConnectionInfo, ConnectionState, Facts};
 use crate::context::ConnectionContext;
 use crate::drain::{Drain, DrainProgress, DrainReport};
@@ -156,6 +156,16 @@ impl<H: HandleStream> TcpServer<H> {
         self.add_sockets([listener])
     }
 
+    /// Serves a stream that comes from elsewhere as if it had been accepted: one end of a pair, the scripted transport of a
+    /// test, a connection that something else has listened for. It counts, and drains, with the others; it does not wait for
+    /// room, and is closed where [`max_connections_per_ip`](TcpServer::max_connections_per_ip) or
+    /// [`WhenFull::Close`] says so.
+    pub fn add_stream(&self, stream: IoStream, peer: PeerAddr) {
+        if let Some(admitted) = self.server.state.admission.admit(&peer, stream.now()) {
+            self.begin(stream, peer, admitted);
+        }
+    }
+
     /// Stops accepting and closes the listeners; live connections go on (TS6). Harmless when repeated; a handler
     /// reaches it through [`ConnectionContext::server`]. The server may listen again afterwards.
     pub fn stop(&self) {
@@ -256,8 +266,8 @@ impl<H: HandleStream> TcpServer<H> {
     }
 
     fn serve(&self, connection: Connection, peer: PeerAddr) {
-        let (io_loop, state) = (IoLoop::current(), &self.server.state);
-        let Some(admitted) = state.admission.admit(&peer, io_loop.now()) else { return };
+        let state = &self.server.state;
+        let Some(admitted) = state.admission.admit(&peer, IoLoop::current().now()) else { return };
         if let Err(error) = connection.set_nodelay() {
             tracing::debug!(%error, %peer, "cannot turn Nagle's algorithm off");
         }
@@ -269,6 +279,11 @@ impl<H: HandleStream> TcpServer<H> {
                 return state.admission.leave(&peer, &admitted);
             }
         };
+        self.begin(stream, peer, admitted);
+    }
+
+    fn begin(&self, stream: IoStream, peer: PeerAddr, admitted: Admitted) {
+        let io_loop = stream.io_loop();
         let connection = self.server.open(stream, peer, admitted);
         io_loop.spawn_detached(run(Rc::clone(&self.handler), connection));
     }
@@ -366,7 +381,7 @@ fn note_panic(panic: &str, Facts { id, peer, server, .. }: &Facts) {
 
 #[cfg(test)]
 mod tests {
-    use iostream::{IoStream, testing};
+    use iostream::testing;
 
     use super::*;
 

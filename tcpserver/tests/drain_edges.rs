@@ -13,6 +13,7 @@ use std::task::{Context, Poll, Wake, Waker};
 use std::time::Duration;
 
 use ioloop::testing::VirtualLoop;
+use iostream::testing::scripted;
 use iostream::{IoStream, StreamError};
 use netutil::{BindOptions, bind_sockets};
 use support::{connect, loopback, read_to_end, refused};
@@ -69,6 +70,39 @@ fn ts6_who_has_sent_half_a_line_may_send_the_rest() {
     time.run_until_stalled();
     assert_eq!(read_to_end(&mut client).as_deref(), Some(&b"one\nhalf a line\n"[..]));
     assert_eq!(counts(&report), Some((1, 0)));
+}
+
+#[test]
+fn ts6_a_drain_over_scripted_transports_reads_once_more_and_writes_what_is_to_be_said() {
+    let time = VirtualLoop::new();
+    time.make_current();
+    let server = TcpServer::new(async |stream: IoStream, context: ConnectionContext| {
+        while let Some(line) = context.until_drained(stream.read_until_max(b"\n", 100)).await {
+            stream.write(line?).await?;
+        }
+        stream.write("goodbye\n").await
+    });
+    let [idle, begun, asking] = [(); 3].map(|()| {
+        let (transport, script) = scripted();
+        server.add_stream(IoStream::new(transport).expect("a stream"), PeerAddr::Unix(None));
+        script
+    });
+    begun.send("half a ");
+    time.run_until_stalled();
+    assert_eq!(server.open_connections(), 3);
+    let reads = idle.calls().reads;
+    asking.send("hello\n");
+    let report = drain(&time, &server, HOUR);
+    assert_eq!((idle.received(), idle.calls().reads - reads), (b"goodbye\n".to_vec(), 1));
+    assert_eq!(asking.received(), b"hello\ngoodbye\n");
+    assert!(idle.is_closed() && asking.is_closed() && !begun.is_closed());
+    for part in ["l", "ine", "\n"] {
+        assert_eq!(counts(&report), None);
+        begun.send(part);
+        time.run_until_stalled();
+    }
+    assert_eq!(begun.received(), b"half a line\ngoodbye\n");
+    assert_eq!(counts(&report), Some((3, 0)));
 }
 
 #[test]
