@@ -58,6 +58,17 @@ ask_redis() {
   [ "$line" = $'+PONG\r' ]
 }
 
+ask_chat() { # the first hears the second come, and what it says
+  local line heard=""
+  exec 3<>"/dev/tcp/127.0.0.1/$1"
+  read -r line <&3
+  exec 4<>"/dev/tcp/127.0.0.1/$1"
+  printf 'hello\n' >&4
+  for _ in 1 2; do read -r line <&3 && heard+="$line;"; done
+  exec 3>&- 4>&-
+  [ "$heard" = "* 2 has come;2: hello;" ]
+}
+
 ask_websocket() { # the key and its answer are those of RFC 6455 §1.3; the frame is masked with zeros
   local line answer="" frame
   exec 3<>"/dev/tcp/127.0.0.1/$1"
@@ -77,6 +88,7 @@ smoke echo ask_line
 smoke echo ask_client
 smoke line_protocol ask_sum
 smoke redis_mini ask_redis
+smoke chat ask_chat
 
 # pipe_filter has no port: what goes in comes out, and so does the status of a command.
 [ "$(printf 'a\nb' | "$programs/pipe_filter" | cat)" = $'A\nB' ] || { echo "pipe_filter: a wrong answer" >&2; exit 1; }
