@@ -142,9 +142,9 @@ impl<'s> Active<'s> {
         Ok(())
     }
 
-    /// Sends a whole response.
+    /// Sends a whole response whose body is in memory.
     pub(crate) fn send(&self, response: Response) -> Result<(), HttpError> {
-        let Response { status, content_type, headers, body } = response;
+        let Response { status, content_type, headers, body, file: _ } = response;
         let mut head =
             ResponseHead::new(status).headers(&headers).length(ResponseLength::Known(body.len() as u64));
         if let Some(content_type) = &content_type {

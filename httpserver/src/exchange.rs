@@ -10,6 +10,7 @@ use http::StatusCode;
 use crate::active::Active;
 use crate::error::HttpError;
 use crate::facts::RequestFacts;
+use crate::file_body;
 use crate::headers::Headers;
 use crate::http1::{LocalError, RawHead, RequestHead, ResponseHead};
 use crate::options::HttpOptions;
@@ -112,6 +113,10 @@ impl<'c> Exchange<'c> {
     #[expect(clippy::manual_async_fn, reason = "see above")]
     pub fn send(&self, response: Response) -> impl Future<Output = Result<(), HttpError>> {
         async move {
+            let mut response = response;
+            if let Some(file) = response.file.take() {
+                return Box::pin(file_body::send(self.active, response, *file)).await;
+            }
             self.active.send(response)?;
             self.active.session.room_for_more().await
         }

@@ -33,12 +33,14 @@ struct Readme;
 mod active;
 mod ambient;
 mod arguments;
+mod conditional;
 mod cookies;
 mod core;
 mod driver;
 mod error;
 mod exchange;
 mod facts;
+mod file_body;
 mod form;
 mod forwarded;
 mod handler;
@@ -52,12 +54,14 @@ mod multipart_stream;
 mod network;
 mod options;
 mod proxies;
+mod ranges;
 mod request;
 mod response;
 mod saving;
 mod server;
 mod session;
 mod set_cookie;
+mod static_file;
 mod takeover;
 mod writer;
 
@@ -77,6 +81,7 @@ pub use request::Request;
 pub use response::{IntoResponse, Response};
 pub use server::HttpServer;
 pub use set_cookie::{CookieError, SameSite, SetCookie};
+pub use static_file::StaticFile;
 pub use writer::{ResponseBuilder, ResponseWriter};
 
 /// What stands in the signatures here and comes from the layers beneath.

@@ -5,11 +5,12 @@ use std::borrow::Cow;
 use bytes::Bytes;
 use http::StatusCode;
 
+use crate::file_body::FileBody;
 use crate::form::BodyError;
 use crate::headers::{HeaderError, Headers};
 use crate::set_cookie::{CookieError, SetCookie};
 
-/// A response whose body is in memory.
+/// A response whose body is in memory, or in a file: see [`StaticFile`](crate::StaticFile).
 ///
 /// Date, Server, Content-Length and Connection are added when it is sent. A large body is not copied.
 #[derive(Debug, Clone)]
@@ -20,12 +21,14 @@ pub struct Response {
     pub(crate) content_type: Option<Cow<'static, str>>,
     pub(crate) headers: Headers,
     pub(crate) body: Bytes,
+    /// Instead of `body`.
+    pub(crate) file: Option<Box<FileBody>>,
 }
 
 impl Response {
     /// A response without content type and body.
     pub fn new(status: StatusCode) -> Response {
-        Response { status, content_type: None, headers: Headers::new(), body: Bytes::new() }
+        Response { status, content_type: None, headers: Headers::new(), body: Bytes::new(), file: None }
     }
 
     /// 200 with a text, as `text/plain; charset=utf-8`.
@@ -104,6 +107,12 @@ impl Response {
     /// Sets the body.
     pub fn body(mut self, body: impl Into<Bytes>) -> Response {
         self.body = body.into();
+        self.file = None;
+        self
+    }
+
+    pub(crate) fn file(mut self, body: FileBody) -> Response {
+        self.file = Some(Box::new(body));
         self
     }
 }
