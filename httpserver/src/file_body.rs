@@ -59,7 +59,7 @@ pub(crate) async fn send(active: &Active<'_>, response: Response, body: FileBody
             Segment::File(range) => send_range(active, &body.file, range).await?,
         }
     }
-    active.finish()?;
+    active.finish(None)?;
     active.session.room_for_more().await
 }
 

@@ -348,7 +348,8 @@ async fn end(connection: &OpenConnection) {
     facts.state.set(ConnectionState::Closing);
     let (began, linger) = (stream.now(), state.linger.get());
     let _sent_or_not = stream.shutdown(linger).await;
-    if stream.now().duration_since(began) >= linger && !stream.is_end_of_stream() {
+    let ran_out = !linger.is_zero() && stream.now().duration_since(began) >= linger;
+    if ran_out && !stream.is_end_of_stream() {
         state.tally.count(|metrics| metrics.timed_out.closing += 1);
     }
 }

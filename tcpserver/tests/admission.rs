@@ -314,7 +314,7 @@ fn ts12_each_way_to_end_is_counted_in_its_place_and_nothing_stays_open() {
 }
 
 #[test]
-fn ts12_who_ends_at_once_has_not_run_out_of_time_however_short_that_is() {
+fn ts12_where_no_time_is_given_for_the_end_none_runs_out() {
     let test = virtual_loop();
     let server = TcpServer::new(as_told).linger(Duration::ZERO);
     let mut client = connect(listen(&server));
