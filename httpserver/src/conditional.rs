@@ -124,6 +124,7 @@ mod tests {
     const MODIFIED: &str = "Sun, 27 Jan 2013 18:43:20 GMT";
     const AFTER: &str = "Sun, 27 Jan 2013 18:43:21 GMT";
 
+    #[expect(clippy::needless_pass_by_value, reason = "so the cases read as a table")]
     fn judged(method: Method, etag: &str, fields: &[(&str, &str)]) -> Verdict {
         let last_modified = httpdate::parse_http_date(MODIFIED).ok();
         let validators = Validators { etag: Some(etag), last_modified };

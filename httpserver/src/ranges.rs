@@ -78,6 +78,7 @@ mod tests {
     }
 
     #[test]
+    #[expect(clippy::single_range_in_vec_init, reason = "a list of ranges is what is meant")]
     fn ranges_of_all_forms() {
         let cases: [(&str, &[Range<u64>]); 9] = [
             ("bytes=0-0", &[0..1]),
