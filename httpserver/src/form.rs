@@ -200,6 +200,15 @@ pub enum BodyError {
         /// What the handler allows.
         limit: u64,
     },
+    /// It is no JSON, or not what was asked for.
+    #[cfg(feature = "json")]
+    #[error("invalid JSON at line {line}, column {column}")]
+    Json {
+        /// Counted from 1.
+        line: usize,
+        /// Counted from 1.
+        column: usize,
+    },
     /// It is not text in UTF-8.
     #[error("content is not UTF-8")]
     NotUtf8,
@@ -214,7 +223,7 @@ impl BodyError {
             BodyError::Encoded | BodyError::WrongType => StatusCode::UNSUPPORTED_MEDIA_TYPE,
             BodyError::TooManyFields | BodyError::TooLarge { .. } => StatusCode::PAYLOAD_TOO_LARGE,
             BodyError::Multipart(error) => error.status(),
-            BodyError::NotUtf8 => StatusCode::BAD_REQUEST,
+            _ => StatusCode::BAD_REQUEST,
         }
     }
 }

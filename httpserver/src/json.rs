@@ -1,0 +1,66 @@
+//! JSON in and out (feature `json`).
+
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
+use crate::error::HttpError;
+use crate::facts::RequestFacts;
+use crate::form::{BodyError, check_encoding};
+use crate::media_type::essence;
+use crate::response::{IntoResponse, Response};
+
+impl RequestFacts {
+    /// The body, read as JSON. Its type must be `application/json`, or one that ends with `+json`: a page of another site can
+    /// have a browser send anything else without asking first.
+    ///
+    /// # Errors
+    ///
+    /// [`BodyError`]: of another type, encoded, no JSON, not what `T` wants, or not read. As a [`HttpError`] it answers 400 or
+    /// 415.
+    pub fn json<T: DeserializeOwned>(&self) -> Result<T, BodyError> {
+        let body = self.read_body()?;
+        let content_type = self.headers().get("content-type").unwrap_or_default();
+        if !is_json(&essence(content_type).to_ascii_lowercase()) {
+            return Err(BodyError::WrongType);
+        }
+        check_encoding(self.headers())?;
+        serde_json::from_slice(body)
+            .map_err(|error| BodyError::Json { line: error.line(), column: error.column() })
+    }
+}
+
+fn is_json(essence: &[u8]) -> bool {
+    essence == b"application/json" || essence.starts_with(b"application/") && essence.ends_with(b"+json")
+}
+
+impl Response {
+    /// 200 with a value as JSON.
+    ///
+    /// # Errors
+    ///
+    /// When the value cannot be said in JSON: a map with keys that are no text, or an error of its own.
+    pub fn json<T: Serialize + ?Sized>(value: &T) -> Result<Response, HttpError> {
+        let text = serde_json::to_vec(value).map_err(HttpError::handler)?;
+        Ok(Response::bytes(text).content_type("application/json"))
+    }
+}
+
+/// A value that a handler returns as JSON.
+///
+/// ```
+/// use httpserver::{HttpServer, Json, Request};
+///
+/// async fn even(request: Request) -> Json<Vec<u32>> {
+///     Json((0..10).filter(|number| number % 2 == 0).collect())
+/// }
+///
+/// HttpServer::new(even);
+/// ```
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Json<T>(pub T);
+
+impl<T: Serialize> IntoResponse for Json<T> {
+    fn into_response(self) -> Response {
+        Response::json(&self.0).into_response()
+    }
+}
