@@ -282,6 +282,8 @@ impl BeforePoll for Inner {
                 return; // this is the call for the end of the turn; the other one is still to come
             }
             self.flags.awaits_room.set(false);
+        } else if self.pending() == 0 {
+            return; // whoever waited for it has sent it already
         }
         self.send();
     }

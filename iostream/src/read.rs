@@ -209,6 +209,7 @@ impl IoStream {
     }
 
     /// Most lines are there already: those need nothing of what waiting needs.
+    #[inline]
     fn take_buffered_line<R>(
         &self,
         delimiter: &[u8],

@@ -30,6 +30,7 @@ pub(crate) struct ReadBuffer {
 }
 
 impl ReadBuffer {
+    #[inline]
     pub(crate) fn len(&self) -> usize {
         (self.end - self.start) as usize
     }
@@ -38,17 +39,24 @@ impl ReadBuffer {
         self.start == self.end
     }
 
+    #[inline]
     pub(crate) fn filled(&self) -> &[u8] {
         &self.block[self.start as usize..self.end as usize]
     }
 
     /// Takes `n` bytes off the front. The block goes back to the pool with the last of them.
+    #[inline]
     pub(crate) fn consume(&mut self, n: usize) {
         debug_assert!(n <= self.len());
         self.start += n as u32;
         if self.start == self.end {
-            *self = ReadBuffer::default();
+            self.release();
         }
+    }
+
+    #[cold]
+    fn release(&mut self) {
+        *self = ReadBuffer::default();
     }
 
     /// Takes the first `n` bytes out. A small result is copied; one that is most of a block takes the block
