@@ -36,6 +36,7 @@ use lexopt::prelude::*;
 const HELP: &str = "\
 instructions [options]: user instructions and syscalls per request
   --requests N      N and 2 N of them (default 10000)
+  --connections N   instead of the scenario's own; with one of them counts repeat exactly
   --scenario NAME   only this one, or all that begin so; may be repeated
   --peer NAME       only this server and the floor; may be repeated
   --no-build        take the programs that are there
@@ -55,6 +56,7 @@ enum Tool {
 struct Options {
     selection: Selection,
     requests: u64,
+    connections: Option<usize>,
     tools: Vec<Tool>,
     ioloop: bool,
 }
@@ -138,8 +140,9 @@ fn per_request(
         let report = places.scratch.path().join("count");
         let launch = server.launch(scenario, places)?;
         let running = Running::start(&launch, &tool.wrapper(&report), options.selection.cpus)?;
+        let connections = options.connections.unwrap_or(scenario.connections);
         let mut load =
-            Load::open(running.address(), scenario.connections, scenario.wanted(), Arc::clone(interrupted))?;
+            Load::open(running.address(), connections, scenario.wanted(), Arc::clone(interrupted))?;
         let measured = load.run(Until::Requests(requests))?;
         drop(load);
         running.stop()?;
@@ -221,11 +224,18 @@ fn joined(option: &str, path: &Path) -> OsString {
 
 fn parse_options() -> Result<Option<Options>, Box<dyn Error>> {
     let tools = [Tool::Callgrind, Tool::Strace].into_iter().filter(|tool| tool.is_installed()).collect();
-    let mut options = Options { selection: Selection::default(), requests: 10_000, tools, ioloop: false };
+    let mut options = Options {
+        selection: Selection::default(),
+        requests: 10_000,
+        connections: None,
+        tools,
+        ioloop: false,
+    };
     let mut arguments = lexopt::Parser::from_env();
     while let Some(argument) = arguments.next()? {
         match argument {
             Long("requests") => options.requests = arguments.value()?.parse()?,
+            Long("connections") => options.connections = Some(arguments.value()?.parse()?),
             Long("scenario") => options.selection.scenarios.push(arguments.value()?.string()?),
             Long("peer") => options.selection.peers.push(arguments.value()?.string()?),
             Long("no-build") => options.selection.build = Build::AsIs,

@@ -1,0 +1,38 @@
+#!/usr/bin/env bash
+# What a request costs, counted on one connection, where counts repeat exactly: user instructions may grow by 3 % against
+# benches/instructions.txt, system calls not at all. Whoever makes it cheaper, or dearer for good reason, runs this with --write.
+set -euo pipefail
+cd "$(dirname "$0")/../.."
+source scripts/lib/server.sh
+need valgrind valgrind
+need strace strace
+baseline=benches/instructions.txt
+scenarios=(plaintext-1 pipelined-16 browser json close post-100k)
+
+count() { # prints: scenario instructions syscalls
+  local arguments=()
+  for scenario in "${scenarios[@]}"; do arguments+=(--scenario "$scenario"); done
+  cargo run --release --quiet -p benches --bin instructions -- \
+    --peer waterspout --connections 1 --requests 2000 "${arguments[@]}" |
+    awk '/^###/ { scenario = $2 } /^\| waterspout/ { print scenario, $4, $6 }'
+}
+
+counted=$(count)
+[ "$(wc -l <<< "$counted")" -ge "${#scenarios[@]}" ] || fail "not everything was counted: $counted"
+if [ "${1:-}" = --write ]; then
+  { grep '^#' "$baseline"; awk '{ printf "%-15s %13s %9s\n", $1, $2, $3 }' <<< "$counted"; } > "$baseline.new"
+  mv "$baseline.new" "$baseline"
+fi
+awk '
+  /^#/ { next }
+  NR == FNR { instructions[$1] = $2; syscalls[$1] = $3; next }
+  !($1 in instructions) { print $1 ": not in the baseline"; bad = 1; next }
+  {
+    change = $2 / instructions[$1] - 1
+    dearer = change > 0.03 || $3 > syscalls[$1] + 0.02
+    printf "%s: %s: %d instructions (%+.1f %%), %.2f system calls\n", dearer ? "DEARER" : "ok", $1, $2, 100 * change, $3
+    if (dearer) bad = 1
+    if (change < -0.03) print "cheaper by more than 3 %: write it down with --write"
+  }
+  END { exit bad }
+' "$baseline" <(echo "$counted") || fail "a request costs more than benches/instructions.txt allows"
