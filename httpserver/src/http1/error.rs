@@ -56,7 +56,7 @@ pub enum RemoteError {
     /// Transfer-Encoding and Content-Length in one request (RFC 9112 §6.1).
     #[error("both Transfer-Encoding and Content-Length")]
     ConflictingFraming,
-    /// A transfer coding that we do not know (RFC 9112 §6.1).
+    /// A transfer coding before `chunked` that we do not know (RFC 9112 §6.1).
     #[error("unknown transfer coding")]
     UnknownTransferCoding,
     /// An expectation other than `100-continue` (RFC 9110 §10.1.1).

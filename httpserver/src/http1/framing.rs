@@ -79,9 +79,9 @@ pub(crate) fn decide<'a>(
         (Some(_), Some(_)) => return Err(RemoteError::ConflictingFraming),
         (None, Some(_)) if !is_11 => return Err(RemoteError::InvalidTransferEncoding),
         (None, Some(Coding::Chunked)) => BodyLength::Chunked,
-        (None, Some(Coding::Unknown | Coding::UnknownThenChunked)) => {
-            return Err(RemoteError::UnknownTransferCoding);
-        }
+        // 501 SHOULD be the answer to an unknown coding, but 400 MUST be where `chunked` is not the last (RFC 9112 §6.3, rule 4).
+        (None, Some(Coding::Unknown)) => return Err(RemoteError::InvalidTransferEncoding),
+        (None, Some(Coding::UnknownThenChunked)) => return Err(RemoteError::UnknownTransferCoding),
         (Some((_, 0)), None) | (None, None) => BodyLength::Empty,
         (Some((_, bytes)), None) => BodyLength::Known(bytes),
     };
