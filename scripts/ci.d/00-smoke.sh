@@ -31,6 +31,12 @@ request() { # port, path: the body of the answer, by bash alone
 }
 ask_story() { [ "$(request "$1" /story)" = "You requested /story" ]; }
 ask_plaintext() { [ "$(request "$1" /plaintext)" = "Hello, World!" ]; }
+ask_mirror() {
+  exec 3<>"/dev/tcp/127.0.0.1/$1"
+  printf 'GET /story HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n' >&3
+  grep -qi '^x-request: GET /story' <&3
+  exec 3>&-
+}
 ask_line() {
   local line
   exec 3<>"/dev/tcp/127.0.0.1/$1"
@@ -84,6 +90,7 @@ ask_websocket() { # the key and its answer are those of RFC 6455 §1.3; the fram
 smoke hello ask_story
 smoke classic ask_story
 smoke testbed ask_plaintext
+smoke mirror ask_mirror
 smoke echo ask_line
 smoke echo ask_client
 smoke line_protocol ask_sum
