@@ -25,7 +25,7 @@ fn cost(stage: &Stage, peer: &Peer, bytes: &[u8]) -> (usize, usize) {
 }
 
 #[test]
-fn a_kept_alive_request_is_one_read_and_one_write() {
+fn h1_41_a_kept_alive_request_is_one_read_and_one_write() {
     let stage = Stage::new();
     let peer = stage.connect(&HttpServer::new(hello));
     stage.exchange(&peer, GET);

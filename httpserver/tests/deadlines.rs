@@ -378,7 +378,7 @@ fn h1_52_lingering_ends_when_the_peer_takes_nothing_of_the_error_answer() {
 }
 
 #[test]
-fn a_handler_that_never_begins_its_response_costs_its_connection() {
+fn h1_46_a_handler_that_never_begins_its_response_costs_its_connection() {
     let stage = Stage::new();
     let server =
         HttpServer::new(async |_: Request| std::future::pending::<Response>().await).options(defaults());

@@ -59,7 +59,7 @@ fn drain(time: &VirtualLoop, drain: httpserver::Drain) -> Rc<Cell<Option<DrainRe
 }
 
 #[test]
-fn who_idles_is_closed_at_once_and_who_is_served_is_told_to_leave() {
+fn hs13_who_idles_is_closed_at_once_and_who_is_served_is_told_to_leave() {
     let (time, server, address) = scene();
     let (idle, fresh, slow) =
         (client(&time, address, GET), client(&time, address, ""), client(&time, address, SLOW));
@@ -77,7 +77,7 @@ fn who_idles_is_closed_at_once_and_who_is_served_is_told_to_leave() {
 }
 
 #[test]
-fn who_has_asked_by_then_is_answered_and_so_is_who_waits_in_the_queue() {
+fn hs13_who_has_asked_by_then_is_answered_and_so_is_who_waits_in_the_queue() {
     let (time, server, address) = scene();
     let mut asks = client(&time, address, "");
     asks.write_all(GET.as_bytes()).unwrap();
@@ -94,7 +94,7 @@ fn who_has_asked_by_then_is_answered_and_so_is_who_waits_in_the_queue() {
 }
 
 #[test]
-fn a_lame_duck_answers_and_has_its_clients_leave() {
+fn hs13_a_lame_duck_answers_and_has_its_clients_leave() {
     let (time, server, address) = scene();
     let mut kept = client(&time, address, GET);
     server.lame_duck();
@@ -106,7 +106,7 @@ fn a_lame_duck_answers_and_has_its_clients_leave() {
 }
 
 #[test]
-fn who_is_not_done_when_the_grace_is_over_is_cut() {
+fn hs14_who_is_not_done_when_the_grace_is_over_is_cut() {
     let (time, server, address) = scene();
     let slow = client(&time, address, SLOW);
     let report = drain(&time, server.drain(SECOND));

@@ -212,7 +212,7 @@ fn a_unix_socket_serves_and_refuses_like_any_other() {
 }
 
 #[test]
-fn stop_closes_the_listeners_and_lets_live_connections_go_on() {
+fn hs13_stop_closes_the_listeners_and_lets_live_connections_go_on() {
     let running = Running::start_with(|| {
         let slot: std::rc::Rc<std::cell::OnceCell<Box<dyn Fn()>>> = std::rc::Rc::default();
         let stop = std::rc::Rc::clone(&slot);

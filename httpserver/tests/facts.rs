@@ -107,7 +107,7 @@ fn hu21_the_host_name_is_lower_case_without_the_port() {
 }
 
 #[test]
-fn hu22_the_protocol_is_that_of_the_connection_unless_the_server_says_otherwise() {
+fn hu22_hs5_the_protocol_is_that_of_the_connection_unless_the_server_says_otherwise() {
     assert_eq!(ask(get("/"), |it| it.protocol().to_string()).text(), "http");
     // test_manual_protocol (HS5)
     let forced = plain().protocol(Protocol::Https);
@@ -161,7 +161,7 @@ fn hu26_cookies_of_all_fields_are_one_list() {
 }
 
 #[test]
-fn hu27_a_form_that_is_none_is_refused_before_anything_is_done_with_it() {
+fn hu27_hs7_a_form_that_is_none_is_refused_before_anything_is_done_with_it() {
     let form =
         |it: &Request| it.form().map(|form| format!("{:?}", pairs(&form.arguments))).map_err(HttpError::from);
     assert_eq!(ask(post(FORM, "a=1&a=2"), form).text(), r#"[("a", "1"), ("a", "2")]"#);
@@ -178,7 +178,7 @@ fn hu27_a_form_that_is_none_is_refused_before_anything_is_done_with_it() {
 }
 
 #[test]
-fn hu38_a_bad_form_is_the_clients_fault_and_the_answer_says_so() {
+fn hu38_h1_49_a_bad_form_is_the_clients_fault_and_the_answer_says_so() {
     async fn form(exchange: &mut Exchange<'_>) -> Result<(), HttpError> {
         exchange.read_body().await?;
         let fields = exchange.form()?.arguments.len();

@@ -24,7 +24,7 @@ macro_rules! ask {
 }
 
 #[test]
-fn row_34_a_panic_before_the_head_is_a_500_wherever_it_happens() {
+fn h1_51_row_34_a_panic_before_the_head_is_a_500_wherever_it_happens() {
     fn in_classic(_: &mut Exchange<'_>) {
         panic!("in a classic handler");
     }
@@ -51,7 +51,7 @@ fn row_34_a_panic_before_the_head_is_a_500_wherever_it_happens() {
 }
 
 #[test]
-fn a_panic_costs_its_own_connection_only() {
+fn hs16_a_panic_costs_its_own_connection_only() {
     let server = HttpServer::new(async |request: Request| match request.path() {
         "/panic" => panic!("asked to"),
         path => path.to_owned(),
@@ -227,7 +227,7 @@ impl Drop for Dropped {
 }
 
 #[test]
-fn h1_29_a_handler_that_waits_is_dropped_when_the_peer_is_gone_even_with_requests_unread() {
+fn h1_29_h1_48_a_handler_that_waits_is_dropped_when_the_peer_is_gone_even_with_requests_unread() {
     for pipelined in [1, 2] {
         let dropped = Rc::new(Cell::new(false));
         let mark = Rc::clone(&dropped);

@@ -202,7 +202,7 @@ fn h1_44_a_reason_must_not_hold_control_bytes() {
 }
 
 #[test]
-fn server_and_date_are_added_unless_the_application_set_them() {
+fn h1_43_server_and_date_are_added_unless_the_application_set_them() {
     let mut ambient = Ambient::with_server("Waterspout").expect("a good name");
     ambient.set_date(SystemTime::UNIX_EPOCH + Duration::from_secs(784_111_777));
     for (pairs, expected) in [

@@ -216,7 +216,7 @@ fn a_head_that_is_cut_short_by_the_peers_end_is_a_400() {
 }
 
 #[test]
-fn options_and_server_name_are_those_of_the_server() {
+fn hs1_options_and_server_name_are_those_of_the_server() {
     let stage = Stage::new();
     let back = answer(stage.ask(&HttpServer::new(hello), GET));
     assert_eq!(back.header("server"), Some("waterspout"));

@@ -40,7 +40,7 @@ macro_rules! ask {
 }
 
 #[test]
-fn the_three_shapes_as_functions_and_as_closures_answer_alike() {
+fn hs2_the_three_shapes_as_functions_and_as_closures_answer_alike() {
     let of = |(bytes, goes_on): (Vec<u8>, bool)| (answer(bytes).text().to_owned(), goes_on);
     let expected = || ("You requested /story?a=b\n".to_owned(), true);
     assert_eq!(of(ask!(classic, GET)), expected());

@@ -103,7 +103,7 @@ fn a_peer_that_goes_away_ends_a_taken_over_connection_by_its_stream() {
 }
 
 #[test]
-fn what_was_not_offered_is_not_switched_to() {
+fn hs20_what_was_not_offered_is_not_switched_to() {
     let stage = Stage::new();
     let server = HttpServer::new(upgrades).options(plain());
     let back = answer(stage.ask(&server, "GET /lines HTTP/1.1\r\nHost: a\r\n\r\n"));
@@ -125,7 +125,7 @@ fn a_status_that_does_not_switch_takes_nothing_over() {
 }
 
 #[test]
-fn connect_becomes_a_tunnel() {
+fn hs19_connect_becomes_a_tunnel() {
     async fn tunnel(exchange: &mut Exchange<'_>) -> Result<(), HttpError> {
         assert_eq!(exchange.uri(), "example.org:443");
         lines(exchange.respond(StatusCode::OK).switch().await?).await
