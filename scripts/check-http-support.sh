@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Every test, row of a table of tests and wire case that docs/http-support.md names exists.
+# Every test, row of a table of tests and wire case that docs/http-support.md and the last table of docs/from-tornado.md name exists.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 there=$(mktemp)
@@ -9,11 +9,17 @@ trap 'rm -f "$there"' EXIT
   grep -rhoE --include='*.rs' '^ +\("[a-z0-9_]+",' httpserver/tests | sed -E 's/^ +\("(.*)",$/\1/'
   grep -hE '^[a-z][a-z0-9_]*$' httpserver/tests/conformance/*.cases
 } | sort -u > "$there"
-missing=0 named=0
-# The last column of the tables that are headed "held by".
-while read -r name; do
-  named=$((named + 1))
-  grep -qx -- "$name" "$there" || { echo "docs/http-support.md names no test or case: $name" >&2; missing=1; }
-done < <(sed '/^## Limits and deadlines/,$d' docs/http-support.md | grep -E '^\| [0-9]' | awk -F'|' '{print $(NF-1)}' | grep -oE '`[^`]+`' | tr -d '`')
-[ "$named" -gt 0 ] || { echo "no names found" >&2; exit 1; }
+missing=0
+# check FILE: each name in backticks that is read.
+check() {
+  local name named=0
+  while read -r name; do
+    named=$((named + 1))
+    grep -qx -- "$name" "$there" || { echo "$1 names no test or case: $name" >&2; missing=1; }
+  done
+  [ "$named" -gt 0 ] || { echo "$1: no names found" >&2; missing=1; }
+}
+names_of_last_column() { awk -F'|' '{ print $(NF-1) }' | grep -oE '`[^`]+`' | tr -d '`'; }
+check docs/http-support.md < <(sed '/^## Limits and deadlines/,$d' docs/http-support.md | grep -E '^\| [0-9]' | names_of_last_column)
+check docs/from-tornado.md < <(sed "1,/^## Tornado's tests of HTTP/d; /^## /,\$d" docs/from-tornado.md | grep -E '^\| `' | names_of_last_column)
 exit "$missing"

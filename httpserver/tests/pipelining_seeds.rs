@@ -24,7 +24,7 @@ async fn route(exchange: &mut Exchange<'_>) -> Result<(), HttpError> {
     let numbers: Vec<u64> = exchange.path().split('/').filter_map(|part| part.parse().ok()).collect();
     let wait = async |ms| {
         if ms > 0 {
-            ioloop::sleep(Duration::from_millis(ms)).await
+            ioloop::sleep(Duration::from_millis(ms)).await;
         }
     };
     let text = format!("{} {} ", exchange.method(), exchange.path());
