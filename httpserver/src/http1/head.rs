@@ -65,7 +65,7 @@ impl RequestHead {
         self.path_and_query().split_once('?').map(|(_, query)| query)
     }
 
-    /// HTTP/1.0 or HTTP/1.1. Later minor versions are served, and shown, as 1.1 (RFC 9110 §2.5).
+    /// HTTP/1.0 or HTTP/1.1. Later minor versions are served, and shown, as 1.1 (RFC 9110 §6.2).
     pub fn version(&self) -> Version {
         self.version
     }
@@ -169,7 +169,7 @@ impl RequestHead {
         if self.parse(input, limits)?.is_some() {
             return Ok(());
         }
-        // What is left is HTTP/1.2 and its kind, which RFC 9110 §2.5 wants treated as the highest minor version we know.
+        // What is left is HTTP/1.2 and its kind, which RFC 9110 §6.2 wants treated as the highest minor version we know.
         let mut known = input.to_vec();
         if let Some(minor) = memchr::memchr(b'\r', input).and_then(|at| known.get_mut(at.checked_sub(1)?)) {
             *minor = b'1';
