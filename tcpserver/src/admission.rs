@@ -269,7 +269,7 @@ mod tests {
         let test = VirtualLoop::new();
         test.make_current();
         let server = TcpServer::new(|_: IoStream, _: ConnectionContext| pending::<()>()).max_connections(0);
-        let admission = Rc::clone(&server.server.state.admission);
+        let admission = Rc::clone(&server.handle().state.admission);
         for _ in 0..3 {
             server.listen(0).expect("a port");
             test.run_until_stalled();

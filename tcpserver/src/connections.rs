@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 use iostream::IoStream;
 
 use crate::admission::Admitted;
+use crate::entrance::Entrance;
 use crate::handle::ServerHandle;
 use crate::peer::PeerAddr;
 
@@ -46,7 +47,8 @@ pub enum ConnectionState {
 pub(crate) struct Facts {
     pub(crate) id: u64,
     pub(crate) peer: PeerAddr,
-    pub(crate) server: ServerHandle,
+    /// Through which it came.
+    pub(crate) entrance: Rc<Entrance>,
     pub(crate) opened: Instant,
     /// Its index in the table.
     place: Cell<u32>,
@@ -60,13 +62,17 @@ impl Facts {
     pub(crate) fn new(
         id: u64,
         peer: PeerAddr,
-        server: ServerHandle,
+        entrance: Rc<Entrance>,
         opened: Instant,
         admitted: Admitted,
     ) -> Rc<Facts> {
         let state = Cell::new(ConnectionState::Serving);
         let (place, asked) = (Cell::new(0), Cell::new(false));
-        Rc::new(Facts { id, peer, server, opened, place, state, asked, admitted })
+        Rc::new(Facts { id, peer, entrance, opened, place, state, asked, admitted })
+    }
+
+    pub(crate) fn server(&self) -> &ServerHandle {
+        &self.entrance.server
     }
 }
 
@@ -183,13 +189,15 @@ mod tests {
     use iostream::testing;
 
     use super::*;
+    use crate::entrance::ListenOptions;
 
     fn stream() -> IoStream {
         IoStream::new(testing::scripted().0).expect("a stream")
     }
 
     fn facts(id: u64) -> Rc<Facts> {
-        Facts::new(id, PeerAddr::Unix(None), ServerHandle::new(), Instant::now(), Admitted::default())
+        let entrance = Entrance::new(ServerHandle::new(), ListenOptions::new());
+        Facts::new(id, PeerAddr::Unix(None), entrance, Instant::now(), Admitted::default())
     }
 
     fn ids(table: &Connections) -> Vec<u64> {

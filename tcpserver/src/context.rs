@@ -5,6 +5,7 @@ use std::time::Instant;
 
 use crate::admission::Admitted;
 use crate::connections::Facts;
+use crate::entrance::{Entrance, ListenOptions};
 use crate::handle::ServerHandle;
 use crate::peer::PeerAddr;
 
@@ -19,7 +20,8 @@ impl ConnectionContext {
     /// number is 0, and its server is one that never listens.
     #[must_use]
     pub fn new(peer: PeerAddr) -> ConnectionContext {
-        let facts = Facts::new(0, peer, ServerHandle::new(), Instant::now(), Admitted::default());
+        let entrance = Entrance::new(ServerHandle::new(), ListenOptions::new());
+        let facts = Facts::new(0, peer, entrance, Instant::now(), Admitted::default());
         ConnectionContext { facts }
     }
 
@@ -39,6 +41,12 @@ impl ConnectionContext {
         &self.facts.peer
     }
 
+    /// What the listener is [called](ListenOptions::label) through which the connection came.
+    #[must_use]
+    pub fn label(&self) -> Option<&str> {
+        self.facts.entrance.label()
+    }
+
     pub(crate) fn facts(&self) -> &Facts {
         &self.facts
     }
@@ -46,6 +54,6 @@ impl ConnectionContext {
     /// The server that accepted the connection: for a handler that stops it (TS6), or heeds how much it has to do.
     #[must_use]
     pub fn server(&self) -> &ServerHandle {
-        &self.facts.server
+        self.facts.server()
     }
 }

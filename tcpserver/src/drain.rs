@@ -378,7 +378,7 @@ impl ConnectionContext {
 
 impl Facts {
     pub(crate) fn ends_when_idle(&self) -> bool {
-        let drain = &self.server.state.drain;
+        let drain = &self.server().state.drain;
         drain.is_draining() && (self.asked.get() || self.id <= drain.accepted.get())
     }
 }

@@ -1,20 +1,17 @@
 //! A server as its connections see it: what all of them share, whatever the type of its handler.
 
-use std::cell::{Cell, RefCell};
+use std::cell::RefCell;
 use std::rc::Rc;
-use std::time::Duration;
 
-use iostream::{IoStream, StreamOptions};
+use iostream::IoStream;
 
 use crate::accept::AcceptHandle;
 use crate::admission::{Admission, Admitted};
 use crate::connections::{ConnectionInfo, Connections, Facts};
 use crate::drain::Draining;
+use crate::entrance::Entrance;
 use crate::metrics::{Metrics, Tally};
 use crate::peer::PeerAddr;
-
-/// How long a connection may take to end after its handler has, unless `TcpServer::linger` says otherwise.
-const LINGER: Duration = Duration::from_secs(5);
 
 /// A server without the type of its handler, so that a handler can hold it: see
 /// [`ConnectionContext::server`](crate::ConnectionContext::server). Clones share one server; dropping them changes
@@ -25,9 +22,6 @@ pub struct ServerHandle {
 }
 
 pub(crate) struct State {
-    pub(crate) options: RefCell<Rc<StreamOptions>>,
-    /// How long a connection may take to end in good order after its handler has.
-    pub(crate) linger: Cell<Duration>,
     pub(crate) listeners: RefCell<Vec<AcceptHandle>>,
     pub(crate) admission: Rc<Admission>,
     pub(crate) tally: Tally,
@@ -39,8 +33,6 @@ impl ServerHandle {
     pub(crate) fn new() -> ServerHandle {
         let tally = Tally::default();
         let state = State {
-            options: RefCell::default(),
-            linger: Cell::new(LINGER),
             listeners: RefCell::default(),
             admission: Rc::new(Admission::new(tally.clone())),
             tally,
@@ -84,15 +76,23 @@ impl ServerHandle {
     pub fn connections(&self) -> Vec<ConnectionInfo> {
         self.state.connections.list()
     }
+}
 
+impl Entrance {
     /// Counts a connection that was let in, and gives it its number and its place in the table.
-    pub(crate) fn open(&self, stream: IoStream, peer: PeerAddr, admitted: Admitted) -> OpenConnection {
-        let id = self.state.tally.count(|metrics| {
+    pub(crate) fn open(
+        self: &Rc<Self>,
+        stream: IoStream,
+        peer: PeerAddr,
+        admitted: Admitted,
+    ) -> OpenConnection {
+        let state = &self.server.state;
+        let id = state.tally.count(|metrics| {
             metrics.accepted += 1;
             metrics.accepted
         });
-        let facts = Facts::new(id, peer, self.clone(), stream.now(), admitted);
-        self.state.connections.insert(&facts, &stream);
+        let facts = Facts::new(id, peer, Rc::clone(self), stream.now(), admitted);
+        state.connections.insert(&facts, &stream);
         OpenConnection { stream, facts }
     }
 }
@@ -122,7 +122,7 @@ pub(crate) struct OpenConnection {
 
 impl Drop for OpenConnection {
     fn drop(&mut self) {
-        let state = &self.facts.server.state;
+        let state = &self.facts.server().state;
         self.stream.close(); // which sends, perhaps, so the bytes are counted after it
         state.connections.remove(&self.facts);
         state.tally.count(|metrics| {

@@ -36,7 +36,7 @@
 //!
 //! At level `error` a handler that failed or panicked, and that accepting fails; at `warn` that the server is full. Of the last
 //! two the beginning and, at `info`, the end: a line a second at most, whatever clients do. At `debug` each connection's
-//! handler runs in a span `connection` with `id` and `peer`, and each client is named that has too many connections.
+//! handler runs in a span `connection` with `id`, `peer` and `label`, and each client is named that has too many connections.
 
 #![forbid(unsafe_code)]
 
@@ -51,6 +51,7 @@ mod backoff;
 mod connections;
 mod context;
 mod drain;
+mod entrance;
 mod error;
 mod handle;
 mod handler;
@@ -66,6 +67,7 @@ pub use admission::WhenFull;
 pub use connections::{ConnectionInfo, ConnectionState};
 pub use context::ConnectionContext;
 pub use drain::{Drain, DrainPhase, DrainProgress, DrainReport};
+pub use entrance::ListenOptions;
 pub use error::ListenError;
 pub use handle::ServerHandle;
 pub use handler::{Failure, HandleStream, Outcome};

@@ -19,6 +19,7 @@ use crate::admission::{Admitted, WhenFull};
 use crate::connections::{ConnectionInfo, ConnectionState, Facts};
 use crate::context::ConnectionContext;
 use crate::drain::{Drain, DrainProgress, DrainReport};
+use crate::entrance::{Entrance, ListenOptions};
 use crate::error::ListenError;
 use crate::handle::{OpenConnection, ServerHandle, remove_all};
 use crate::handler::{Failure, HandleStream, Outcome};
@@ -36,31 +37,49 @@ use crate::peer::PeerAddr;
 #[doc(alias = "TCPServer")]
 pub struct TcpServer<H> {
     handler: Rc<H>,
-    pub(crate) server: ServerHandle,
+    entrance: Rc<Entrance>,
 }
 
 impl<H: HandleStream> TcpServer<H> {
     /// A server whose connections are served by `handler` (TS1). It does not listen yet.
     #[must_use]
     pub fn new(handler: H) -> TcpServer<H> {
-        TcpServer { handler: Rc::new(handler), server: ServerHandle::new() }
+        let entrance = Entrance::new(ServerHandle::new(), ListenOptions::new());
+        TcpServer { handler: Rc::new(handler), entrance }
     }
 
-    /// Gives connections that are accepted from now on these limits.
+    /// The same server, whose listeners are treated like this where they are added through what is returned: several ways in,
+    /// each with its own policy.
+    ///
+    /// ```no_run
+    /// use iostream::{IoStream, StreamError};
+    /// use tcpserver::{ConnectionContext, ListenOptions, TcpServer};
+    ///
+    /// # async fn serve(_: IoStream, _: ConnectionContext) -> Result<(), StreamError> { Ok(()) }
+    /// let server = TcpServer::new(serve);
+    /// server.listen(7000)?;
+    /// server.with(ListenOptions::new().label("admin")).listen(7001)?;
+    /// # Ok::<(), tcpserver::ListenError>(())
+    /// ```
+    #[must_use]
+    pub fn with(&self, options: ListenOptions) -> TcpServer<H> {
+        let entrance = Entrance::new(self.entrance.server.clone(), options);
+        TcpServer { handler: Rc::clone(&self.handler), entrance }
+    }
+
+    /// [`with`](TcpServer::with) these limits of streams, and the other options as they are.
     #[must_use]
     #[doc(alias = "max_buffer_size")]
     #[doc(alias = "read_chunk_size")]
     pub fn stream_options(self, options: StreamOptions) -> TcpServer<H> {
-        self.server.state.options.replace(Rc::new(options));
-        self
+        self.with(self.entrance.options.clone().stream_options(options))
     }
 
-    /// How long a connection whose handler has ended may take to send what was written and, where the peer was still
-    /// talking, to hear it out. 5 seconds by default; then it is closed as it is.
+    /// [`with`](TcpServer::with) so much time for the end of a connection, and the other options as they are: see
+    /// [`ListenOptions::linger`].
     #[must_use]
     pub fn linger(self, limit: Duration) -> TcpServer<H> {
-        self.server.state.linger.set(limit);
-        self
+        self.with(self.entrance.options.clone().linger(limit))
     }
 
     /// Serves at most `most` connections at a time (TS7); what becomes of others is a matter of
@@ -73,7 +92,7 @@ impl<H: HandleStream> TcpServer<H> {
     /// [`netutil::raise_descriptor_limit`].
     #[must_use]
     pub fn max_connections(self, most: usize) -> TcpServer<H> {
-        self.server.state.admission.limit(most);
+        self.handle().state.admission.limit(most);
         self
     }
 
@@ -85,14 +104,14 @@ impl<H: HandleStream> TcpServer<H> {
     /// limited; nor do connections count that were there before the limit.
     #[must_use]
     pub fn max_connections_per_ip(self, most: usize) -> TcpServer<H> {
-        self.server.state.admission.limit_per_ip(most);
+        self.handle().state.admission.limit_per_ip(most);
         self
     }
 
     /// What becomes of those who come while the server is full: they wait, by default.
     #[must_use]
     pub fn when_full(self, when_full: WhenFull) -> TcpServer<H> {
-        self.server.state.admission.set_when_full(when_full);
+        self.handle().state.admission.set_when_full(when_full);
         self
     }
 
@@ -139,8 +158,8 @@ impl<H: HandleStream> TcpServer<H> {
                 }
             }
         }
-        self.server.state.listeners.borrow_mut().extend(added);
-        self.server.state.drain.begin_anew();
+        self.handle().state.listeners.borrow_mut().extend(added);
+        self.handle().state.drain.begin_anew();
         Ok(())
     }
 
@@ -161,7 +180,7 @@ impl<H: HandleStream> TcpServer<H> {
     /// room, and is closed where [`max_connections_per_ip`](TcpServer::max_connections_per_ip) or
     /// [`WhenFull::Close`] says so.
     pub fn add_stream(&self, stream: IoStream, peer: PeerAddr) {
-        if let Some(admitted) = self.server.state.admission.admit(&peer, stream.now()) {
+        if let Some(admitted) = self.handle().state.admission.admit(&peer, stream.now()) {
             self.begin(stream, peer, admitted);
         }
     }
@@ -169,19 +188,19 @@ impl<H: HandleStream> TcpServer<H> {
     /// Stops accepting and closes the listeners; live connections go on (TS6). Harmless when repeated; a handler
     /// reaches it through [`ConnectionContext::server`]. The server may listen again afterwards.
     pub fn stop(&self) {
-        self.server.stop();
+        self.handle().stop();
     }
 
     /// The server without the type of its handler, for whoever watches it or ends it.
     #[must_use]
     pub fn handle(&self) -> &ServerHandle {
-        &self.server
+        &self.entrance.server
     }
 
     /// Begins to end in good order: goes on accepting, and has clients told to leave, as far as their protocol can say so
     /// ([`ConnectionContext::is_leaving`]). For the time that a balancer takes to notice. [`drain`](TcpServer::drain) comes next.
     pub fn lame_duck(&self) {
-        self.server.lame_duck();
+        self.handle().lame_duck();
     }
 
     /// Ends in good order (TS6): accepts those who are queued already and nobody else, closes who is
@@ -192,19 +211,19 @@ impl<H: HandleStream> TcpServer<H> {
     /// another process with the same listener can serve those. Called again, it begins a new grace; the server may listen again
     /// afterwards.
     pub fn drain(&self, grace: Duration) -> Drain {
-        self.server.drain(grace)
+        self.handle().drain(grace)
     }
 
     /// Stops and closes all connections at once. Handlers that wait for something else than their stream find out when they use it.
     #[doc(alias = "close_all_connections")]
     pub fn abort(&self) {
-        self.server.abort();
+        self.handle().abort();
     }
 
     /// What is left to be done, while the server drains and at any other time.
     #[must_use]
     pub fn drain_progress(&self) -> DrainProgress {
-        self.server.drain_progress()
+        self.handle().drain_progress()
     }
 
     /// Waits for SIGTERM or SIGINT, then is a [`lame_duck`](TcpServer::lame_duck) for so long, and [drains](TcpServer::drain).
@@ -214,7 +233,7 @@ impl<H: HandleStream> TcpServer<H> {
     ///
     /// When the signals cannot be listened for.
     pub async fn drained_by_signal(&self, lame_duck: Duration, grace: Duration) -> io::Result<DrainReport> {
-        self.server.drained_by_signal(lame_duck, grace).await
+        self.handle().drained_by_signal(lame_duck, grace).await
     }
 
     /// Runs the current loop until SIGTERM or SIGINT, and until the server has drained since, at most `grace`: the last line of
@@ -224,7 +243,7 @@ impl<H: HandleStream> TcpServer<H> {
     ///
     /// When the signals cannot be listened for, or the loop cannot run.
     pub fn run_until_signal(&self, grace: Duration) -> io::Result<DrainReport> {
-        let server = self.server.clone();
+        let server = self.handle().clone();
         let drained = async move { server.drained_by_signal(Duration::ZERO, grace).await };
         IoLoop::current().run_sync(drained).map_err(io::Error::other)?
     }
@@ -232,26 +251,26 @@ impl<H: HandleStream> TcpServer<H> {
     /// Connections that are open now.
     #[must_use]
     pub fn open_connections(&self) -> usize {
-        self.server.open_connections()
+        self.handle().open_connections()
     }
 
     /// Connections accepted since the server was made.
     #[must_use]
     pub fn accepted_connections(&self) -> u64 {
-        self.server.accepted_connections()
+        self.handle().accepted_connections()
     }
 
     /// What the server has done and has to do, in numbers (TS12). Looks at each open connection for its bytes; the
     /// rest is there.
     #[must_use]
     pub fn metrics(&self) -> Metrics {
-        self.server.metrics()
+        self.handle().metrics()
     }
 
     /// The connections that are open now, the oldest first (TS12).
     #[must_use]
     pub fn connections(&self) -> Vec<ConnectionInfo> {
-        self.server.connections()
+        self.handle().connections()
     }
 
     fn accept_on(
@@ -261,18 +280,17 @@ impl<H: HandleStream> TcpServer<H> {
         let listener = listener.try_into().map_err(Into::into)?;
         listener.set_nodelay()?;
         let server = self.clone();
-        let admission = Rc::clone(&self.server.state.admission);
+        let admission = Rc::clone(&self.entrance.server.state.admission);
         accept_admitted(listener, admission, move |connection, peer| server.serve(connection, peer))
     }
 
     fn serve(&self, connection: Connection, peer: PeerAddr) {
-        let state = &self.server.state;
+        let state = &self.entrance.server.state;
         let Some(admitted) = state.admission.admit(&peer, IoLoop::current().now()) else { return };
         if let Err(error) = connection.set_nodelay() {
             tracing::debug!(%error, %peer, "cannot turn Nagle's algorithm off");
         }
-        let options = Rc::clone(&state.options.borrow());
-        let stream = match connection.into_stream(options) {
+        let stream = match connection.into_stream(Rc::clone(&self.entrance.stream_options)) {
             Ok(stream) => stream,
             Err(error) => {
                 tracing::warn!(%error, %peer, "an accepted connection cannot be used");
@@ -284,20 +302,20 @@ impl<H: HandleStream> TcpServer<H> {
 
     fn begin(&self, stream: IoStream, peer: PeerAddr, admitted: Admitted) {
         let io_loop = stream.io_loop();
-        let connection = self.server.open(stream, peer, admitted);
+        let connection = self.entrance.open(stream, peer, admitted);
         io_loop.spawn_detached(run(Rc::clone(&self.handler), connection));
     }
 }
 
 impl<H> Clone for TcpServer<H> {
     fn clone(&self) -> TcpServer<H> {
-        TcpServer { handler: Rc::clone(&self.handler), server: self.server.clone() }
+        TcpServer { handler: Rc::clone(&self.handler), entrance: Rc::clone(&self.entrance) }
     }
 }
 
 impl<H> std::fmt::Debug for TcpServer<H> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("TcpServer").field("server", &self.server).finish_non_exhaustive()
+        f.debug_struct("TcpServer").field("server", &self.entrance.server).finish_non_exhaustive()
     }
 }
 
@@ -344,19 +362,19 @@ fn run<H: HandleStream>(handler: Rc<H>, connection: OpenConnection) -> impl Futu
 /// Sends what was written and hears the peer out, within the time for it.
 async fn end(connection: &OpenConnection) {
     let OpenConnection { stream, facts } = connection;
-    let state = &facts.server.state;
     facts.state.set(ConnectionState::Closing);
-    let (began, linger) = (stream.now(), state.linger.get());
+    let (began, linger) = (stream.now(), facts.entrance.options.linger);
     let _sent_or_not = stream.shutdown(linger).await;
     let ran_out = !linger.is_zero() && stream.now().duration_since(began) >= linger;
     if ran_out && !stream.is_end_of_stream() {
-        state.tally.count(|metrics| metrics.timed_out.closing += 1);
+        facts.server().state.tally.count(|metrics| metrics.timed_out.closing += 1);
     }
 }
 
 /// The connection's span, in which its handler runs: made, and paid for, only where somebody listens to it.
 fn span_of(facts: &Facts) -> Option<Box<Span>> {
-    let span = tracing::debug_span!("connection", id = facts.id, peer = %facts.peer);
+    let span =
+        tracing::debug_span!("connection", id = facts.id, peer = %facts.peer, label = facts.entrance.label());
     (!span.is_disabled()).then(|| Box::new(span))
 }
 
@@ -367,17 +385,17 @@ fn within<R>(span: Option<&Span>, work: impl FnOnce() -> R) -> R {
     }
 }
 
-fn note_failure(failure: &Failure, Facts { id, peer, server, .. }: &Facts) {
-    tracing::error!(error = %failure, %peer, id, "a connection handler failed");
-    server.state.tally.count(|metrics| match failure.is_timeout() {
+fn note_failure(failure: &Failure, Facts { id, peer, entrance, .. }: &Facts) {
+    tracing::error!(error = %failure, %peer, id, label = entrance.label(), "a connection handler failed");
+    entrance.server.state.tally.count(|metrics| match failure.is_timeout() {
         true => metrics.timed_out.handler += 1,
         false => metrics.handler_errors += 1,
     });
 }
 
-fn note_panic(panic: &str, Facts { id, peer, server, .. }: &Facts) {
-    tracing::error!(panic, %peer, id, "a connection handler panicked");
-    server.state.tally.count(|metrics| metrics.handler_panics += 1);
+fn note_panic(panic: &str, Facts { id, peer, entrance, .. }: &Facts) {
+    tracing::error!(panic, %peer, id, label = entrance.label(), "a connection handler panicked");
+    entrance.server.state.tally.count(|metrics| metrics.handler_panics += 1);
 }
 
 #[cfg(test)]
@@ -394,11 +412,11 @@ mod tests {
             ioloop::yield_now().await;
             assert_eq!(held.iter().max(), Some(&0));
         };
-        let server = ServerHandle::new();
+        let entrance = Entrance::new(ServerHandle::new(), ListenOptions::new());
         let stream = IoStream::new(testing::scripted().0).expect("a stream");
         let peer = PeerAddr::Unix(None);
-        let admitted = server.state.admission.admit(&peer, stream.now()).expect("room");
-        let connection = server.open(stream, peer, admitted);
+        let admitted = entrance.server.state.admission.admit(&peer, stream.now()).expect("room");
+        let connection = entrance.open(stream, peer, admitted);
         let size = size_of_val(&run(Rc::new(handler), connection));
         println!("{} bytes beside the handler's", size - HANDLERS);
         assert!(size <= HANDLERS + 112, "{size} bytes");

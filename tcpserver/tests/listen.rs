@@ -3,16 +3,16 @@
 mod support;
 
 use std::cell::RefCell;
-use std::io::Read;
+use std::io::{Read, Write};
 use std::net::{Shutdown, TcpListener, TcpStream};
 use std::rc::Rc;
 
-use iostream::IoStream;
+use iostream::{IoStream, StreamOptions};
 use netutil::{BindOptions, bind_sockets};
 use support::{
     Log, connect, current_loop, echo, loopback, read_to_end, refused, run_until, talk, with_client,
 };
-use tcpserver::{ConnectionContext, ListenError, TcpServer};
+use tcpserver::{ConnectionContext, ListenError, ListenOptions, TcpServer};
 use tracing::Level;
 
 #[test]
@@ -186,4 +186,39 @@ fn ts6_a_loop_that_closes_closes_listeners_and_connections_though_the_server_liv
     assert_eq!(client.read(&mut [0]).expect("a clean end"), 0);
     assert_eq!(server.open_connections(), 0);
     assert!(kept.borrow()[0].is_closed());
+}
+
+#[test]
+fn ts3_listeners_of_one_server_have_each_their_own_options_and_are_counted_together() {
+    let io_loop = current_loop();
+    let (log, _guard) = Log::begin();
+    let labels = Rc::new(RefCell::new(Vec::new()));
+    let seen = Rc::clone(&labels);
+    let server = TcpServer::new(move |stream: IoStream, context: ConnectionContext| {
+        seen.borrow_mut().push(context.label().map(str::to_owned));
+        async move {
+            stream.read_bytes(5).await?;
+            Err::<(), _>(std::io::Error::other("enough"))
+        }
+    });
+    let (plain, at_plain) = loopback();
+    let (narrow, at_narrow) = loopback();
+    server.add_socket(plain).expect("a listener");
+    let limits = StreamOptions::new().max_buffer_size(4);
+    let other = server.with(ListenOptions::new().label("narrow").stream_options(limits));
+    other.add_socket(narrow).expect("a listener");
+    with_client(&io_loop, move || {
+        for address in [at_plain, at_narrow] {
+            let mut stream = connect(address);
+            stream.write_all(b"hello").expect("the server listens");
+            read_to_end(&mut stream);
+        }
+    });
+    assert_eq!(*labels.borrow(), [None, Some("narrow".to_owned())]);
+    assert_eq!(server.accepted_connections(), 2, "one server");
+    let lines = log.at(Level::ERROR);
+    assert!(lines[0].contains("enough") && !lines[0].contains("label"), "{lines:?}");
+    assert!(lines[1].contains("label=\"narrow\"") && !lines[1].contains("enough"), "{lines:?}");
+    server.stop();
+    assert!(refused(at_plain) && refused(at_narrow), "stopped as one");
 }
