@@ -59,6 +59,7 @@ mod listener;
 mod metrics;
 mod peer;
 mod per_ip;
+mod proxy_protocol;
 mod server;
 mod waiters;
 
@@ -74,6 +75,7 @@ pub use handler::{Failure, HandleStream, Outcome};
 pub use listener::{Connection, Listener};
 pub use metrics::{Metrics, Shed, Timeouts};
 pub use peer::PeerAddr;
+pub use proxy_protocol::{ProxyError, ProxyHeader, ProxySsl, Tlv, Tlvs, kind as tlv_kind};
 pub use server::TcpServer;
 
 /// How listeners are bound, from `netutil`.
