@@ -82,6 +82,9 @@ async fn serve_burst<M, H: Handler<M>>(session: &Session, handler: &H, arrival: 
 async fn serve_requests<M, H: Handler<M>>(session: &Session, handler: &H) -> Then {
     let active = Active::new(session);
     loop {
+        if session.has_had_its_share() {
+            ioloop::yield_now().await;
+        }
         let head = match next_head(&active).await {
             Ok(Some(head)) => head,
             Ok(None) => return Then::Idle,

@@ -13,6 +13,9 @@ use tcpserver::ConnectionContext;
 use crate::core::Core;
 use crate::error::HttpError;
 
+/// Pipelined requests of one connection that are served before the others have their turn. Bytes have their bounds in `iostream`.
+const REQUESTS_PER_TURN: u8 = 64;
+
 const CENTURY: Duration = Duration::from_secs(100 * 365 * 86_400);
 
 /// What is kept of a connection between requests: all that an idle one costs here.
@@ -30,6 +33,8 @@ pub(crate) struct Session {
     born: u32,
     /// Whether idling begins anew.
     renews_deadline: Cell<bool>,
+    /// Requests that have begun since the peer was last waited for, or the others had their turn.
+    in_a_row: Cell<u8>,
     #[cfg(feature = "tls")]
     is_tls: std::cell::OnceCell<bool>,
 }
@@ -55,6 +60,7 @@ impl Session {
             empty_lines: Cell::new(0),
             born,
             renews_deadline: Cell::new(true),
+            in_a_row: Cell::new(0),
             #[cfg(feature = "tls")]
             is_tls: std::cell::OnceCell::new(),
         }
@@ -79,6 +85,9 @@ impl Session {
     pub(crate) fn poll_idle(&self, cx: &mut Context<'_>) -> Poll<Arrival> {
         let arrival = self.poll_arrival(cx, self.idle_until());
         self.context.set_idle(arrival.is_pending());
+        if arrival.is_pending() {
+            self.in_a_row.set(0);
+        }
         match arrival {
             Poll::Pending if self.context.ends_when_idle() => Poll::Ready(Arrival::Timeout),
             arrival => arrival,
@@ -120,7 +129,17 @@ impl Session {
     /// Notes that a request has begun.
     pub(crate) fn note_request(&self) {
         self.requests.set(self.requests.get().saturating_add(1));
+        self.in_a_row.set(self.in_a_row.get().saturating_add(1));
         self.renews_deadline.set(true);
+    }
+
+    /// Whether the connection has had as many requests served in this turn as is fair to the others. Begins anew if so.
+    pub(crate) fn has_had_its_share(&self) -> bool {
+        let is_enough = self.in_a_row.get() >= REQUESTS_PER_TURN;
+        if is_enough {
+            self.in_a_row.set(0);
+        }
+        is_enough
     }
 
     /// Whether the request that has begun is to be the last one.
@@ -168,7 +187,8 @@ impl Session {
         if self.stream.pending() < most { Ok(()) } else { Box::pin(self.room(most - 1)).await }
     }
 
-    /// Waits until at most `pending` bytes of output wait, for as long as `write_timeout` and `minimum_send_rate` allow.
+    /// Waits until at most `pending` bytes of output wait, for as long as `write_timeout` and `minimum_send_rate` allow. Then the
+    /// connection is reset.
     async fn room(&self, pending: usize) -> Result<(), HttpError> {
         let options = &self.core.options;
         let rate = u64::from(options.minimum_send_rate.max(1));
@@ -191,7 +211,11 @@ impl Session {
             let earned = Duration::from_secs((sent - first) / rate);
             let mut timer = self.deadline.borrow_mut();
             timer.set(Some(stalled.min(most + earned.min(CENTURY))));
-            timer.poll(cx).map(|()| Err(HttpError::WriteTimeout))
+            timer.poll(cx).map(|()| {
+                // Whoever takes nothing is not waited for again, neither here nor by the kernel.
+                tcpserver::reset(&self.stream);
+                Err(HttpError::WriteTimeout)
+            })
         })
         .await
     }

@@ -208,6 +208,28 @@ fn a_peer_that_takes_nothing_of_a_large_answer_is_cut_at_write_timeout() {
     assert_eq!(iostream::leased_blocks(), 0);
 }
 
+/// Not only the server forgets it: what the kernel holds for the peer goes too, and the peer is told.
+#[test]
+fn a_peer_that_takes_nothing_is_reset_at_write_timeout_and_not_waited_for_again() {
+    use std::io::{ErrorKind, Read, Write};
+    use std::net::{TcpListener, TcpStream};
+
+    let stage = Stage::new();
+    let server =
+        HttpServer::new(async |_: Request| Response::bytes(vec![b'x'; 64 << 20])).options(defaults());
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap();
+    server.add_socket(listener).unwrap();
+    let mut client = TcpStream::connect(address).unwrap();
+    client.write_all(GET.as_bytes()).unwrap();
+    stage.time.advance(30 * SECOND - MOMENT);
+    assert_eq!(server.open_connections(), 1);
+    stage.time.advance(MOMENT);
+    assert_eq!(server.open_connections(), 0);
+    let ended = client.read_to_end(&mut Vec::new());
+    assert_eq!(ended.map_err(|error| error.kind()), Err(ErrorKind::ConnectionReset));
+}
+
 #[test]
 fn a_peer_that_stops_halfway_is_cut_at_write_timeout_after_the_last_byte_that_it_took() {
     let stage = Stage::new();

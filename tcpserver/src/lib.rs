@@ -60,6 +60,7 @@ mod metrics;
 mod peer;
 mod per_ip;
 mod proxy_protocol;
+mod reset;
 mod server;
 mod waiters;
 
@@ -76,6 +77,7 @@ pub use listener::{Connection, Listener};
 pub use metrics::{Metrics, Shed, Timeouts};
 pub use peer::PeerAddr;
 pub use proxy_protocol::{ProxyError, ProxyHeader, ProxySsl, Tlv, Tlvs, kind as tlv_kind};
+pub use reset::reset;
 pub use server::TcpServer;
 
 /// How listeners are bound, from `netutil`.

@@ -26,6 +26,7 @@ use crate::handler::{Failure, HandleStream, Outcome};
 use crate::listener::{Connection, Listener};
 use crate::metrics::Metrics;
 use crate::peer::PeerAddr;
+use crate::reset::reset;
 
 /// A server for a protocol of your own: Tornado's `TCPServer`.
 ///
@@ -359,12 +360,18 @@ fn run<H: HandleStream>(handler: Rc<H>, connection: OpenConnection) -> impl Futu
     }
 }
 
-/// Sends what was written and hears the peer out, within the time for it.
+/// Sends what was written and hears the peer out, within the time for it. A peer that does not take it is cut.
 async fn end(connection: &OpenConnection) {
     let OpenConnection { stream, facts } = connection;
     facts.state.set(ConnectionState::Closing);
     let (began, linger) = (stream.now(), facts.entrance.options.linger);
-    let _sent_or_not = stream.shutdown(linger).await;
+    let is_sent = ioloop::timeout(linger, stream.shutdown_write()).await.is_ok();
+    let took = stream.now().duration_since(began);
+    if !is_sent && !linger.is_zero() {
+        reset(stream);
+    } else {
+        let _sent_or_not = stream.shutdown(linger.saturating_sub(took)).await;
+    }
     let ran_out = !linger.is_zero() && stream.now().duration_since(began) >= linger;
     if ran_out && !stream.is_end_of_stream() {
         facts.server().state.tally.count(|metrics| metrics.timed_out.closing += 1);

@@ -253,11 +253,12 @@ fn ts9_a_peer_that_neither_reads_nor_ends_is_let_go_when_the_linger_is_over() {
         .linger(Duration::from_secs(60));
     let (listener, address) = loopback();
     server.add_socket(listener).expect("a listener");
-    let _client = connect(address);
+    let mut client = connect(address);
     test.advance(Duration::from_secs(59));
     assert_eq!((server.accepted_connections(), server.open_connections()), (1, 1));
     test.advance(Duration::from_secs(1));
     assert_eq!(server.open_connections(), 0);
+    assert_eq!(read_to_end(&mut client), None, "a reset: the kernel does not keep the rest for it");
 }
 
 #[test]
