@@ -1,26 +1,35 @@
-//! Tasks: a table of futures, each with a waker that knows its place, and the run queue's side of waking.
+//! Tasks: a table of futures, each lent a waker that knows its place while it is polled, and the run queue's side of waking.
 //! Step 4 of path 3 through the house (see ARCHITECTURE.md).
 
+use std::cell::RefCell;
 use std::future::Future;
 use std::panic::{AssertUnwindSafe, Location, catch_unwind};
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 
-use slab::Slab;
-
 use crate::IoLoop;
 use crate::counters::count;
 use crate::io_loop::{Inner, Runnable};
 use crate::join::{JoinHandle, Joinable};
 use crate::origin::{Place, WorkKind};
-use crate::wake::{TaskKey, TaskWaker};
+use crate::table::Table;
+use crate::wake::{LentWaker, TaskKey};
 
 /// A task as the table keeps it, and as it travels while it is polled.
 pub(crate) struct Body {
     future: Pin<Box<dyn Future<Output = ()>>>,
-    waker: Waker,
+    /// Of a task that has given clones of its waker away.
+    waker: Option<Box<LentWaker>>,
 }
+
+/// Wakers that nobody has a clone of: as many as are lent at a time, and some.
+#[derive(Default)]
+#[expect(clippy::vec_box, reason = "tasks hold the boxes, which travel in and out as they are")]
+pub(crate) struct FreeWakers(RefCell<Vec<Box<LentWaker>>>);
+
+/// Free wakers that are kept.
+const KEEP_WAKERS: usize = 64;
 
 struct Task {
     generation: u32,
@@ -33,13 +42,13 @@ struct Task {
 
 /// All tasks of one loop.
 pub(crate) struct Tasks {
-    slots: Slab<Task>,
+    slots: Table<Task>,
     next_generation: u32,
 }
 
 impl Tasks {
     pub(crate) fn new() -> Tasks {
-        Tasks { slots: Slab::new(), next_generation: 0 }
+        Tasks { slots: Table::new(), next_generation: 0 }
     }
 
     pub(crate) fn len(&self) -> usize {
@@ -50,16 +59,16 @@ impl Tasks {
         let generation = self.next_generation;
         self.next_generation = generation.wrapping_add(1);
         let slot = self.slots.insert(Task { generation, scheduled: false, body: None, place });
-        TaskKey { slot: u32::try_from(slot).expect("fewer than 2^32 tasks"), generation }
+        TaskKey { slot, generation }
     }
 
     fn get_mut(&mut self, key: TaskKey) -> Option<&mut Task> {
-        self.slots.get_mut(key.slot as usize).filter(|task| task.generation == key.generation)
+        self.slots.get_mut(key.slot).filter(|task| task.generation == key.generation)
     }
 
     fn remove(&mut self, key: TaskKey) -> Option<Body> {
         self.get_mut(key)?;
-        self.slots.remove(key.slot as usize).body
+        self.slots.remove(key.slot)?.body
     }
 
     /// Takes every task out, for a loop that closes.
@@ -103,8 +112,7 @@ impl Inner {
             return None; // the future is dropped: a closed loop runs nothing (IL12)
         }
         let key = self.reserve(place);
-        let waker = Waker::from(TaskWaker::new(key, Arc::clone(&self.shared)));
-        let body = Body { future: Box::pin(future), waker };
+        let body = Body { future: Box::pin(future), waker: None };
         if let Some(task) = self.tasks.borrow_mut().get_mut(key) {
             task.body = Some(body);
         }
@@ -137,7 +145,10 @@ impl Inner {
         };
         let Some((mut body, place)) = body else { return false };
         self.dispatch.began(place);
-        match self.poll_task(key, &body.waker, |cx| body.future.as_mut().poll(cx)) {
+        let lent = body.waker.take().unwrap_or_else(|| self.lend_waker(key));
+        let polled = self.poll_task(key, &lent.waker, |cx| body.future.as_mut().poll(cx));
+        body.waker = self.take_back(lent);
+        match polled {
             Ok(Poll::Pending) => self.put_back(key, body),
             Ok(Poll::Ready(())) => self.end_task(key, body),
             Err(panic) => {
@@ -160,6 +171,29 @@ impl Inner {
         let result = catch_unwind(AssertUnwindSafe(|| poll(&mut Context::from_waker(waker))));
         self.polled.set(outer);
         result
+    }
+
+    fn lend_waker(&self, key: TaskKey) -> Box<LentWaker> {
+        let free = self.free_wakers.0.borrow_mut().pop();
+        match free {
+            Some(waker) => {
+                waker.is_now_for(key);
+                waker
+            }
+            None => LentWaker::new(key, Arc::clone(&self.shared)),
+        }
+    }
+
+    /// Keeps a waker for the next task that is polled, unless somebody has a clone: then it stays with its own.
+    fn take_back(&self, lent: Box<LentWaker>) -> Option<Box<LentWaker>> {
+        if !lent.is_free() {
+            return Some(lent);
+        }
+        let mut free = self.free_wakers.0.borrow_mut();
+        if free.len() < KEEP_WAKERS {
+            free.push(lent);
+        }
+        None
     }
 
     fn put_back(&self, key: TaskKey, body: Body) {
@@ -191,4 +225,59 @@ impl Inner {
 /// Drops a task's future; a panic in a destructor costs no more than a panic in the task.
 fn drop_quietly(inner: &Inner, body: Body) {
     inner.quietly("destructor of a task", || drop(body));
+}
+
+#[cfg(test)]
+mod tests {
+    use std::cell::Cell;
+    use std::future::poll_fn;
+    use std::rc::Rc;
+    use std::task::Waker;
+
+    use super::*;
+
+    #[test]
+    fn a_task_that_waits_for_the_loop_alone_takes_its_future_and_40_bytes() {
+        assert!(size_of::<Option<Task>>() <= 40, "{} bytes", size_of::<Option<Task>>());
+        let io_loop = IoLoop::new().unwrap();
+        for _ in 0..1_000 {
+            io_loop.spawn_detached(async { crate::sleep(std::time::Duration::from_secs(3_600)).await });
+        }
+        io_loop.run_sync(crate::yield_now()).unwrap();
+        let tasks = io_loop.inner.tasks.borrow();
+        let waiting = tasks.slots.len();
+        assert_eq!(waiting, 1_000);
+        assert_eq!(io_loop.inner.free_wakers.0.borrow().len(), 1, "one waker serves them all");
+    }
+
+    #[test]
+    fn a_clone_of_a_waker_tells_its_own_task_whoever_was_lent_wakers_meanwhile() {
+        let io_loop = IoLoop::new().unwrap();
+        let kept: Rc<Cell<Option<Waker>>> = Rc::default();
+        let polls: [Rc<Cell<u32>>; 2] = Default::default();
+        for (count, keeps) in polls.iter().zip([true, false]) {
+            let (count, kept) = (Rc::clone(count), Rc::clone(&kept));
+            io_loop.spawn_detached(poll_fn(move |cx| {
+                count.set(count.get() + 1);
+                if keeps {
+                    kept.set(Some(cx.waker().clone()));
+                }
+                Poll::Pending
+            }));
+        }
+        let polled = |expected: [u32; 2]| {
+            io_loop.run_sync(async { crate::yield_now().await }).unwrap();
+            assert_eq!(polls.each_ref().map(|count| count.get()), expected);
+        };
+        polled([1, 1]);
+        let clone = kept.take().unwrap();
+        clone.wake_by_ref();
+        polled([2, 1]);
+        // From another thread, and that was the last clone there is of the first.
+        let newer = kept.take().unwrap();
+        assert!(clone.will_wake(&newer), "a task that has given its waker away keeps it");
+        drop(newer);
+        std::thread::spawn(move || clone.wake()).join().unwrap();
+        polled([3, 1]);
+    }
 }

@@ -12,7 +12,7 @@ use crate::error::{NoSuchHandler, RunError, UpdateError};
 use crate::io_loop::Inner;
 use crate::origin::{Place, WorkKind};
 use crate::ready::{Interest, Ready};
-use crate::sources::{Handler, HandlerSlot, Listener, SourceKey};
+use crate::sources::{Handler, Listener, SourceKey};
 
 /// Names a handler, and remembers the type of the source it owns.
 pub struct HandlerId<S> {
@@ -141,9 +141,8 @@ impl IoLoop {
     /// drops the source.
     pub fn remove_handler<S: 'static>(&self, id: HandlerId<S>) -> Option<S> {
         let slot = self.inner.sources.borrow_mut().remove(self.key_of(id))?;
-        let Listener::Handler(HandlerSlot { handler: Some(mut handler), .. }) = slot.listener else {
-            return None;
-        };
+        let Listener::Handler(slot) = slot.listener else { return None };
+        let mut handler = slot.handler?;
         if let Err(error) = handler.source().deregister(&self.inner.registry) {
             tracing::debug!(%error, "a source could not be deregistered");
         }

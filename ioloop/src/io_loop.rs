@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 use crate::before_poll::BeforePoll;
 use crate::clock::Clock;
 use crate::counters::{Counters, Tally, count};
-use crate::executor::Tasks;
+use crate::executor::{FreeWakers, Tasks};
 use crate::measurements::Gauge;
 use crate::order::Order;
 use crate::origin::{Place, WorkKind};
@@ -95,6 +95,7 @@ pub(crate) struct Inner {
     pub(crate) running: Cell<bool>,
     pub(crate) stopping: Cell<bool>,
     pub(crate) closed: Cell<bool>,
+    pub(crate) free_wakers: FreeWakers,
     /// The task that is being polled, with the address of its waker.
     pub(crate) polled: Cell<Option<(TaskKey, *const ())>>,
     /// How many callbacks and tasks have run since the last poll; [`RUNS_PER_POLL`] once one of them gives way to it.
@@ -138,6 +139,7 @@ impl IoLoop {
             now: Cell::new(now),
             ready: RefCell::default(),
             tasks: RefCell::new(Tasks::new()),
+            free_wakers: FreeWakers::default(),
             timers: RefCell::new(Timers::new(now)),
             due: RefCell::default(),
             sources: RefCell::new(Sources::new()),
@@ -313,7 +315,7 @@ impl Inner {
             count(&self.tally.messages);
             match message {
                 Message::Call(callback) => self.ready.borrow_mut().push_back(Runnable::Call(callback)),
-                Message::Wake(waker) => waker.posted.receive(|| self.schedule(waker.key)),
+                Message::Wake(waker) => waker.posted.receive(|| self.schedule(waker.key())),
                 Message::Stop => self.stopping.set(true),
             }
         }

@@ -9,9 +9,9 @@ use mio::event::Source;
 
 use crate::counters::count;
 use crate::error::RunError;
-use crate::io_loop::Inner;
+use crate::io_loop::{Inner, KEPT_CAPACITY};
 use crate::ready::{Interest, Ready};
-use crate::sources::{Listener, SourceKey, Wait, concerned, place};
+use crate::sources::{Listener, SourceKey, Wait, concerned, wait};
 use crate::wake::WakeTarget;
 use crate::{BeforePoll, IoLoop};
 
@@ -100,11 +100,10 @@ impl Registration {
 
     /// Leaves `target` with the source. Made before and dropped after the borrow: a foreign waker's clone and drop
     /// are foreign code.
-    fn wait(&self, wait: Wait, target: WakeTarget) {
+    fn wait(&self, direction: Wait, target: WakeTarget) {
         let mut sources = self.inner.sources.borrow_mut();
-        let place = sources.get_mut(self.key).and_then(|source| place(&mut source.listener, wait));
-        let unused = match place {
-            Some(place) => place.replace(target),
+        let unused = match sources.get_mut(self.key) {
+            Some(source) => wait(&mut source.listener, direction, target),
             None => Some(target), // the loop has closed
         };
         drop(sources);
@@ -278,6 +277,7 @@ impl Inner {
         let mut list = self.made_ready.borrow_mut();
         if list.is_empty() {
             *list = keys; // its memory serves again
+            list.shrink_to(KEPT_CAPACITY);
         }
         true
     }

@@ -3,12 +3,11 @@
 //! An event may arrive for a slot that has been given up and taken again since the poll collected it. The
 //! generation in the token tells the two apart, so a removed handler is never called (IL4).
 
-use mio::Token;
-use slab::Slab;
-
 use crate::io_loop::Inner;
 use crate::ready::{Interest, Ready};
-use crate::wake::WakeTarget;
+use crate::table::Table;
+use crate::wake::{TaskKey, WakeTarget};
+use mio::Token;
 
 /// Half of the token is the slot, half the generation.
 const HALF: u32 = usize::BITS / 2;
@@ -49,15 +48,17 @@ pub(crate) struct Source {
 
 /// Who listens to a source.
 pub(crate) enum Listener {
-    /// Tasks that wait: nearly always one that reads, so that the others have no room here while nobody waits there.
-    Tasks { read: Option<WakeTarget>, others: Option<Box<Others>> },
+    /// Tasks that wait: nearly always one of the loop's own that reads, so that the others have no room here while nobody
+    /// waits there.
+    Tasks { reader: TaskKey, others: Option<Box<Others>> },
     /// A callback with its source inside.
-    Handler(HandlerSlot),
+    Handler(Box<HandlerSlot>),
 }
 
-/// The rarer waits: for room, and for the end of the connection.
+/// The rarer waits: a foreign waker that waits to read, for room, and for the end of the connection.
 #[derive(Default)]
 pub(crate) struct Others {
+    read: Option<WakeTarget>,
     write: Option<WakeTarget>,
     closed: Option<WakeTarget>,
 }
@@ -88,13 +89,13 @@ pub(crate) trait Handler: std::any::Any {
 
 /// All sources of one loop.
 pub(crate) struct Sources {
-    slots: Slab<Source>,
+    slots: Table<Source>,
     next_generation: u32,
 }
 
 impl Sources {
     pub(crate) fn new() -> Sources {
-        Sources { slots: Slab::new(), next_generation: 0 }
+        Sources { slots: Table::new(), next_generation: 0 }
     }
 
     pub(crate) fn len(&self) -> usize {
@@ -107,17 +108,17 @@ impl Sources {
         self.next_generation = (generation + 1) % (SLOT_MASK as u32);
         let slot =
             self.slots.insert(Source { generation, ready: Ready::EMPTY, made_ready: Ready::EMPTY, listener });
-        assert!(slot < SLOT_MASK, "more sources than a token can name");
-        SourceKey { slot: slot as u32, generation }
+        assert!((slot as usize) < SLOT_MASK, "more sources than a token can name");
+        SourceKey { slot, generation }
     }
 
     pub(crate) fn get_mut(&mut self, key: SourceKey) -> Option<&mut Source> {
-        self.slots.get_mut(key.slot as usize).filter(|source| source.generation == key.generation)
+        self.slots.get_mut(key.slot).filter(|source| source.generation == key.generation)
     }
 
     pub(crate) fn remove(&mut self, key: SourceKey) -> Option<Source> {
         self.get_mut(key)?;
-        Some(self.slots.remove(key.slot as usize))
+        self.slots.remove(key.slot)
     }
 
     pub(crate) fn handler_mut(&mut self, key: SourceKey) -> Option<&mut HandlerSlot> {
@@ -135,39 +136,49 @@ impl Sources {
 
 impl Listener {
     pub(crate) fn tasks() -> Listener {
-        Listener::Tasks { read: None, others: None }
+        Listener::Tasks { reader: TaskKey::NOBODY, others: None }
     }
 
     pub(crate) fn handler(interest: Interest) -> Listener {
-        Listener::Handler(HandlerSlot { interest, changed: false, handler: None })
+        Listener::Handler(Box::new(HandlerSlot { interest, changed: false, handler: None }))
     }
 }
 
 /// Takes out of `listener` the targets that `ready` concerns.
 pub(crate) fn concerned(listener: &mut Listener, ready: Ready) -> [Option<WakeTarget>; 3] {
-    let Listener::Tasks { read, others } = listener else {
+    let Listener::Tasks { reader, others } = listener else {
         return [None, None, None];
     };
-    let read = if ready.is_readable() { read.take() } else { None };
+    let task = if ready.is_readable() { std::mem::replace(reader, TaskKey::NOBODY) } else { TaskKey::NOBODY };
+    let read = (task != TaskKey::NOBODY).then_some(WakeTarget::Task(task));
     let Some(waits) = others else {
         return [read, None, None];
     };
+    let read = if ready.is_readable() { read.or(waits.read.take()) } else { None };
     let gone = ready.intersects(Ready::READ_CLOSED | Ready::WRITE_CLOSED | Ready::ERROR);
     let write = if ready.is_writable() { waits.write.take() } else { None };
     let closed = if gone { waits.closed.take() } else { None };
-    if waits.write.is_none() && waits.closed.is_none() {
+    if waits.read.is_none() && waits.write.is_none() && waits.closed.is_none() {
         *others = None;
     }
     [read, write, closed]
 }
 
-/// The place where a task waits. `None` for a handler's source.
-pub(crate) fn place(listener: &mut Listener, wait: Wait) -> Option<&mut Option<WakeTarget>> {
-    match (listener, wait) {
-        (Listener::Tasks { read, .. }, Wait::Read) => Some(read),
-        (Listener::Tasks { others, .. }, Wait::Write) => Some(&mut others.get_or_insert_default().write),
-        (Listener::Tasks { others, .. }, Wait::Closed) => Some(&mut others.get_or_insert_default().closed),
-        (Listener::Handler(_), _) => None,
+/// Has `target` wait, in the place of who waited there before; gives back what is not needed any more: a foreign waker's drop
+/// is foreign code.
+pub(crate) fn wait(listener: &mut Listener, wait: Wait, target: WakeTarget) -> Option<WakeTarget> {
+    let Listener::Tasks { reader, others } = listener else { return Some(target) };
+    match (wait, target) {
+        (Wait::Read, WakeTarget::Task(task)) => {
+            *reader = task;
+            others.as_mut()?.read.take()
+        }
+        (Wait::Read, target) => {
+            *reader = TaskKey::NOBODY;
+            others.get_or_insert_default().read.replace(target)
+        }
+        (Wait::Write, target) => others.get_or_insert_default().write.replace(target),
+        (Wait::Closed, target) => others.get_or_insert_default().closed.replace(target),
     }
 }
 
@@ -201,6 +212,6 @@ mod tests {
 
     #[test]
     fn a_source_is_small() {
-        assert!(size_of::<Source>() <= 48, "{} bytes", size_of::<Source>());
+        assert!(size_of::<Source>() <= 32, "{} bytes", size_of::<Source>());
     }
 }

@@ -77,14 +77,14 @@ impl Inner {
 pub struct Deadline {
     inner: Weak<Inner>,
     deadline: Option<Instant>,
-    armed: Option<(TimerKey, Instant)>,
+    armed: TimerKey,
 }
 
 impl Deadline {
     /// A deadline of `io_loop` that never passes until it is [`set`](Deadline::set).
     #[must_use]
     pub fn new(io_loop: &IoLoop) -> Deadline {
-        Deadline { inner: Rc::downgrade(&io_loop.inner), deadline: None, armed: None }
+        Deadline { inner: Rc::downgrade(&io_loop.inner), deadline: None, armed: TimerKey::NONE }
     }
 
     /// Moves the deadline; `None` means never. The wait for it begins with the next [`poll`](Deadline::poll).
@@ -106,29 +106,25 @@ impl Deadline {
         if deadline <= inner.now() {
             return Poll::Ready(());
         }
-        let mut target = inner.wake_target(cx.waker());
-        // Whatever leaves the table is dropped outside its borrow: a foreign waker's drop is foreign code.
-        if let Some((key, at)) = self.armed {
-            if at <= deadline {
-                let replaced = inner.timers.borrow_mut().set_wake(key, target);
-                match replaced {
-                    Ok(_previous) => return Poll::Pending,
-                    Err(unused) => target = unused, // it has fired; a new one takes its place
-                }
-            } else {
-                let too_late = inner.timers.borrow_mut().remove(key);
-                drop(too_late);
-            }
+        if inner.closed.get() {
+            return Poll::Pending;
         }
-        self.armed = inner.add_timer(deadline, || Action::Wake(target)).map(|key| (key, deadline));
+        let action = Action::wake(inner.wake_target(cx.waker()));
+        let (armed, replaced) = inner.timers.borrow_mut().arm(self.armed, deadline, action);
+        drop(replaced); // outside the borrow: a foreign waker's drop is foreign code
+        if std::mem::replace(&mut self.armed, armed) != armed {
+            count(&inner.tally.timers_inserted);
+        }
         Poll::Pending
     }
 }
 
 impl Drop for Deadline {
     fn drop(&mut self) {
-        if let (Some((key, _)), Some(inner)) = (self.armed, self.inner.upgrade()) {
-            let action = inner.timers.borrow_mut().remove(key);
+        if self.armed != TimerKey::NONE
+            && let Some(inner) = self.inner.upgrade()
+        {
+            let action = inner.timers.borrow_mut().remove(self.armed);
             drop(action);
         }
     }

@@ -16,13 +16,12 @@ use std::cmp::Ordering;
 use std::collections::BinaryHeap;
 use std::time::{Duration, Instant};
 
-use slab::Slab;
-
 use crate::io_loop::Callback;
-use crate::wake::WakeTarget;
+use crate::table::Table;
+use crate::wake::{TaskKey, WakeTarget};
 use crate::wheel::{Link, Wheel};
 
-/// A table or heap that was larger than this once gives its memory back when it is empty.
+/// A heap that was larger than this once gives its memory back when it is empty.
 const KEPT_CAPACITY: usize = 4_096;
 
 /// Below this many tombstones a sweep is not worth its pass.
@@ -31,7 +30,17 @@ const SWEEP_AT_LEAST: usize = 512;
 /// What happens when a deadline passes.
 pub(crate) enum Action {
     Call(Callback),
-    Wake(WakeTarget),
+    Wake(TaskKey),
+}
+
+impl Action {
+    /// Tells `target`: nearly always one of the loop's own tasks.
+    pub(crate) fn wake(target: WakeTarget) -> Action {
+        match target {
+            WakeTarget::Task(key) => Action::Wake(key),
+            foreign => Action::Call(Box::new(move |inner| inner.wake(foreign))),
+        }
+    }
 }
 
 /// Names one timer of one loop; stale once the timer has fired or was removed.
@@ -41,7 +50,12 @@ pub(crate) struct TimerKey {
     seq: u32,
 }
 
-/// A timer: 48 bytes, and 16 more in the heap while it is near.
+impl TimerKey {
+    /// Names no timer: no table has so many places.
+    pub(crate) const NONE: TimerKey = TimerKey { slot: u32::MAX, seq: u32::MAX };
+}
+
+/// A timer: 40 bytes, and 16 more in the heap while it is near.
 pub(crate) struct Slot {
     /// Nanoseconds since the loop's epoch: half the size of an `Instant`. A deadline from before it counts as the epoch.
     pub(crate) deadline: u64,
@@ -80,7 +94,7 @@ pub(crate) struct Timers {
     near: BinaryHeap<Entry>,
     /// Entries of `near` whose timers were removed.
     tombstones: usize,
-    slots: Slab<Slot>,
+    slots: Table<Slot>,
     next_seq: u32,
 }
 
@@ -91,7 +105,7 @@ impl Timers {
             wheel: Wheel::new(),
             near: BinaryHeap::new(),
             tombstones: 0,
-            slots: Slab::new(),
+            slots: Table::new(),
             next_seq: 0,
         }
     }
@@ -106,7 +120,7 @@ impl Timers {
         let seq = self.next_seq;
         self.next_seq = seq.wrapping_add(1);
         let slot = self.slots.insert(Slot { deadline, action, seq, link: Link::NEAR });
-        let key = TimerKey { slot: u32::try_from(slot).expect("fewer than 2^32 timers"), seq };
+        let key = TimerKey { slot, seq };
         if self.wheel.has_reached(deadline) {
             self.near.push(Entry { deadline, key });
         } else {
@@ -131,12 +145,21 @@ impl Timers {
         is_alive(&self.slots, key)
     }
 
-    /// Puts `target` in the place of who waits, and gives that back for the caller to drop; gives `target` back if
-    /// the timer is no longer there.
-    pub(crate) fn set_wake(&mut self, key: TimerKey, target: WakeTarget) -> Result<Action, WakeTarget> {
-        match self.get(key) {
-            Some(slot) => Ok(std::mem::replace(&mut slot.action, Action::Wake(target))),
-            None => Err(target),
+    /// Sees to it that a timer calls `action` at `deadline` or before: the one that `armed` names if it is not too late,
+    /// else a new one in its place. Gives its key, and what is to be dropped by the caller.
+    pub(crate) fn arm(
+        &mut self,
+        armed: TimerKey,
+        deadline: Instant,
+        action: Action,
+    ) -> (TimerKey, Option<Action>) {
+        let at = self.nanos(deadline);
+        match self.get(armed) {
+            Some(slot) if slot.deadline <= at => (armed, Some(std::mem::replace(&mut slot.action, action))),
+            _ => {
+                let too_late = self.remove(armed);
+                (self.insert(deadline, action), too_late)
+            }
         }
     }
 
@@ -192,17 +215,13 @@ impl Timers {
 
     /// Takes every action out, for a loop that closes.
     pub(crate) fn drain(&mut self) -> Vec<Action> {
-        let slots = std::mem::take(&mut self.slots);
+        let actions = self.slots.drain().map(|slot| slot.action).collect();
         *self = Timers { next_seq: self.next_seq, ..Timers::new(self.epoch) };
-        slots.into_iter().map(|(_, slot)| slot.action).collect()
+        actions
     }
 
     fn free(&mut self, slot: u32) -> Action {
-        let action = self.slots.remove(slot as usize).action;
-        if self.slots.is_empty() && self.slots.capacity() > KEPT_CAPACITY {
-            self.slots = Slab::new();
-        }
-        action
+        self.slots.remove(slot).expect("a timer that is there").action
     }
 
     /// Notes that an entry of the heap has lost its timer, and sweeps such entries out when they are its greater part.
@@ -225,7 +244,7 @@ impl Timers {
     }
 
     fn get(&mut self, key: TimerKey) -> Option<&mut Slot> {
-        self.slots.get_mut(key.slot as usize).filter(|slot| slot.seq == key.seq)
+        self.slots.get_mut(key.slot).filter(|slot| slot.seq == key.seq)
     }
 
     fn nanos(&self, at: Instant) -> u64 {
@@ -235,8 +254,8 @@ impl Timers {
     }
 }
 
-fn is_alive(slots: &Slab<Slot>, key: TimerKey) -> bool {
-    slots.get(key.slot as usize).is_some_and(|slot| slot.seq == key.seq)
+fn is_alive(slots: &Table<Slot>, key: TimerKey) -> bool {
+    slots.get(key.slot).is_some_and(|slot| slot.seq == key.seq)
 }
 
 #[cfg(test)]
@@ -362,8 +381,8 @@ mod tests {
     }
 
     #[test]
-    fn a_waiting_timer_takes_48_bytes_and_a_crowd_that_is_gone_none() {
-        assert_eq!(size_of::<Option<Slot>>(), 48);
+    fn a_waiting_timer_takes_40_bytes_and_a_crowd_that_is_gone_none() {
+        assert_eq!(size_of::<Option<Slot>>(), 40);
         let epoch = Instant::now();
         let mut timers = Timers::new(epoch);
         for _ in 0..2 {

@@ -287,9 +287,9 @@ impl Inner {
                     count(&self.tally.timers_fired);
                     self.guarded(|| callback(self));
                 }
-                Some(Action::Wake(target)) => {
+                Some(Action::Wake(task)) => {
                     count(&self.tally.timers_fired);
-                    self.wake(target);
+                    self.schedule(task);
                 }
                 None => {} // removed in this turn (IL20), or the loop was closed
             }
@@ -316,6 +316,7 @@ impl Inner {
         let mut list = self.before_poll.borrow_mut();
         if list.is_empty() {
             *list = hooks;
+            list.shrink_to(KEPT_CAPACITY);
         }
         true
     }

@@ -12,8 +12,7 @@
 //! digit. So whatever is in a level comes before whatever is in the next, and the buckets of a level are in order. When
 //! time reaches a bucket its timers move to finer ones, at most once a level. Putting in and taking out is O(1).
 
-use slab::Slab;
-
+use crate::table::Table;
 use crate::timers::Slot;
 
 /// A tick is 2¹⁶ ns, some 66 µs. It is not the precision of timers: they are put in order exactly when their tick has come.
@@ -31,14 +30,22 @@ const NONE: u32 = u32::MAX;
 pub(crate) struct Link {
     before: u32,
     after: u32,
-    bucket: u32,
+    place: Place,
+}
+
+/// An enum and not a number, because a table tells by its unused values which of its places are free.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Place {
+    Near,
+    Due,
+    Bucket(u16),
 }
 
 impl Link {
     /// Of a timer that has left the wheel, or never was in it.
-    pub(crate) const NEAR: Link = Link { before: NONE, after: NONE, bucket: NONE };
+    pub(crate) const NEAR: Link = Link { before: NONE, after: NONE, place: Place::Near };
     /// Of a timer that is about to run.
-    pub(crate) const DUE: Link = Link { before: NONE, after: NONE, bucket: NONE - 1 };
+    pub(crate) const DUE: Link = Link { before: NONE, after: NONE, place: Place::Due };
 }
 
 #[derive(Clone, Copy)]
@@ -68,7 +75,7 @@ impl Wheel {
     }
 
     /// Puts a timer in whose deadline the wheel has not reached.
-    pub(crate) fn insert(&mut self, slots: &mut Slab<Slot>, slot: u32, deadline: u64) {
+    pub(crate) fn insert(&mut self, slots: &mut Table<Slot>, slot: u32, deadline: u64) {
         let tick = deadline >> TICK_BITS;
         let level = (tick ^ self.now).ilog2() / DIGIT_BITS;
         let digit = digit(tick, level);
@@ -77,22 +84,23 @@ impl Wheel {
         let bucket = &mut self.buckets[number];
         let after = std::mem::replace(&mut bucket.first, slot);
         bucket.earliest = bucket.earliest.min(deadline);
-        slots[slot as usize].link = Link { before: NONE, after, bucket: number as u32 };
+        slots[slot].link = Link { before: NONE, after, place: Place::Bucket(number as u16) };
         if after != NONE {
-            slots[after as usize].link.before = slot;
+            slots[after].link.before = slot;
         }
     }
 
     /// Takes the timer that had this link out; its slot may be gone.
-    pub(crate) fn remove(&mut self, slots: &mut Slab<Slot>, link: Link) {
+    pub(crate) fn remove(&mut self, slots: &mut Table<Slot>, link: Link) {
         if link.after != NONE {
-            slots[link.after as usize].link.before = link.before;
+            slots[link.after].link.before = link.before;
         }
         if link.before != NONE {
-            slots[link.before as usize].link.after = link.after;
+            slots[link.before].link.after = link.after;
             return;
         }
-        let number = link.bucket as usize;
+        let Place::Bucket(number) = link.place else { return };
+        let number = usize::from(number);
         self.buckets[number].first = link.after;
         if link.after == NONE {
             self.buckets[number] = EMPTY;
@@ -111,7 +119,7 @@ impl Wheel {
     pub(crate) fn advance(
         &mut self,
         now: u64,
-        slots: &mut Slab<Slot>,
+        slots: &mut Table<Slot>,
         mut reached: impl FnMut(&mut Slot, u32),
     ) {
         let tick = now >> TICK_BITS;
@@ -136,11 +144,11 @@ impl Wheel {
         }
     }
 
-    fn empty(&mut self, number: usize, slots: &mut Slab<Slot>, reached: &mut impl FnMut(&mut Slot, u32)) {
+    fn empty(&mut self, number: usize, slots: &mut Table<Slot>, reached: &mut impl FnMut(&mut Slot, u32)) {
         let mut next = std::mem::replace(&mut self.buckets[number], EMPTY).first;
         while next != NONE {
             let slot = next;
-            let timer = &mut slots[slot as usize];
+            let timer = &mut slots[slot];
             next = timer.link.after;
             let deadline = timer.deadline;
             if self.has_reached(deadline) {
