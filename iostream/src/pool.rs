@@ -41,11 +41,12 @@ pub(crate) struct Block(Box<[u8]>);
 impl Block {
     /// A pooled block.
     pub(crate) fn lease() -> Block {
-        let free = POOL.with(|pool| {
+        // A stream lives and dies on one thread. While that is torn down its pool may be gone.
+        let free = POOL.try_with(|pool| {
             pool.leased.set(pool.leased.get() + 1);
             pool.free.borrow_mut().pop()
         });
-        Block(free.unwrap_or_else(|| vec![0; BLOCK_BYTES].into_boxed_slice()))
+        Block(free.ok().flatten().unwrap_or_else(|| vec![0; BLOCK_BYTES].into_boxed_slice()))
     }
 
     /// A block of just this size, unless that is the pool's.
@@ -57,7 +58,7 @@ impl Block {
     pub(crate) fn give_away(mut self) -> GivenAway {
         let block = std::mem::take(&mut self.0);
         if block.len() == BLOCK_BYTES {
-            POOL.with(Pool::count_return);
+            let _ = POOL.try_with(Pool::count_return);
         }
         GivenAway(block)
     }
@@ -80,7 +81,6 @@ impl std::ops::DerefMut for Block {
 impl Drop for Block {
     fn drop(&mut self) {
         if self.0.len() == BLOCK_BYTES {
-            // A stream lives and dies on one thread. While that is torn down its pool may be gone.
             let _ = POOL.try_with(Pool::count_return);
             keep_block(std::mem::take(&mut self.0));
         }
@@ -117,11 +117,11 @@ fn keep_block(block: Box<[u8]>) {
 
 /// An empty write buffer, from the pool if it has one.
 pub(crate) fn lease_write_buffer() -> Box<WriteBuffer> {
-    POOL.with(|pool| {
+    let free = POOL.try_with(|pool| {
         pool.leased.set(pool.leased.get() + 1);
         pool.free_writes.borrow_mut().pop()
-    })
-    .unwrap_or_default()
+    });
+    free.ok().flatten().unwrap_or_default()
 }
 
 /// Gives a write buffer back, emptied.
@@ -143,5 +143,33 @@ impl Pool {
 
     fn count_return(&self) {
         self.leased.set(self.leased.get() - 1);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A loop that is its thread's current one closes its streams when the thread ends, and TLS says goodbye then.
+    #[test]
+    fn what_a_thread_does_last_can_still_have_blocks() {
+        struct Last;
+        impl Drop for Last {
+            fn drop(&mut self) {
+                assert!(POOL.try_with(|_| ()).is_err(), "the pool was made later, so it goes first");
+                drop((Block::lease(), Block::lease().give_away()));
+                return_write_buffer(lease_write_buffer());
+            }
+        }
+        thread_local! {
+            static LAST: Last = const { Last };
+        }
+        // A panic in a destructor of a thread's own ends the process.
+        std::thread::spawn(|| {
+            LAST.with(|_| ());
+            drop(Block::lease());
+        })
+        .join()
+        .expect("nothing panics");
     }
 }
