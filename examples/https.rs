@@ -1,4 +1,4 @@
-//! HTTP over TLS: a connection begins TLS and is then served as any other.
+//! HTTP over TLS: the server does the handshake, the handler sees requests.
 //!
 //! Make a certificate as `tls_echo` says, then
 //! Run it:            cargo run --release --features tls --example https -- --cert cert.pem --key key.pem [--port N]
@@ -6,13 +6,10 @@
 //! In another shell:  curl --cacert cert.pem https://localhost:8443/story
 
 use std::error::Error;
-use std::rc::Rc;
+use std::time::Duration;
 
 use httpserver::{HttpServer, Request, Response};
-use ioloop::IoLoop;
-use iostream::tls::{Pem, TlsAcceptor, TlsConfigError, TlsServerConfig};
-use iostream::{IoStream, StreamError};
-use tcpserver::TcpServer;
+use iostream::tls::{Pem, TlsConfigError, TlsServerConfig};
 
 async fn hello(request: Request) -> Response {
     Response::text(format!("You requested {}\n", request.uri()))
@@ -33,22 +30,11 @@ fn main() -> Result<(), Box<dyn Error>> {
     let cert = flags.value("--cert").unwrap_or("cert.pem".to_owned());
     let key = flags.value("--key").unwrap_or("key.pem".to_owned());
     examples::log_to_stderr();
-    let io_loop = IoLoop::current();
 
-    let acceptor = TlsAcceptor::new(load(cert, key, flags.value("--client-ca"))?);
-    let http = Rc::new(HttpServer::new(hello));
-    let server = TcpServer::new(move |stream: IoStream, context| {
-        let (http, acceptor) = (Rc::clone(&http), acceptor.clone());
-        async move {
-            stream.start_tls_server(&acceptor).await?;
-            http.serve_stream(stream, context).await;
-            Ok::<_, StreamError>(())
-        }
-    });
+    let server = HttpServer::new(hello).tls(load(cert, key, flags.value("--client-ca"))?);
     let addresses = server.listen(flags.value("--port").unwrap_or(8443))?;
 
     examples::announce(&addresses)?;
-    examples::stop_on_signals(&io_loop)?;
-    io_loop.start()?;
+    server.run_until_signal(Duration::from_secs(10))?;
     Ok(())
 }

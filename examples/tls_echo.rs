@@ -11,13 +11,12 @@ use std::error::Error;
 use ioloop::{IoLoop, SignalKind, signal};
 use iostream::tls::{Pem, TlsAcceptor, TlsConfigError, TlsServerConfig};
 use iostream::{IoStream, StreamError};
-use tcpserver::TcpServer;
+use tcpserver::{ConnectionContext, TcpServer};
 
 const MAX_LINE: usize = 8192;
 
-/// Begins TLS, then sends each line back, and ends when the peer does.
-async fn echo(stream: IoStream, acceptor: TlsAcceptor) -> Result<(), StreamError> {
-    stream.start_tls_server(&acceptor).await?;
+/// Sends each line back, and ends when the peer does. TLS has begun when it is called.
+async fn echo(stream: IoStream, _context: ConnectionContext) -> Result<(), StreamError> {
     while let Ok(line) = stream.read_until_max(b"\n", MAX_LINE).await {
         stream.write(line).await?;
     }
@@ -57,7 +56,7 @@ fn main() -> Result<(), Box<dyn Error>> {
             }
         }
     });
-    let server = TcpServer::new(move |stream, _context| echo(stream, acceptor.clone()));
+    let server = TcpServer::new(echo).tls(acceptor);
     let addresses = server.listen(flags.value("--port").unwrap_or(9443))?;
 
     examples::announce(&addresses)?;

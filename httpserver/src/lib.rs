@@ -93,7 +93,8 @@ pub use writer::{ResponseBuilder, ResponseWriter};
 /// What stands in the signatures here and comes from the layers beneath.
 pub use iostream::{IoStream, StreamOptions};
 pub use tcpserver::{
-    BindOptions, ConnectionContext, Drain, DrainReport, ListenError, PeerAddr, ServerHandle, WhenFull,
+    BindOptions, ConnectionContext, Drain, DrainReport, ListenError, ListenOptions, PeerAddr, ServerHandle,
+    WhenFull,
 };
 
 /// Methods, statuses and versions are those of the `http` crate.

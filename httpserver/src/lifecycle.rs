@@ -1,14 +1,50 @@
-//! How many connections an HTTP server has, and how it ends: what it has from the TCP server beneath.
+//! How an HTTP server listens beyond `listen`, how many connections it has, and how it ends: what it has from the TCP server
+//! beneath.
 
 use std::io;
 use std::time::Duration;
 
-use tcpserver::{Drain, DrainReport, ServerHandle, WhenFull};
+use tcpserver::{Drain, DrainReport, ListenOptions, ServerHandle, WhenFull};
 
 use crate::handler::Handler;
 use crate::server::HttpServer;
 
 impl<M: 'static, H: Handler<M>> HttpServer<H, M> {
+    /// The same server, whose listeners are treated like this where they are added through what is returned: see
+    /// [`TcpServer::with`](tcpserver::TcpServer::with).
+    ///
+    /// ```no_run
+    /// use httpserver::{HttpServer, ListenOptions, Request, Response};
+    ///
+    /// # async fn hello(_: Request) -> Response { Response::text("hello") }
+    /// let server = HttpServer::new(hello);
+    /// server.listen(8888)?;
+    /// server.with(ListenOptions::new().label("admin").max_connections(10)).listen(8889)?;
+    /// # Ok::<(), httpserver::ListenError>(())
+    /// ```
+    #[must_use]
+    pub fn with(&self, options: ListenOptions) -> HttpServer<H, M> {
+        HttpServer { tcp: self.tcp.with(options), http: self.http.clone() }
+    }
+
+    /// Serves `https`: the listeners that are added through what is returned speak TLS, and a request's
+    /// [`protocol`](crate::RequestFacts::protocol) says so. See [`ListenOptions::tls`]. The configuration should offer `http/1.1`
+    /// ([`alpn`](iostream::tls::TlsServerBuilder::alpn)), which is what is spoken.
+    #[cfg(feature = "tls")]
+    #[must_use]
+    #[doc(alias = "ssl_options")]
+    pub fn tls(self, acceptor: impl Into<iostream::tls::TlsAcceptor>) -> HttpServer<H, M> {
+        HttpServer { tcp: self.tcp.tls(acceptor), http: self.http }
+    }
+
+    /// Has at most so many TLS handshakes under way at once: see
+    /// [`TcpServer::max_handshakes`](tcpserver::TcpServer::max_handshakes). 512 by default.
+    #[cfg(feature = "tls")]
+    #[must_use]
+    pub fn max_handshakes(self, most: usize) -> HttpServer<H, M> {
+        HttpServer { tcp: self.tcp.max_handshakes(most), http: self.http }
+    }
+
     /// Serves at most so many connections at a time: see [`TcpServer::max_connections`](tcpserver::TcpServer::max_connections). By
     /// default the limit on descriptors decides.
     #[must_use]

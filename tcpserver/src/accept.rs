@@ -11,6 +11,7 @@ use ioloop::{Interest, IoLoop, Ready, Registration, caught};
 
 use crate::admission::Admission;
 use crate::backoff::{Backoff, PAUSES};
+use crate::entrance::Entrance;
 use crate::error::ListenError;
 use crate::listener::{Connection, Listener};
 use crate::peer::PeerAddr;
@@ -49,13 +50,13 @@ where
     F: FnMut(Connection, PeerAddr) + 'static,
 {
     let listener = listener.try_into().map_err(Into::into)?;
-    accept_admitted(listener, Rc::new(Admission::unlimited()), callback)
+    accept_admitted(listener, Entrance::unlimited(), callback)
 }
 
-/// [`add_accept_handler`], which accepts when `admission` has room.
+/// [`add_accept_handler`], which accepts when there is room behind `entrance`.
 pub(crate) fn accept_admitted<F>(
     mut listener: Listener,
-    admission: Rc<Admission>,
+    entrance: Rc<Entrance>,
     callback: F,
 ) -> Result<AcceptHandle, ListenError>
 where
@@ -67,7 +68,7 @@ where
     let accepting = Rc::new(Accepting {
         registration,
         listener: RefCell::new(Some(listener)),
-        admission,
+        entrance,
         last_ones: Cell::default(),
         stuck: Cell::default(),
         waiting: Cell::default(),
@@ -94,7 +95,7 @@ impl AcceptHandle {
         }
         // Either ends the task, whatever it waits for.
         self.accepting.registration.close();
-        self.accepting.admission.wake_waiting();
+        self.accepting.admission().wake_waiting();
         Some(listener)
     }
 
@@ -103,7 +104,7 @@ impl AcceptHandle {
     pub(crate) fn remove_when_empty(&self) {
         self.accepting.last_ones.set(Some(LAST_ONES));
         self.accepting.registration.set_ready(Ready::READABLE);
-        self.accepting.admission.wake_waiting();
+        self.accepting.admission().wake_waiting();
     }
 
     /// Whether the last ones have to wait until there is room for them.
@@ -126,7 +127,7 @@ struct Accepting {
     registration: Registration,
     /// Gone when accepting has ended.
     listener: RefCell<Option<Listener>>,
-    admission: Rc<Admission>,
+    entrance: Rc<Entrance>,
     /// How many may still come, when accepting is to end as soon as the queue is empty.
     last_ones: Cell<Option<u32>>,
     /// Whether they have to wait.
@@ -191,6 +192,10 @@ impl Accepting {
         Poll::Pending
     }
 
+    fn admission(&self) -> &Admission {
+        &self.entrance.server.state.admission
+    }
+
     fn accept(&self) -> io::Result<(Connection, PeerAddr)> {
         self.listener.borrow().as_ref().map_or(Err(io::ErrorKind::NotConnected.into()), Listener::accept)
     }
@@ -210,10 +215,10 @@ impl Accepting {
     /// Waits until one more may come in.
     fn poll_room(&self, cx: &mut Context<'_>, backoff: &mut Backoff) -> Poll<()> {
         let now = self.registration.now();
-        if self.admission.poll_room(cx, now).is_ready() {
+        if self.admission().poll_room(&self.entrance.gate, cx, now).is_ready() {
             return Poll::Ready(());
         }
-        if self.admission.shares_descriptors() {
+        if self.admission().shares_descriptors() {
             backoff.look_again(cx, now + PAUSES.1);
         }
         Poll::Pending
@@ -222,8 +227,8 @@ impl Accepting {
     /// Waits a while before the next attempt; `remove` cuts it short.
     fn pause(&self, cx: &mut Context<'_>, backoff: &mut Backoff, error: &io::Error) -> Poll<()> {
         let now = self.registration.now();
-        self.admission.note_failure(error, now);
-        self.admission.with_reserve(|| self.shed());
+        self.admission().note_failure(error, now);
+        self.admission().with_reserve(|| self.shed());
         backoff.pause(cx, now);
         self.note_stuck();
         let _removed = self.registration.poll_closed(cx);
@@ -246,7 +251,7 @@ impl Accepting {
     /// The queue is empty: whatever was amiss may be over, now or a little later.
     fn note_empty(&self, cx: &mut Context<'_>, backoff: &mut Backoff) {
         backoff.reset();
-        if let Some(at) = self.admission.look(self.registration.now()) {
+        if let Some(at) = self.admission().look(self.registration.now()) {
             backoff.look_again(cx, at);
         }
     }
@@ -260,7 +265,7 @@ impl Drop for CloseAtEnd {
         let listener = self.0.listener.take();
         drop(listener);
         self.0.tell_who_waits();
-        self.0.admission.wake_waiting(); // or a waker that wakes nobody would stay
+        self.0.admission().wake_waiting(); // or a waker that wakes nobody would stay
     }
 }
 

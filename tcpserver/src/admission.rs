@@ -46,14 +46,31 @@ pub(crate) struct Admission {
     when_full: Cell<WhenFull>,
     per_ip: PerIp,
     open: Cell<usize>,
-    /// Whether those who accept have been told to wait.
-    full: Cell<bool>,
     /// The tasks of listeners that wait for room.
     waiting: RefCell<Vec<Waker>>,
     reserve: Cell<Option<Socket>>,
     crowded: Episode,
     failing: Episode,
     tally: Tally,
+}
+
+/// One way in, with a limit of its own beside that of the server.
+#[derive(Debug, Default)]
+pub(crate) struct Gate {
+    most: Option<usize>,
+    open: Cell<usize>,
+    /// Whether those who accept here have been told to wait.
+    full: Cell<bool>,
+}
+
+impl Gate {
+    pub(crate) fn new(most: Option<usize>) -> Gate {
+        Gate { most, ..Gate::default() }
+    }
+
+    fn is_full(&self) -> bool {
+        self.most.is_some_and(|most| self.open.get() >= most)
+    }
 }
 
 /// Leave to come in, to be given back with [`Admission::leave`].
@@ -72,20 +89,12 @@ impl Admission {
             when_full: Cell::default(),
             per_ip: PerIp::default(),
             open: Cell::default(),
-            full: Cell::default(),
             waiting: RefCell::default(),
             reserve: Cell::default(),
             crowded: Episode::default(),
             failing: Episode::default(),
             tally,
         }
-    }
-
-    /// For listeners without a server, which has to say when a connection ends.
-    pub(crate) fn unlimited() -> Admission {
-        let admission = Admission::new(Tally::default());
-        admission.limit(usize::MAX);
-        admission
     }
 
     pub(crate) fn limit(&self, most: usize) {
@@ -109,14 +118,14 @@ impl Admission {
     }
 
     /// Waits until there may be room, for a listener's task that is about to accept.
-    pub(crate) fn poll_room(&self, cx: &mut Context<'_>, now: Instant) -> Poll<()> {
-        if self.when_full.get() == WhenFull::Close || !self.is_full() {
-            if self.full.replace(false) {
+    pub(crate) fn poll_room(&self, gate: &Gate, cx: &mut Context<'_>, now: Instant) -> Poll<()> {
+        if self.when_full.get() == WhenFull::Close || !(self.is_full() || gate.is_full()) {
+            if gate.full.replace(false) {
                 self.crowded.goes_on(now); // it was until now
             }
             return Poll::Ready(());
         }
-        if !self.full.replace(true) {
+        if !gate.full.replace(true) {
             self.tally.count(|metrics| metrics.paused += 1);
         }
         self.note_full(now);
@@ -134,8 +143,8 @@ impl Admission {
     }
 
     /// Lets one in who has been accepted, or counts why not.
-    pub(crate) fn admit(&self, peer: &PeerAddr, now: Instant) -> Option<Admitted> {
-        if self.when_full.get() == WhenFull::Close && self.is_full() {
+    pub(crate) fn admit(&self, gate: &Gate, peer: &PeerAddr, now: Instant) -> Option<Admitted> {
+        if self.when_full.get() == WhenFull::Close && (self.is_full() || gate.is_full()) {
             self.tally.count(|metrics| metrics.shed.max_connections += 1);
             self.note_full(now);
             return None;
@@ -150,11 +159,12 @@ impl Admission {
             SHARING_DESCRIPTORS.fetch_add(1, Ordering::Relaxed);
         }
         self.open.set(self.open.get() + 1);
+        gate.open.set(gate.open.get() + 1);
         Some(Admitted { by_ip, shares_descriptors })
     }
 
     /// The connection of `peer` has ended.
-    pub(crate) fn leave(&self, peer: &PeerAddr, admitted: &Admitted) {
+    pub(crate) fn leave(&self, gate: &Gate, peer: &PeerAddr, admitted: &Admitted) {
         if let Some(ip) = peer.ip().filter(|_| admitted.by_ip) {
             self.per_ip.leave(ip);
         }
@@ -162,6 +172,7 @@ impl Admission {
             SHARING_DESCRIPTORS.fetch_sub(1, Ordering::Relaxed);
         }
         self.open.set(self.open.get() - 1);
+        gate.open.set(gate.open.get() - 1);
         self.wake_waiting();
     }
 
@@ -255,11 +266,9 @@ fn share_of(descriptors: u64) -> usize {
 
 #[cfg(test)]
 mod tests {
-    use std::future::pending;
-    use std::rc::Rc;
-
     use ioloop::testing::VirtualLoop;
     use iostream::IoStream;
+    use std::future::pending;
 
     use super::*;
     use crate::{ConnectionContext, TcpServer};
@@ -269,7 +278,7 @@ mod tests {
         let test = VirtualLoop::new();
         test.make_current();
         let server = TcpServer::new(|_: IoStream, _: ConnectionContext| pending::<()>()).max_connections(0);
-        let admission = Rc::clone(&server.handle().state.admission);
+        let admission = &server.handle().state.admission;
         for _ in 0..3 {
             server.listen(0).expect("a port");
             test.run_until_stalled();

@@ -33,6 +33,8 @@ pub struct ConnectionInfo {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum ConnectionState {
+    /// It is not the handler's yet: the TLS handshake goes on.
+    Opening,
     /// Its handler waits for the peer to ask for something, and the peer has not begun to: see
     /// [`until_drained`](crate::ConnectionContext::until_drained).
     Idle,
@@ -124,9 +126,18 @@ impl Connections {
 
     /// Whether bytes have come on a connection that nobody has taken yet. One that is not in the table has none.
     pub(crate) fn has_unread(&self, facts: &Facts) -> bool {
+        self.with_slot(facts, |slot| slot.stream.buffered() > 0).unwrap_or(false)
+    }
+
+    /// The stream of a connection, unless that has ended or never was in the table.
+    pub(crate) fn stream(&self, facts: &Facts) -> Option<IoStream> {
+        self.with_slot(facts, |slot| slot.stream.clone())
+    }
+
+    fn with_slot<R>(&self, facts: &Facts, look: impl FnOnce(&Slot) -> R) -> Option<R> {
         let slots = self.slots.borrow();
         let slot = slots.get(facts.place.get() as usize).filter(|slot| std::ptr::eq(&*slot.facts, facts));
-        slot.is_some_and(|slot| slot.stream.buffered() > 0)
+        slot.map(look)
     }
 
     /// Has those who wait for their peers look up.
@@ -142,7 +153,7 @@ impl Connections {
     pub(crate) fn any_leaves(&self) -> bool {
         self.slots.borrow().iter().any(|Slot { facts, .. }| match facts.state.get() {
             ConnectionState::Idle => facts.ends_when_idle(),
-            ConnectionState::Serving => false,
+            ConnectionState::Opening | ConnectionState::Serving => false,
             ConnectionState::Closing => true,
         })
     }

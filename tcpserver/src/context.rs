@@ -1,7 +1,10 @@
 //! What a handler is told about its connection beside the stream.
 
+use std::net::SocketAddr;
 use std::rc::Rc;
 use std::time::Instant;
+
+use iostream::IoStream;
 
 use crate::admission::Admitted;
 use crate::connections::Facts;
@@ -39,6 +42,25 @@ impl ConnectionContext {
     #[must_use]
     pub fn peer_addr(&self) -> &PeerAddr {
         &self.facts.peer
+    }
+
+    /// The address at which the peer has reached the server; for a listener on all interfaces that says which. `None` for a
+    /// connection that is not TCP, or has ended. Asks the operating system.
+    #[must_use]
+    pub fn local_addr(&self) -> Option<SocketAddr> {
+        self.stream()?.local_addr()
+    }
+
+    /// What the TLS handshake has agreed on, the client's certificate included; `None` for a connection without TLS. Also where the
+    /// handler has begun TLS by itself.
+    #[cfg(feature = "tls")]
+    #[must_use]
+    pub fn tls_info(&self) -> Option<iostream::tls::TlsInfo> {
+        self.stream()?.tls_info()
+    }
+
+    fn stream(&self) -> Option<IoStream> {
+        self.server().state.connections.stream(&self.facts)
     }
 
     /// What the listener is [called](ListenOptions::label) through which the connection came.

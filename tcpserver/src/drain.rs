@@ -204,7 +204,7 @@ impl ServerHandle {
 }
 
 /// What `future` gives, `None` if `end` is done first.
-async fn unless<T>(
+pub(crate) async fn unless<T>(
     mut end: Pin<&mut impl Future<Output = ()>>,
     future: impl Future<Output = T>,
 ) -> Option<T> {

@@ -5,7 +5,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use iostream::StreamOptions;
+#[cfg(feature = "tls")]
+use iostream::tls::TlsAcceptor;
 
+use crate::admission::Gate;
 use crate::handle::ServerHandle;
 
 /// How a server treats the connections of some of its listeners: see [`TcpServer::with`](crate::TcpServer::with). What is not
@@ -23,13 +26,23 @@ pub struct ListenOptions {
     pub(crate) stream: StreamOptions,
     pub(crate) linger: Duration,
     pub(crate) label: Option<Arc<str>>,
+    pub(crate) max_connections: Option<usize>,
+    #[cfg(feature = "tls")]
+    pub(crate) tls: Option<TlsAcceptor>,
 }
 
 impl ListenOptions {
-    /// The defaults: no label, the limits of [`StreamOptions`], a linger of 5 seconds.
+    /// The defaults: no label, no limit, no TLS, the limits of [`StreamOptions`], a linger of 5 seconds.
     #[must_use]
     pub fn new() -> ListenOptions {
-        ListenOptions { stream: StreamOptions::default(), linger: LINGER, label: None }
+        ListenOptions {
+            stream: StreamOptions::default(),
+            linger: LINGER,
+            label: None,
+            max_connections: None,
+            #[cfg(feature = "tls")]
+            tls: None,
+        }
     }
 
     /// A name for the listeners, which stands in the span of their connections and in the line that is logged of one that
@@ -37,6 +50,29 @@ impl ListenOptions {
     #[must_use]
     pub fn label(mut self, label: impl Into<Arc<str>>) -> ListenOptions {
         self.label = Some(label.into());
+        self
+    }
+
+    /// Serves at most so many connections at a time of those that come through these listeners; the limits of the server
+    /// hold beside it. None by default. With it, a listener that anybody may reach leaves room for one that few may.
+    #[must_use]
+    pub fn max_connections(mut self, most: usize) -> ListenOptions {
+        self.max_connections = Some(most);
+        self
+    }
+
+    /// Speaks TLS. The handshake is done before the handler is called, which finds what it has agreed on in
+    /// [`ConnectionContext::tls_info`](crate::ConnectionContext::tls_info). None by default.
+    ///
+    /// It has the time that the configuration gives it, 10 seconds by default, and only so many go on
+    /// [at once](crate::TcpServer::max_handshakes). One that fails costs its connection, which the handler never sees; it is counted, and
+    /// logged, a line in ten seconds at most. The acceptor takes a new certificate at any time
+    /// ([`replace`](TlsAcceptor::replace)), for all clones and loops at once.
+    #[cfg(feature = "tls")]
+    #[must_use]
+    #[doc(alias = "ssl_options")]
+    pub fn tls(mut self, acceptor: impl Into<TlsAcceptor>) -> ListenOptions {
+        self.tls = Some(acceptor.into());
         self
     }
 
@@ -71,12 +107,27 @@ pub(crate) struct Entrance {
     pub(crate) options: ListenOptions,
     /// Those of `options`, as streams take them.
     pub(crate) stream_options: Rc<StreamOptions>,
+    pub(crate) gate: Gate,
 }
 
 impl Entrance {
     pub(crate) fn new(server: ServerHandle, options: ListenOptions) -> Rc<Entrance> {
         let stream_options = Rc::new(options.stream);
-        Rc::new(Entrance { server, options, stream_options })
+        let gate = Gate::new(options.max_connections);
+        Rc::new(Entrance { server, options, stream_options, gate })
+    }
+
+    /// For listeners without a server, which would have to say when a connection ends.
+    pub(crate) fn unlimited() -> Rc<Entrance> {
+        let server = ServerHandle::new();
+        server.state.admission.limit(usize::MAX);
+        Entrance::new(server, ListenOptions::new())
+    }
+
+    /// Whether something is to be done before a handler is given the connection.
+    #[cfg(feature = "tls")]
+    pub(crate) fn has_opening(&self) -> bool {
+        self.options.tls.is_some()
     }
 
     pub(crate) fn label(&self) -> Option<&str> {

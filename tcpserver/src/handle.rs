@@ -2,6 +2,7 @@
 
 use std::cell::RefCell;
 use std::rc::Rc;
+use std::time::Instant;
 
 use iostream::IoStream;
 
@@ -10,6 +11,8 @@ use crate::admission::{Admission, Admitted};
 use crate::connections::{ConnectionInfo, Connections, Facts};
 use crate::drain::Draining;
 use crate::entrance::Entrance;
+#[cfg(feature = "tls")]
+use crate::handshakes::Handshakes;
 use crate::metrics::{Metrics, Tally};
 use crate::peer::PeerAddr;
 
@@ -23,10 +26,12 @@ pub struct ServerHandle {
 
 pub(crate) struct State {
     pub(crate) listeners: RefCell<Vec<AcceptHandle>>,
-    pub(crate) admission: Rc<Admission>,
+    pub(crate) admission: Admission,
     pub(crate) tally: Tally,
     pub(crate) connections: Connections,
     pub(crate) drain: Draining,
+    #[cfg(feature = "tls")]
+    pub(crate) handshakes: Handshakes,
 }
 
 impl ServerHandle {
@@ -34,10 +39,12 @@ impl ServerHandle {
         let tally = Tally::default();
         let state = State {
             listeners: RefCell::default(),
-            admission: Rc::new(Admission::new(tally.clone())),
+            admission: Admission::new(tally.clone()),
             tally,
             connections: Connections::default(),
             drain: Draining::default(),
+            #[cfg(feature = "tls")]
+            handshakes: Handshakes::default(),
         };
         ServerHandle { state: Rc::new(state) }
     }
@@ -79,6 +86,15 @@ impl ServerHandle {
 }
 
 impl Entrance {
+    /// Lets one in who has been accepted, or counts why not.
+    pub(crate) fn admit(&self, peer: &PeerAddr, now: Instant) -> Option<Admitted> {
+        self.server.state.admission.admit(&self.gate, peer, now)
+    }
+
+    pub(crate) fn leave(&self, peer: &PeerAddr, admitted: &Admitted) {
+        self.server.state.admission.leave(&self.gate, peer, admitted);
+    }
+
     /// Counts a connection that was let in, and gives it its number and its place in the table.
     pub(crate) fn open(
         self: &Rc<Self>,
@@ -122,14 +138,15 @@ pub(crate) struct OpenConnection {
 
 impl Drop for OpenConnection {
     fn drop(&mut self) {
-        let state = &self.facts.server().state;
+        let Facts { entrance, peer, admitted, .. } = &*self.facts;
+        let state = &entrance.server.state;
         self.stream.close(); // which sends, perhaps, so the bytes are counted after it
         state.connections.remove(&self.facts);
         state.tally.count(|metrics| {
             metrics.bytes_received += self.stream.bytes_received();
             metrics.bytes_sent += self.stream.bytes_sent();
         });
-        state.admission.leave(&self.facts.peer, &self.facts.admitted);
+        entrance.leave(peer, admitted);
         state.drain.note_end();
     }
 }

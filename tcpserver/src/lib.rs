@@ -55,12 +55,18 @@ mod entrance;
 mod error;
 mod handle;
 mod handler;
+#[cfg(feature = "tls")]
+mod handshakes;
 mod listener;
 mod metrics;
+#[cfg(feature = "tls")]
+mod opening;
 mod peer;
 mod per_ip;
 mod proxy_protocol;
 mod reset;
+#[cfg(feature = "tls")]
+mod quiet;
 mod server;
 mod waiters;
 

@@ -11,8 +11,9 @@ use std::rc::Rc;
 /// A server lives on one loop, so these are the numbers of that loop; they are plain data that go to another thread, and
 /// `+` or `sum` makes those of several loops one.
 ///
-/// Every connection that was accepted is in exactly one place: `accepted` if a handler was given it (and in `active` while
-/// it is open), `shed` if it was closed at the door.
+/// Every connection that was accepted is in exactly one place: `accepted` if it was let in (and in `active` while
+/// it is open), `shed` if it was closed at the door. One whose TLS handshake
+/// comes to nothing was let in.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Metrics {
@@ -32,6 +33,8 @@ pub struct Metrics {
     pub bytes_received: u64,
     /// Bytes sent, likewise.
     pub bytes_sent: u64,
+    /// TLS handshakes that failed because of what the peer sent, or did not have.
+    pub handshake_errors: u64,
     /// Handlers that ended with an error: neither because the peer went away nor because time ran out.
     pub handler_errors: u64,
     /// Handlers that panicked.
@@ -50,12 +53,17 @@ pub struct Shed {
     pub per_ip: u64,
     /// There was no descriptor for it but the one in reserve, with [`WhenFull::Close`](crate::WhenFull::Close).
     pub descriptors: u64,
+    /// Its TLS handshake had lasted too long while others waited: see `TcpServer::max_handshakes`. Such a connection was let in, and
+    /// is counted there too.
+    pub handshakes: u64,
 }
 
 /// What did not end in its time: see [`Metrics::timed_out`].
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Timeouts {
+    /// TLS handshakes, the wait for their turn included.
+    pub handshake: u64,
     /// Handlers that ended with a timeout as their error: [`ioloop::TimedOut`], or an [`io::Error`](std::io::Error) of that kind.
     pub handler: u64,
     /// Connections that were not done with sending, or with hearing the peer out, within
@@ -81,7 +89,7 @@ impl Shed {
     /// All of them, whatever the reason.
     #[must_use]
     pub fn total(&self) -> u64 {
-        self.max_connections + self.per_ip + self.descriptors
+        self.max_connections + self.per_ip + self.descriptors + self.handshakes
     }
 }
 
@@ -97,6 +105,7 @@ impl AddAssign for Metrics {
             timed_out,
             bytes_received,
             bytes_sent,
+            handshake_errors,
             handler_errors,
             handler_panics,
         } = other;
@@ -108,6 +117,7 @@ impl AddAssign for Metrics {
         self.timed_out += timed_out;
         self.bytes_received += bytes_received;
         self.bytes_sent += bytes_sent;
+        self.handshake_errors += handshake_errors;
         self.handler_errors += handler_errors;
         self.handler_panics += handler_panics;
     }
@@ -115,16 +125,18 @@ impl AddAssign for Metrics {
 
 impl AddAssign for Shed {
     fn add_assign(&mut self, other: Shed) {
-        let Shed { max_connections, per_ip, descriptors } = other;
+        let Shed { max_connections, per_ip, descriptors, handshakes } = other;
         self.max_connections += max_connections;
         self.per_ip += per_ip;
         self.descriptors += descriptors;
+        self.handshakes += handshakes;
     }
 }
 
 impl AddAssign for Timeouts {
     fn add_assign(&mut self, other: Timeouts) {
-        let Timeouts { handler, closing } = other;
+        let Timeouts { handshake, handler, closing } = other;
+        self.handshake += handshake;
         self.handler += handler;
         self.closing += closing;
     }
@@ -155,12 +167,13 @@ mod tests {
         let one = Metrics {
             accepted: 1,
             active: 2,
-            shed: Shed { max_connections: 3, per_ip: 4, descriptors: 5 },
+            shed: Shed { max_connections: 3, per_ip: 4, descriptors: 5, handshakes: 14 },
             paused: 6,
             accept_failures: 7,
-            timed_out: Timeouts { handler: 8, closing: 9 },
+            timed_out: Timeouts { handshake: 15, handler: 8, closing: 9 },
             bytes_received: 10,
             bytes_sent: 11,
+            handshake_errors: 16,
             handler_errors: 12,
             handler_panics: 13,
         };
@@ -168,16 +181,17 @@ mod tests {
         let three = Metrics {
             accepted: 3,
             active: 6,
-            shed: Shed { max_connections: 9, per_ip: 12, descriptors: 15 },
+            shed: Shed { max_connections: 9, per_ip: 12, descriptors: 15, handshakes: 42 },
             paused: 18,
             accept_failures: 21,
-            timed_out: Timeouts { handler: 24, closing: 27 },
+            timed_out: Timeouts { handshake: 45, handler: 24, closing: 27 },
             bytes_received: 30,
             bytes_sent: 33,
+            handshake_errors: 48,
             handler_errors: 36,
             handler_panics: 39,
         };
         assert_eq!([one, one, one].into_iter().sum::<Metrics>(), three);
-        assert_eq!(three.shed.total(), 36);
+        assert_eq!(three.shed.total(), 78);
     }
 }

@@ -25,6 +25,8 @@ use crate::handle::{OpenConnection, ServerHandle, remove_all};
 use crate::handler::{Failure, HandleStream, Outcome};
 use crate::listener::{Connection, Listener};
 use crate::metrics::Metrics;
+#[cfg(feature = "tls")]
+use crate::opening;
 use crate::peer::PeerAddr;
 use crate::reset::reset;
 
@@ -116,6 +118,23 @@ impl<H: HandleStream> TcpServer<H> {
         self
     }
 
+    /// [`with`](TcpServer::with) TLS, and the other options as they are: see [`ListenOptions::tls`].
+    #[cfg(feature = "tls")]
+    #[must_use]
+    #[doc(alias = "ssl_options")]
+    pub fn tls(self, acceptor: impl Into<iostream::tls::TlsAcceptor>) -> TcpServer<H> {
+        self.with(self.entrance.options.clone().tls(acceptor))
+    }
+
+    /// Has at most `most` TLS handshakes under way at once, 512 by default, one at least. Others wait for their turn, no
+    /// longer than a handshake may take; while somebody waits, the oldest handshake gives way once it has lasted a second.
+    #[cfg(feature = "tls")]
+    #[must_use]
+    pub fn max_handshakes(self, most: usize) -> TcpServer<H> {
+        self.handle().state.handshakes.limit(most);
+        self
+    }
+
     /// Listens on `port` of all interfaces, IPv4 and IPv6, and serves at once (TS3). May be called several times. Port 0
     /// lets the kernel choose one port for all.
     ///
@@ -181,7 +200,7 @@ impl<H: HandleStream> TcpServer<H> {
     /// room, and is closed where [`max_connections_per_ip`](TcpServer::max_connections_per_ip) or
     /// [`WhenFull::Close`] says so.
     pub fn add_stream(&self, stream: IoStream, peer: PeerAddr) {
-        if let Some(admitted) = self.handle().state.admission.admit(&peer, stream.now()) {
+        if let Some(admitted) = self.entrance.admit(&peer, stream.now()) {
             self.begin(stream, peer, admitted);
         }
     }
@@ -281,13 +300,13 @@ impl<H: HandleStream> TcpServer<H> {
         let listener = listener.try_into().map_err(Into::into)?;
         listener.set_nodelay()?;
         let server = self.clone();
-        let admission = Rc::clone(&self.entrance.server.state.admission);
-        accept_admitted(listener, admission, move |connection, peer| server.serve(connection, peer))
+        accept_admitted(listener, Rc::clone(&self.entrance), move |connection, peer| {
+            server.serve(connection, peer);
+        })
     }
 
     fn serve(&self, connection: Connection, peer: PeerAddr) {
-        let state = &self.entrance.server.state;
-        let Some(admitted) = state.admission.admit(&peer, IoLoop::current().now()) else { return };
+        let Some(admitted) = self.entrance.admit(&peer, IoLoop::current().now()) else { return };
         if let Err(error) = connection.set_nodelay() {
             tracing::debug!(%error, %peer, "cannot turn Nagle's algorithm off");
         }
@@ -295,7 +314,7 @@ impl<H: HandleStream> TcpServer<H> {
             Ok(stream) => stream,
             Err(error) => {
                 tracing::warn!(%error, %peer, "an accepted connection cannot be used");
-                return state.admission.leave(&peer, &admitted);
+                return self.entrance.leave(&peer, &admitted);
             }
         };
         self.begin(stream, peer, admitted);
@@ -328,6 +347,13 @@ impl<H> std::fmt::Debug for TcpServer<H> {
 #[expect(clippy::manual_async_fn, reason = "see above")]
 fn run<H: HandleStream>(handler: Rc<H>, connection: OpenConnection) -> impl Future<Output = ()> {
     async move {
+        #[cfg(feature = "tls")]
+        if connection.facts.entrance.has_opening() {
+            // Boxed, so that it is no part of the memory of those who are served.
+            if Box::pin(opening::complete(&connection)).await.is_none() {
+                return;
+            }
+        }
         let stream = &connection.stream;
         {
             let context = ConnectionContext::of(&connection.facts);
@@ -422,7 +448,7 @@ mod tests {
         let entrance = Entrance::new(ServerHandle::new(), ListenOptions::new());
         let stream = IoStream::new(testing::scripted().0).expect("a stream");
         let peer = PeerAddr::Unix(None);
-        let admitted = entrance.server.state.admission.admit(&peer, stream.now()).expect("room");
+        let admitted = entrance.admit(&peer, stream.now()).expect("room");
         let connection = entrance.open(stream, peer, admitted);
         let size = size_of_val(&run(Rc::new(handler), connection));
         println!("{} bytes beside the handler's", size - HANDLERS);

@@ -13,7 +13,9 @@ use std::time::Duration;
 use ioloop::testing::VirtualLoop;
 use iostream::{IoStream, StreamError};
 use support::{Log, connect, echo, loopback, read_to_end, refused};
-use tcpserver::{ConnectionContext, ConnectionState, HandleStream, PeerAddr, TcpServer, WhenFull};
+use tcpserver::{
+    ConnectionContext, ConnectionState, HandleStream, ListenOptions, PeerAddr, TcpServer, WhenFull,
+};
 use tracing::Level;
 
 fn virtual_loop() -> VirtualLoop {
@@ -405,4 +407,32 @@ fn ts12_a_handler_sees_itself_in_the_metrics_and_in_the_table() {
     let _clients = clients(listen(&server), 2);
     test.run_until_stalled();
     assert_eq!(*seen.borrow(), [(1, 2, vec![1, 2]), (2, 2, vec![1, 2])]);
+}
+
+#[test]
+fn ts7_a_listener_with_a_limit_of_its_own_waits_alone_and_leaves_room_for_the_others() {
+    let test = virtual_loop();
+    let server = TcpServer::new(echo).max_connections(3);
+    let narrow = listen(&server.with(ListenOptions::new().max_connections(1)));
+    let wide = listen(&server);
+    let mut narrow = clients(narrow, 3);
+    test.run_until_stalled();
+    assert_eq!((server.open_connections(), server.metrics().paused), (1, 1), "one that is full");
+    let _wide = clients(wide, 3);
+    test.run_until_stalled();
+    assert_eq!((server.open_connections(), server.metrics().paused), (3, 2), "the server's limit holds too");
+    drop(narrow.remove(0));
+    test.run_until_stalled();
+    assert_eq!((server.open_connections(), server.accepted_connections()), (3, 4));
+}
+
+#[test]
+fn ts7_a_listener_with_a_limit_of_its_own_closes_newcomers_if_so_wished() {
+    let test = virtual_loop();
+    let server = TcpServer::new(echo).when_full(WhenFull::Close);
+    let address = listen(&server.with(ListenOptions::new().max_connections(2)));
+    let clients = clients(address, 5);
+    test.run_until_stalled();
+    assert_eq!(clients.iter().filter(|client| is_closed(client)).count(), 3);
+    assert_eq!((server.open_connections(), server.metrics().shed.max_connections), (2, 3));
 }

@@ -155,6 +155,12 @@ impl TlsAcceptor {
         drop(previous); // outside the lock: it may be the last that holds a large configuration
     }
 
+    /// How long a handshake may take now.
+    #[must_use]
+    pub fn handshake_timeout(&self) -> Duration {
+        self.current.read().unwrap_or_else(PoisonError::into_inner).handshake_timeout
+    }
+
     /// What handshakes use now.
     #[must_use]
     pub fn config(&self) -> TlsServerConfig {
