@@ -64,9 +64,9 @@ mod opening;
 mod peer;
 mod per_ip;
 mod proxy_protocol;
-mod reset;
 #[cfg(feature = "tls")]
 mod quiet;
+mod reset;
 mod server;
 mod waiters;
 
