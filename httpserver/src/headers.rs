@@ -227,13 +227,16 @@ impl Headers {
         self.fields.shrink_to(bytes / size_of::<Field>());
     }
 
-    /// Takes a validated head: `head` is a start line of `start` bytes and the field lines that `fields` describes.
-    pub(crate) fn fill(&mut self, head: &[u8], start: usize, fields: impl Iterator<Item = Field>) {
-        self.bytes.clear();
+    /// Begins to take a head: gives the place for where its fields are, as they are found good.
+    pub(crate) fn begin(&mut self) -> &mut Vec<Field> {
+        self.clear();
+        &mut self.fields
+    }
+
+    /// Ends that: `head` is a start line of `start` bytes and the lines of the fields that have been found.
+    pub(crate) fn complete(&mut self, head: &[u8], start: usize) {
         self.bytes.extend_from_slice(head);
         self.start = start as u32;
-        self.fields.clear();
-        self.fields.extend(fields);
     }
 
     /// Each field as name, value and its whole line with CRLF.

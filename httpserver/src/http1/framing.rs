@@ -32,67 +32,107 @@ pub struct Framing {
     pub upgrade: bool,
 }
 
-/// Decides from *all* fields, in one pass; whatever two parties could read differently is refused.
-pub(crate) fn decide<'a>(
-    method: &Method,
-    version: Version,
-    fields: impl Iterator<Item = (&'a [u8], &'a [u8])>,
-) -> Result<Framing, RemoteError> {
-    let is_11 = version == Version::HTTP_11;
-    let mut length = None;
-    let mut coding = None;
-    let mut has_host = false;
-    let mut options = Options::default();
-    let mut expects_continue = false;
-    let mut offers_upgrade = false;
+/// What the fields of one head say of its framing, noted one after the other while they are read.
+pub(crate) struct FramingFields<'a> {
+    is_11: bool,
+    length: Option<(&'a [u8], u64)>,
+    coding: Option<Coding>,
+    has_host: bool,
+    options: Options,
+    expects_continue: bool,
+    offers_upgrade: bool,
+    /// The first thing that was wrong; what comes behind it is not looked at.
+    error: Option<RemoteError>,
+}
 
-    for (name, value) in fields {
-        // The length tells nearly all names apart.
-        match name.len() {
-            4 if is_keyword(name, b"host") => {
-                let is_valid = value.is_empty() || is_authority(value);
-                if has_host || !is_valid {
-                    return Err(RemoteError::InvalidHost);
-                }
-                has_host = true;
-            }
-            6 if is_keyword(name, b"expect") && is_11 => {
-                for expectation in list(value).filter(|expectation| !expectation.is_empty()) {
-                    if !is_keyword(expectation, b"100-continue") {
-                        return Err(RemoteError::UnknownExpectation);
-                    }
-                    expects_continue = true;
-                }
-            }
-            7 if is_keyword(name, b"upgrade") => offers_upgrade = true,
-            10 if is_keyword(name, b"connection") => options.note(value),
-            14 if is_keyword(name, b"content-length") => length = Some(one_length(length, value)?),
-            17 if is_keyword(name, b"transfer-encoding") => coding = Some(one_coding(coding, value)?),
-            _ => {}
+impl<'a> FramingFields<'a> {
+    pub(crate) fn of(version: Version) -> Self {
+        Self {
+            is_11: version == Version::HTTP_11,
+            length: None,
+            coding: None,
+            has_host: false,
+            options: Options::default(),
+            expects_continue: false,
+            offers_upgrade: false,
+            error: None,
         }
     }
 
-    if is_11 && !has_host {
-        return Err(RemoteError::MissingHost);
+    /// Takes the next field into account.
+    #[inline]
+    pub(crate) fn note(&mut self, name: &[u8], value: &'a [u8]) {
+        // The length tells nearly all names apart.
+        let noted = match name.len() {
+            4 if is_keyword(name, b"host") => self.note_host(value),
+            6 if is_keyword(name, b"expect") && self.is_11 => self.note_expectation(value),
+            7 if is_keyword(name, b"upgrade") => {
+                self.offers_upgrade = true;
+                return;
+            }
+            10 if is_keyword(name, b"connection") => {
+                self.options.note(value);
+                return;
+            }
+            14 if is_keyword(name, b"content-length") => {
+                one_length(self.length, value).map(|length| self.length = Some(length))
+            }
+            17 if is_keyword(name, b"transfer-encoding") => {
+                one_coding(self.coding, value).map(|coding| self.coding = Some(coding))
+            }
+            _ => return,
+        };
+        if let Err(error) = noted {
+            self.error.get_or_insert(error);
+        }
     }
-    let body = match (length, coding) {
-        (Some(_), Some(_)) => return Err(RemoteError::ConflictingFraming),
-        (None, Some(_)) if !is_11 => return Err(RemoteError::InvalidTransferEncoding),
-        (None, Some(Coding::Chunked)) => BodyLength::Chunked,
-        // 501 SHOULD be the answer to an unknown coding, but 400 MUST be where `chunked` is not the last (RFC 9112 §6.3, rule 4).
-        (None, Some(Coding::Unknown)) => return Err(RemoteError::InvalidTransferEncoding),
-        (None, Some(Coding::UnknownThenChunked)) => return Err(RemoteError::UnknownTransferCoding),
-        (Some((_, 0)), None) | (None, None) => BodyLength::Empty,
-        (Some((_, bytes)), None) => BodyLength::Known(bytes),
-    };
-    // An HTTP/1.0 request that may have a body but does not say so once meant "until I close".
-    let is_delimited = length.is_some() || matches!(*method, Method::GET | Method::HEAD);
-    Ok(Framing {
-        body,
-        keep_alive: !options.close && (is_11 || options.keep_alive && is_delimited),
-        expects_continue: expects_continue && body != BodyLength::Empty,
-        upgrade: is_11 && offers_upgrade && options.upgrade,
-    })
+
+    fn note_host(&mut self, value: &[u8]) -> Result<(), RemoteError> {
+        let is_valid = value.is_empty() || is_authority(value);
+        if std::mem::replace(&mut self.has_host, true) || !is_valid {
+            return Err(RemoteError::InvalidHost);
+        }
+        Ok(())
+    }
+
+    fn note_expectation(&mut self, value: &[u8]) -> Result<(), RemoteError> {
+        for expectation in list(value).filter(|expectation| !expectation.is_empty()) {
+            if !is_keyword(expectation, b"100-continue") {
+                return Err(RemoteError::UnknownExpectation);
+            }
+            self.expects_continue = true;
+        }
+        Ok(())
+    }
+
+    /// Decides from *all* fields; whatever two parties could read differently is refused.
+    pub(crate) fn decide(self, method: &Method) -> Result<Framing, RemoteError> {
+        let Self { is_11, length, coding, options, .. } = self;
+        if let Some(error) = self.error {
+            return Err(error);
+        }
+        if is_11 && !self.has_host {
+            return Err(RemoteError::MissingHost);
+        }
+        let body = match (length, coding) {
+            (Some(_), Some(_)) => return Err(RemoteError::ConflictingFraming),
+            (None, Some(_)) if !is_11 => return Err(RemoteError::InvalidTransferEncoding),
+            (None, Some(Coding::Chunked)) => BodyLength::Chunked,
+            // 501 SHOULD be the answer to an unknown coding, but 400 MUST be where `chunked` is not the last (RFC 9112 §6.3, rule 4).
+            (None, Some(Coding::Unknown)) => return Err(RemoteError::InvalidTransferEncoding),
+            (None, Some(Coding::UnknownThenChunked)) => return Err(RemoteError::UnknownTransferCoding),
+            (Some((_, 0)), None) | (None, None) => BodyLength::Empty,
+            (Some((_, bytes)), None) => BodyLength::Known(bytes),
+        };
+        // An HTTP/1.0 request that may have a body but does not say so once meant "until I close".
+        let is_delimited = length.is_some() || matches!(*method, Method::GET | Method::HEAD);
+        Ok(Framing {
+            body,
+            keep_alive: !options.close && (is_11 || options.keep_alive && is_delimited),
+            expects_continue: self.expects_continue && body != BodyLength::Empty,
+            upgrade: is_11 && self.offers_upgrade && options.upgrade,
+        })
+    }
 }
 
 /// The connection options that mean something to us (RFC 9110 §7.6.1).

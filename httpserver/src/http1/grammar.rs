@@ -27,6 +27,12 @@ pub(crate) fn is_token_byte(byte: u8) -> bool {
     TOKEN[byte as usize]
 }
 
+/// What a request target is made of: visible ASCII but for `#`. A fragment is no part of any form; it is refused because what
+/// stands behind it is path to one party and nothing to another.
+pub(crate) fn is_target_byte(byte: u8) -> bool {
+    byte.is_ascii_graphic() && byte != b'#'
+}
+
 pub(crate) fn is_reg_name_byte(byte: u8) -> bool {
     REG_NAME[byte as usize]
 }

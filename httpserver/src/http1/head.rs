@@ -1,19 +1,20 @@
-//! From bytes to a request head: httparse in one pass, then what it tolerates and we do not.
+//! From bytes to a request head, in one pass.
 //!
-//! httparse takes bare line feeds as line ends, obs-text in targets, and only the versions 1.0 and 1.1. It reads a head
-//! from its beginning each time, so it is asked when a head is likely to be whole: with its first bytes, and then not
-//! before `scan.rs` has seen the blank line.
+//! [`RequestHead::parse`] reads the head that is usual: whole and right. Of any other it says no more than that it is not: whether
+//! something is missing or wrong, and what, is for `scan.rs` to find, which looks at each byte once however they
+//! come. So a head is parsed with its first bytes, and then not before the scan has seen the blank line.
 
 use std::fmt;
-use std::mem::MaybeUninit;
 use std::ops::Range;
 
 use http::{Method, Version};
 
 use super::error::RemoteError;
-use super::framing::{Framing, decide};
+use super::framing::{Framing, FramingFields};
+use super::grammar::trim_ows;
 use super::limits::Limits;
 use super::scan::{Bounds, Scan, max_fields, max_head_bytes};
+use super::span;
 use super::target::{TargetForm, classify, path_start};
 use crate::headers::{Field, Headers};
 
@@ -113,69 +114,113 @@ impl RequestHead {
         &target[path_start(self.form, target.as_bytes())..]
     }
 
-    /// Parses a whole head. `None` means that it is not whole or that something is wrong with its bytes: `scan.rs` knows what.
-    /// An error means that its bytes are right and what they say is not.
+    /// Parses a whole head and gives its length. `None` means that it is not whole or that something is wrong with its bytes:
+    /// `scan.rs` knows what. An error means that its bytes are right and what they say is not.
     fn parse(&mut self, input: &[u8], limits: &Limits) -> Result<Option<usize>, RemoteError> {
         #[cfg(test)]
         super::scan::counters::PARSED.with(|count| count.set(count.get() + 1));
-        let mut places = [const { MaybeUninit::uninit() }; Limits::MAX_FIELDS];
-        let mut request = httparse::Request::new(&mut []);
-        let parsed = request.parse_with_uninit_headers(input, &mut places[..max_fields(limits)]);
-        let Ok(httparse::Status::Complete(len)) = parsed else { return Ok(None) };
-        let (Some(method), Some(target), Some(minor)) = (request.method, request.path, request.version)
-        else {
-            return Ok(None);
-        };
-        let start_len = request.headers.first().map_or(len - 2, |field| offset(input, field.name.as_bytes()));
-        let is_strict = len <= max_head_bytes(limits)
-            && start_len <= limits.request_line_bytes
-            && ends_with_crlf(input, len)
-            && ends_with_crlf(input, len - 2)
-            && request
-                .headers
-                .iter()
-                .all(|field| ends_with_crlf(input, offset(input, field.name.as_bytes())));
-        if !is_strict {
+        let Some((line, mut rest)) = RequestLine::parse(input) else { return Ok(None) };
+        let start_len = input.len() - rest.len();
+        let most = max_fields(limits);
+        let mut framing = FramingFields::of(line.version);
+        let fields = self.headers.begin();
+        loop {
+            let (name, behind) = rest.split_at(span::token(rest));
+            match behind {
+                [b':', behind @ ..] if !name.is_empty() && fields.len() < most => {
+                    let (line, [b'\r', b'\n', behind @ ..]) = behind.split_at(span::field_value(behind))
+                    else {
+                        return Ok(None);
+                    };
+                    if fields.is_empty() {
+                        // As much room for spans as the head takes: one allocation for a head of any kind, and later none.
+                        fields.reserve(most.min(input.len() / size_of::<Field>()));
+                    }
+                    let value = trim_value(line);
+                    framing.note(name, value);
+                    fields.push(Field {
+                        name: offset(input, name),
+                        name_end: offset(input, name) + name.len() as u32,
+                        value: offset(input, value),
+                        value_end: offset(input, value) + value.len() as u32,
+                    });
+                    rest = behind;
+                }
+                [b'\r', b'\n', behind @ ..] if name.is_empty() => {
+                    rest = behind;
+                    break;
+                }
+                _ => return Ok(None),
+            }
+        }
+        let len = input.len() - rest.len();
+        if len > max_head_bytes(limits) || start_len > limits.request_line_bytes {
             return Ok(None);
         }
 
-        let fields = request.headers.iter().map(|field| Field {
-            name: offset(input, field.name.as_bytes()) as u32,
-            name_end: end(input, field.name.as_bytes()),
-            value: offset(input, field.value) as u32,
-            value_end: end(input, field.value),
-        });
-        self.headers.fill(&input[..len - 2], start_len, fields);
+        self.headers.complete(&input[..len - 2], start_len);
         (self.form, self.authority, self.framing) = Default::default();
-        self.target.clear();
-        self.method = match method {
-            "GET" => Method::GET,
-            "POST" => Method::POST,
-            _ => Method::from_bytes(method.as_bytes()).map_err(|_| RemoteError::InvalidMethod)?,
+        self.set_target(line.target)?;
+        self.method = match line.method {
+            b"GET" => Method::GET,
+            b"POST" => Method::POST,
+            other => Method::from_bytes(other).map_err(|_| RemoteError::InvalidMethod)?,
         };
-        self.version = if minor == 0 { Version::HTTP_10 } else { Version::HTTP_11 };
-        self.target.push_str(target);
-        let (form, authority) = classify(&self.method, target.as_bytes())?;
+        self.version = line.version;
+        let (form, authority) = classify(&self.method, line.target)?;
         self.form = form;
         self.authority = authority.map_or((0, 0), |Range { start, end }| (start as u32, end as u32));
-        let fields = request.headers.iter().map(|field| (field.name.as_bytes(), field.value));
-        self.framing = decide(&self.method, self.version, fields)?;
+        self.framing = framing.decide(&self.method)?;
         Ok(Some(len))
     }
 
-    /// Parses a head whose every byte has been found good.
-    #[cold]
-    fn parse_scanned(&mut self, input: &[u8], limits: &Limits) -> Result<(), RemoteError> {
-        if self.parse(input, limits)?.is_some() {
-            return Ok(());
-        }
-        // What is left is HTTP/1.2 and its kind, which RFC 9110 §6.2 wants treated as the highest minor version we know.
-        let mut known = input.to_vec();
-        if let Some(minor) = memchr::memchr(b'\r', input).and_then(|at| known.get_mut(at.checked_sub(1)?)) {
-            *minor = b'1';
-        }
-        self.parse(&known, limits)?.map(|_| ()).ok_or(RemoteError::InvalidVersion)
+    fn set_target(&mut self, target: &[u8]) -> Result<(), RemoteError> {
+        // Copied first and checked where it has come to lie: at the beginning of a piece of memory that is several times as fast.
+        let mut bytes = std::mem::take(&mut self.target).into_bytes();
+        bytes.clear();
+        bytes.extend_from_slice(target);
+        self.target = String::from_utf8(bytes).map_err(|_| RemoteError::InvalidTarget)?;
+        Ok(())
     }
+}
+
+/// The first line of a head whose every byte is right.
+struct RequestLine<'a> {
+    method: &'a [u8],
+    target: &'a [u8],
+    version: Version,
+}
+
+impl<'a> RequestLine<'a> {
+    /// The line, and what follows it.
+    #[inline]
+    fn parse(input: &'a [u8]) -> Option<(Self, &'a [u8])> {
+        let (method, rest) = input.split_at(span::token(input));
+        let [b' ', rest @ ..] = rest else { return None };
+        let (target, rest) = rest.split_at(span::target(rest));
+        let (protocol, rest) = rest.split_first_chunk::<8>()?;
+        let [minor @ b'0'..=b'9', b'\r', b'\n', rest @ ..] = rest else { return None };
+        // Higher minor versions are served as the highest we know (RFC 9110 §6.2).
+        let version = if *minor == b'0' { Version::HTTP_10 } else { Version::HTTP_11 };
+        let is_right = protocol == b" HTTP/1." && !method.is_empty() && !target.is_empty();
+        is_right.then_some((Self { method, target, version }, rest))
+    }
+}
+
+/// A value without the blanks around it (RFC 9110 §5.6.3). Nearly all have one before and no more.
+#[inline]
+fn trim_value(line: &[u8]) -> &[u8] {
+    let value = if let [b' ', value @ ..] = line { value } else { line };
+    match value {
+        [..=b' ', ..] | [.., ..=b' '] => trim_ows(value), // no other byte below a blank is in a value but TAB
+        value => value,
+    }
+}
+
+/// Where `part`, a slice of `whole`, begins in it.
+#[inline]
+fn offset(whole: &[u8], part: &[u8]) -> u32 {
+    (part.as_ptr().addr() - whole.as_ptr().addr()) as u32
 }
 
 /// Without the fields: those have a safe form of their own.
@@ -235,7 +280,11 @@ impl HeadReader {
         }
         head.clear();
         let Some(len) = self.scan.advance(rest, &Bounds::head(limits))? else { return Ok(unfinished) };
-        head.parse_scanned(&rest[..len], limits)?;
+        if head.parse(&rest[..len], limits)?.is_none() {
+            // Every byte has been found good, so it cannot be; were it so, the peer would be told.
+            head.clear();
+            return Err(RemoteError::InvalidFieldName);
+        }
         Ok(HeadStep { consumed: skipped + len, is_complete: true })
     }
 
@@ -256,17 +305,4 @@ impl HeadReader {
             };
         }
     }
-}
-
-/// Where `part`, a slice of `whole`, begins in it.
-fn offset(whole: &[u8], part: &[u8]) -> usize {
-    part.as_ptr().addr() - whole.as_ptr().addr()
-}
-
-fn end(whole: &[u8], part: &[u8]) -> u32 {
-    (offset(whole, part) + part.len()) as u32
-}
-
-fn ends_with_crlf(input: &[u8], end: usize) -> bool {
-    input[..end].ends_with(b"\r\n")
 }

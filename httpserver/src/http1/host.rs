@@ -10,10 +10,16 @@ use super::grammar::is_reg_name_byte;
 /// A host that may have a port, neither empty.
 pub(crate) fn is_authority(bytes: &[u8]) -> bool {
     // What nearly all are, in one pass: a name or an IPv4 address, perhaps with a port.
-    match bytes.iter().position(|&byte| !is_reg_name_byte(byte)) {
-        None => !bytes.is_empty(),
-        Some(end @ 1..) if bytes[end] == b':' => is_port_or_empty(&bytes[end + 1..]),
-        Some(_) => is_any_authority(bytes),
+    let mut rest = bytes;
+    while let [byte, behind @ ..] = rest
+        && is_reg_name_byte(*byte)
+    {
+        rest = behind;
+    }
+    match rest {
+        [] => !bytes.is_empty(),
+        [b':', port @ ..] if rest.len() < bytes.len() => is_port_or_empty(port),
+        _ => is_any_authority(bytes),
     }
 }
 

@@ -41,7 +41,7 @@ pub struct Limits {
 }
 
 impl Limits {
-    /// The most field lines that [`fields`](Self::fields) can allow: their places stand on the stack while parsing.
+    /// The most field lines that [`fields`](Self::fields) can allow.
     pub const MAX_FIELDS: usize = 256;
 }
 

@@ -55,7 +55,7 @@
 //! | What comes in | What goes out | Both |
 //! |---|---|---|
 //! | `connection`: the public face | `sending`: the public face | `state`: the table above |
-//! | `head`: a whole head; `scan`: one in pieces | `response`: what frames a body | `error`, `limits` |
+//! | `head`: a whole head, by the `span`s of its bytes; `scan`: one in pieces | `response`: what frames a body | `error`, `limits` |
 //! | `target`, `host`: what and who is asked | `encode`: bytes | `grammar`: tokens and lists |
 //! | `framing`: where the body ends | `ambient`: Server and Date | `trailers` |
 //! | `chunked`: its chunks | `raw`: heads encoded by the application | |
@@ -74,6 +74,7 @@ mod raw;
 mod response;
 mod scan;
 mod sending;
+mod span;
 mod state;
 mod target;
 mod trailers;

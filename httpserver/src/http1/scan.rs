@@ -12,7 +12,7 @@
 //! ```
 
 use super::error::RemoteError;
-use super::grammar::{is_field_value_byte, is_token_byte};
+use super::grammar::{is_field_value_byte, is_target_byte, is_token_byte};
 use super::limits::Limits;
 use crate::headers::Headers;
 
@@ -140,7 +140,7 @@ impl State {
             (Self::Method, b' ') => Self::TargetStart,
             (Self::MethodStart | Self::Method, _) => return Err(E::InvalidMethod),
 
-            (Self::TargetStart | Self::Target, b'!'..=b'~') => Self::Target,
+            (Self::TargetStart | Self::Target, _) if is_target_byte(byte) => Self::Target,
             (Self::Target, b' ') => Self::Protocol(0),
             (Self::TargetStart | Self::Target, _) => return Err(E::InvalidTarget),
 
@@ -182,7 +182,7 @@ pub(crate) mod counters {
     thread_local! {
         /// Bytes that the automaton looked at.
         pub(crate) static SCANNED: Cell<usize> = const { Cell::new(0) };
-        /// Heads that were given to httparse.
+        /// Heads that were parsed, or tried to be.
         pub(crate) static PARSED: Cell<usize> = const { Cell::new(0) };
     }
 }
@@ -192,7 +192,7 @@ mod tests {
     use super::super::{Connection, Limits, Received, RequestHead};
     use super::counters::{PARSED, SCANNED};
 
-    /// Reads a head in pieces of this size; gives how often httparse was asked and how many bytes the automaton saw.
+    /// Reads a head in pieces of this size; gives how often it was parsed and how many bytes the automaton saw.
     fn work(input: &[u8], piece: usize) -> (usize, usize) {
         PARSED.set(0);
         SCANNED.set(0);

@@ -23,16 +23,12 @@ pub enum TargetForm {
 
 /// The form, and where the target names the host.
 ///
-/// All bytes must be visible ASCII. A fragment is no part of any form; it is refused because what stands behind `#` is path to
-/// one party and nothing to another.
+/// All bytes are those of a target: see `is_target_byte`.
 pub(crate) fn classify(
     method: &Method,
     target: &[u8],
 ) -> Result<(TargetForm, Option<Range<usize>>), RemoteError> {
     let is_good = |good: bool| if good { Ok(()) } else { Err(RemoteError::InvalidTarget) };
-    // A fold, not a search: it becomes vector instructions.
-    let is_visible = |byte: u8| byte.is_ascii_graphic() && byte != b'#';
-    is_good(target.iter().fold(true, |good, &byte| good & is_visible(byte)))?;
     if *method == Method::CONNECT {
         is_good(is_host_and_port(target))?;
         return Ok((TargetForm::Authority, Some(0..target.len())));
