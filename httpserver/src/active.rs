@@ -6,11 +6,12 @@ use std::time::{Duration, Instant};
 use bytes::{Bytes, BytesMut};
 use http::StatusCode;
 
-use crate::error::HttpError;
+use crate::error::{Fault, HttpError};
 use crate::headers::Headers;
 use crate::http1::{BodyEvent, Connection, DataFrame, RemoteError, ResponseHead, ResponseLength};
 use crate::response::Response;
 use crate::session::{Arrival, Session};
+use crate::watch::Ended;
 
 /// Bodies below this size are copied behind their head, so that both leave in one piece.
 const COPY_BODY_BYTES: usize = 16 * 1024;
@@ -27,6 +28,19 @@ pub(crate) struct Active<'s> {
     awaits_body: Cell<Option<Instant>>,
     /// Whether the handler speaks to the peer by itself now, and no longer HTTP.
     pub(crate) taken_over: Cell<bool>,
+    tally: Tally,
+}
+
+/// What came of a request so far.
+#[derive(Default)]
+struct Tally {
+    /// Of the final head.
+    status: Cell<Option<StatusCode>>,
+    /// Bytes of the bodies, without what frames them.
+    received: Cell<u64>,
+    sent: Cell<u64>,
+    /// What was answered as an error; kept only for who is told when the request has ended.
+    error: Cell<Option<Box<HttpError>>>,
 }
 
 /// What the wait for a body has cost so far, and what has come of it.
@@ -48,16 +62,62 @@ impl<'s> Active<'s> {
             body_clock: Cell::default(),
             awaits_body: Cell::default(),
             taken_over: Cell::default(),
+            tally: Tally::default(),
         }
     }
 
-    /// Forgets the clock of the last body.
+    /// Forgets what was noted of the request before.
     pub(crate) fn begin(&self) {
         self.body_clock.set(BodyClock::default());
+        self.tally.status.set(None);
+        self.tally.received.set(0);
+        self.tally.sent.set(0);
+    }
+
+    /// Writes down and counts what went wrong, and was or will be answered.
+    pub(crate) fn note(&self, error: HttpError) {
+        let session = self.session;
+        session.core.note(&error, self.fault(&error), session.context.peer_addr(), session.now());
+        if session.core.watcher.is_some() {
+            self.tally.error.set(Some(Box::new(error)));
+        }
+    }
+
+    /// By whose doing it is. Of a stream of the handler's own it is an error like any other.
+    fn fault(&self, error: &HttpError) -> Fault {
+        match error {
+            HttpError::Stream(_) if !self.session.stream.is_peer_gone() => Fault::Handler,
+            error => error.fault(),
+        }
+    }
+
+    /// The status of the final head, once there is one.
+    pub(crate) fn status(&self) -> Option<StatusCode> {
+        self.tally.status.get()
+    }
+
+    /// Gives to `tell` what has become of the request.
+    pub(crate) fn ended(&self, tell: impl FnOnce(&Ended<'_>)) {
+        let error = self.tally.error.take();
+        tell(&Ended {
+            status: self.tally.status.get(),
+            bytes_received: self.tally.received.get(),
+            bytes_sent: self.tally.sent.get(),
+            peer: self.session.context.peer_addr(),
+            error: error.as_deref(),
+        });
     }
 
     /// The next piece of the request body; `None` at its end. Sends the 100 that the peer waits for, the first time.
     pub(crate) async fn chunk(&self) -> Result<Option<Bytes>, HttpError> {
+        let chunk = self.piece().await?;
+        if let Some(chunk) = &chunk {
+            self.tally.received.set(self.tally.received.get() + chunk.len() as u64);
+        }
+        Ok(chunk)
+    }
+
+    async fn piece(&self) -> Result<Option<Bytes>, HttpError> {
         let mut gathered = BytesMut::new();
         loop {
             match self.take_piece(&mut gathered)? {
@@ -144,7 +204,7 @@ impl<'s> Active<'s> {
 
     /// Sends a whole response whose body is in memory.
     pub(crate) fn send(&self, response: Response) -> Result<(), HttpError> {
-        let Response { status, content_type, headers, body, file: _ } = response;
+        let Response { status, content_type, headers, body, extra: _ } = response;
         let mut head =
             ResponseHead::new(status).headers(&headers).length(ResponseLength::Known(body.len() as u64));
         if let Some(content_type) = &content_type {
@@ -156,7 +216,9 @@ impl<'s> Active<'s> {
         self.step(|protocol, out| {
             self.encode_head(protocol, &head, out)?;
             if copied {
+                let before = out.len();
                 protocol.send_data(&body, out)?;
+                self.tally.sent.set((out.len() - before) as u64); // its length is known: no framing is among it
                 protocol.finish(None, out)?;
             }
             Ok(())
@@ -184,16 +246,27 @@ impl<'s> Active<'s> {
             protocol.close_after_response();
         }
         let ambient = self.session.core.ambient.at(self.session.now());
-        Ok(protocol.send_head(head, &ambient, out)?)
+        protocol.send_head(head, &ambient, out)?;
+        self.tally.status.set(Some(head.status));
+        Ok(())
     }
 
     /// Sends a piece of the body. A large one is not copied.
     pub(crate) fn send_data(&self, data: Bytes) -> Result<(), HttpError> {
-        if data.len() < COPY_BODY_BYTES {
-            return self.step(|protocol, out| Ok(protocol.send_data(&data, out)?));
-        }
-        let frame = self.step(|protocol, out| Ok(protocol.frame_data(data.len(), out)?))?;
-        if let DataFrame::Write { suffix } = frame {
+        let copied = data.len() < COPY_BODY_BYTES;
+        let frame = self.step(|protocol, out| {
+            let frame = protocol.frame_data(data.len(), out)?;
+            if let DataFrame::Write { suffix } = frame
+                && copied
+            {
+                out.extend_from_slice(&data);
+                out.extend_from_slice(suffix);
+            }
+            Ok(frame)
+        })?;
+        let DataFrame::Write { suffix } = frame else { return Ok(()) };
+        self.tally.sent.set(self.tally.sent.get() + data.len() as u64);
+        if !copied {
             self.session.stream.queue(data)?;
             self.session.stream.queue(Bytes::from_static(suffix))?;
         }
@@ -219,6 +292,7 @@ impl<'s> Active<'s> {
         if let Some(error) = remote {
             let ambient = self.session.core.ambient.at(self.session.now());
             self.step(|protocol, out| Ok(protocol.send_error(error, &ambient, out)?))?;
+            self.tally.status.set(Some(error.status()));
         } else {
             self.protocol.borrow_mut().close_after_response();
             // What is the client's fault it may know; the rest is for the log.

@@ -3,9 +3,14 @@
 use std::cell::{OnceCell, RefCell};
 use std::time::Instant;
 
+use tcpserver::PeerAddr;
+
 use crate::ambient::AmbientCache;
+use crate::error::{Fault, HttpError};
 use crate::http1::RequestHead;
+use crate::log_limit::LogLimit;
 use crate::options::HttpOptions;
+use crate::watch::Watcher;
 
 /// Heads that are kept for the next request.
 const KEEP_HEADS: usize = 64;
@@ -17,6 +22,9 @@ const KEEP_HEAD_BYTES: usize = 4096;
 pub(crate) struct Core {
     pub(crate) options: HttpOptions,
     pub(crate) ambient: AmbientCache,
+    pub(crate) watcher: Option<Watcher>,
+    /// Of lines about peers, and of those about handlers.
+    log_limits: [LogLimit; 2],
     /// When the first connection came, from which ages are counted.
     epoch: OnceCell<Instant>,
     #[expect(clippy::vec_box, reason = "requests hold the boxes, which travel in and out as they are")]
@@ -26,13 +34,42 @@ pub(crate) struct Core {
 impl Core {
     pub(crate) fn new(options: HttpOptions) -> Core {
         let ambient = AmbientCache::new(options.ambient.clone());
-        Core { options, ambient, epoch: OnceCell::new(), heads: RefCell::default() }
+        let watcher = Watcher::of(&options);
+        let log_limits = <[LogLimit; 2]>::default();
+        Core { options, ambient, watcher, log_limits, epoch: OnceCell::new(), heads: RefCell::default() }
     }
 
     /// How long there have been connections, in seconds.
     pub(crate) fn age(&self, now: Instant) -> u32 {
         let epoch = *self.epoch.get_or_init(|| now);
         u32::try_from(now.saturating_duration_since(epoch).as_secs()).unwrap_or(u32::MAX)
+    }
+
+    /// Writes down what went wrong, once, and counts it. A peer that has simply gone is counted and not written down, a panic was
+    /// written down where it was caught.
+    pub(crate) fn note(&self, error: &HttpError, fault: Fault, peer: &PeerAddr, now: Instant) {
+        if let Some(watcher) = &self.watcher {
+            watcher.count_error(fault, error.reason());
+        }
+        if fault == Fault::Network && !matches!(error, HttpError::WriteTimeout)
+            || matches!(error, HttpError::Panicked)
+        {
+            return;
+        }
+        let Some(allowed) = self.log_limits[usize::from(fault == Fault::Handler)].allows(now) else { return };
+        let withheld = allowed.withheld;
+        match fault {
+            Fault::Peer => tracing::info!(%peer, %error, withheld, "malformed HTTP message"),
+            Fault::Network => tracing::info!(%peer, %error, withheld, "closing the connection"),
+            Fault::Handler => tracing::error!(%peer, %error, withheld, "a request handler failed"),
+        }
+    }
+
+    /// Writes down that a handler panicked.
+    pub(crate) fn note_panic(&self, panic: &str, peer: &PeerAddr, now: Instant) {
+        if let Some(allowed) = self.log_limits[1].allows(now) {
+            tracing::error!(panic, %peer, withheld = allowed.withheld, "a request handler panicked");
+        }
     }
 
     pub(crate) fn lease_head(&self) -> Box<RequestHead> {

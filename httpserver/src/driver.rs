@@ -20,6 +20,7 @@ use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
 use ioloop::{Deadline, caught};
+use tracing::Span;
 
 use crate::active::Active;
 use crate::error::HttpError;
@@ -27,6 +28,7 @@ use crate::exchange::Exchange;
 use crate::handler::Handler;
 use crate::http1::{Outcome, Received, RemoteError, RequestHead};
 use crate::session::{Arrival, Session};
+use crate::span::{self, within};
 
 /// How long a peer that was too slow may still send before its connection closes behind the 408.
 const BRIEFLY: Duration = Duration::from_millis(100);
@@ -85,22 +87,34 @@ async fn serve_requests<M, H: Handler<M>>(session: &Session, handler: &H) -> The
         if session.has_had_its_share() {
             ioloop::yield_now().await;
         }
-        let head = match next_head(&active).await {
-            Ok(Some(head)) => head,
-            Ok(None) => return Then::Idle,
-            Err(error) => return refuse(&active, &error),
+        let mut head = None;
+        let head = match next_head(&active, &mut head).await {
+            Ok(true) => head.take().expect("a head that has come is there"),
+            Ok(false) => return Then::Idle,
+            Err(error) => return refuse_head(&active, head.as_deref(), error),
         };
         session.note_request();
         if session.is_last_request() {
             active.protocol.borrow_mut().close_after_response();
         }
         let peer_goes_on = head.framing().keep_alive;
+        let (watched, span);
         let answered = {
             let mut exchange = Exchange::new(&active, head);
-            answer(&active, handler, &mut exchange).await
+            let watcher = session.core.watcher.as_ref();
+            watched = watcher.map(|watcher| (watcher, Box::new(watcher.begin(exchange.head(), &exchange))));
+            span = span::of_request(&exchange);
+            answer(&active, handler, &mut exchange, span.as_deref()).await
         };
-        if let Err(error) = answered {
-            return refuse(&active, &error);
+        let refused = answered.err().map(|error| within(span.as_deref(), || refuse(&active, error)));
+        if let Some(span) = span {
+            span::end(&span, active.status());
+        }
+        if let Some((watcher, watched)) = watched {
+            active.ended(|ended| watcher.end(*watched, ended));
+        }
+        if let Some(then) = refused {
+            return then;
         }
         if active.taken_over.get() {
             return Then::Linger;
@@ -121,15 +135,14 @@ async fn serve_requests<M, H: Handler<M>>(session: &Session, handler: &H) -> The
     }
 }
 
-/// The next request's head; `None` if there is no byte of one.
-async fn next_head(active: &Active<'_>) -> Result<Option<Box<RequestHead>>, HttpError> {
+/// The next request's head, into `head`; `false` if there is no byte of one.
+async fn next_head(active: &Active<'_>, head: &mut Option<Box<RequestHead>>) -> Result<bool, HttpError> {
     let session = active.session;
-    let mut head = None;
     let mut deadline = None;
     loop {
         if session.stream.buffered() == 0 && deadline.is_none() {
             session.empty_lines.set(active.protocol.borrow().empty_lines());
-            return Ok(None);
+            return Ok(false);
         }
         let lent = head.get_or_insert_with(|| session.core.lease_head());
         let limits = &session.core.options.limits;
@@ -143,7 +156,7 @@ async fn next_head(active: &Active<'_>) -> Result<Option<Box<RequestHead>>, Http
         })?;
         if received {
             active.begin();
-            return Ok(head);
+            return Ok(true);
         }
         if session.stream.buffered() == 0 && deadline.is_none() {
             continue; // only empty lines, which begin nothing
@@ -163,18 +176,19 @@ async fn answer<M, H: Handler<M>>(
     active: &Active<'_>,
     handler: &H,
     exchange: &mut Exchange<'_>,
+    span: Option<&Span>,
 ) -> Result<(), HttpError> {
     let stream = &active.session.stream;
     let mut handling = pin!(handler.handle(exchange));
     let mut gone = pin!(stream.closed());
     let mut patience = Patience { active, began: active.session.now(), deadline: None };
     poll_fn(|cx| {
-        match caught(|| handling.as_mut().poll(cx)) {
+        match caught(|| within(span, || handling.as_mut().poll(cx))) {
             Ok(Poll::Pending) => {}
             Ok(Poll::Ready(result)) => return Poll::Ready(result),
             Err(panic) => {
-                let peer = active.session.context.peer_addr();
-                tracing::error!(panic, %peer, "a request handler panicked");
+                let session = active.session;
+                session.core.note_panic(&panic, session.context.peer_addr(), session.now());
                 return Poll::Ready(Err(HttpError::Panicked));
             }
         }
@@ -241,18 +255,27 @@ async fn drop_rest_of_body(active: &Active<'_>) -> Result<(), Then> {
 }
 
 /// Answers what went wrong, if an answer is still possible, and says how the connection ends.
-fn refuse(active: &Active<'_>, error: &HttpError) -> Then {
-    let peer = active.session.context.peer_addr();
+fn refuse(active: &Active<'_>, error: HttpError) -> Then {
+    let then = end_with(active, &error);
+    active.note(error);
+    then
+}
+
+/// The same for a request that has not begun.
+fn refuse_head(active: &Active<'_>, head: Option<&RequestHead>, error: HttpError) -> Then {
+    active.begin();
+    let then = refuse(active, error);
+    if let Some(watcher) = &active.session.core.watcher {
+        active.ended(|ended| watcher.refused(head, active.session.protocol(), ended));
+    }
+    then
+}
+
+fn end_with(active: &Active<'_>, error: &HttpError) -> Then {
     match error {
-        // Of a stream of the handler's own it is an error like any other.
         HttpError::Stream(_) if active.session.stream.is_peer_gone() => return Then::Abandon,
-        HttpError::WriteTimeout => {
-            tracing::info!(%peer, %error, "closing the connection");
-            return Then::Abandon;
-        }
-        error if error.is_remote() => tracing::info!(%peer, %error, "malformed HTTP message"),
-        HttpError::Panicked => {} // logged where it was caught
-        _ => tracing::error!(%peer, %error, "a request handler failed"),
+        HttpError::WriteTimeout => return Then::Abandon,
+        _ => {}
     }
     if active.taken_over.get() {
         return Then::Close;

@@ -61,13 +61,38 @@ impl HttpError {
         HttpError::Handler(error.to_string().into())
     }
 
+    /// By whose doing it is. A failure of a stream of the handler's own, which a proxy has, is the network's here; where it ends
+    /// an exchange whose client is still there, it is logged and counted as the handler's.
+    #[must_use]
+    pub fn fault(&self) -> Fault {
+        match self {
+            HttpError::Remote(_) => Fault::Peer,
+            HttpError::Body(error) if *error != BodyError::NotRead => Fault::Peer,
+            HttpError::Stream(_) | HttpError::WriteTimeout => Fault::Network,
+            _ => Fault::Handler,
+        }
+    }
+
+    /// A short name that stays the same, for counting by reason.
+    #[must_use]
+    pub fn reason(&self) -> &'static str {
+        match self {
+            HttpError::Remote(error) => error.reason(),
+            HttpError::Body(error) => error.reason(),
+            HttpError::Local(_) | HttpError::Header(_) | HttpError::Cookie(_) => "bad_response",
+            HttpError::Io(_) => "file",
+            HttpError::Stream(_) => "connection_lost",
+            HttpError::WriteTimeout => "write_timeout",
+            HttpError::Unfinished => "unfinished",
+            HttpError::HandlerTimeout => "handler_timeout",
+            HttpError::Panicked => "panicked",
+            HttpError::Handler(_) => "handler_error",
+        }
+    }
+
     /// Whether the fault is the client's, who then may know what it is.
     pub(crate) fn is_remote(&self) -> bool {
-        match self {
-            HttpError::Remote(_) => true,
-            HttpError::Body(error) => *error != BodyError::NotRead,
-            _ => false,
-        }
+        self.fault() == Fault::Peer
     }
 
     /// The status to answer with, if an answer is possible at all.
@@ -78,6 +103,30 @@ impl HttpError {
             HttpError::HandlerTimeout => StatusCode::SERVICE_UNAVAILABLE,
             HttpError::Body(error) => error.status(),
             _ => StatusCode::INTERNAL_SERVER_ERROR,
+        }
+    }
+}
+
+/// By whose doing an exchange did not come to its good end: see [`HttpError::fault`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum Fault {
+    /// The peer broke the protocol or a limit, or what it sent is not what it says. It gets a 4xx.
+    Peer,
+    /// The handler failed, or tried to send what is not HTTP. The peer gets a 5xx, and no words.
+    Handler,
+    /// The connection was lost, or the peer took nothing any more. Nobody is left to be told.
+    Network,
+}
+
+impl Fault {
+    /// `peer`, `handler` or `network`.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Fault::Peer => "peer",
+            Fault::Handler => "handler",
+            Fault::Network => "network",
         }
     }
 }

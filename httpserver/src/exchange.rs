@@ -15,7 +15,7 @@ use crate::headers::Headers;
 use crate::http1::{LocalError, RawHead, RequestHead, ResponseHead};
 use crate::options::HttpOptions;
 use crate::request::Request;
-use crate::response::Response;
+use crate::response::{Extra, Response};
 use crate::saving::{self, Source};
 use crate::writer::ResponseBuilder;
 
@@ -114,8 +114,12 @@ impl<'c> Exchange<'c> {
     pub fn send(&self, response: Response) -> impl Future<Output = Result<(), HttpError>> {
         async move {
             let mut response = response;
-            if let Some(file) = response.file.take() {
-                return Box::pin(file_body::send(self.active, response, *file)).await;
+            match response.extra.take().map(|extra| *extra) {
+                Some(Extra::File(file)) => {
+                    return Box::pin(file_body::send(self.active, response, file)).await;
+                }
+                Some(Extra::Error(error)) => self.active.note(error),
+                None => {}
             }
             self.active.send(response)?;
             self.active.session.room_for_more().await

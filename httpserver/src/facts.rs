@@ -179,7 +179,7 @@ impl RequestFacts {
     #[must_use]
     pub fn request_time(&self) -> Duration {
         ioloop::IoLoop::try_current()
-            .map_or(Duration::ZERO, |it| it.now().saturating_duration_since(self.began))
+            .map_or(Duration::ZERO, |it| it.precise_now().saturating_duration_since(self.began))
     }
 
     /// What the TLS handshake has agreed on, the client's certificate included (HU24). `None` without TLS, and once the

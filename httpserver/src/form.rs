@@ -226,4 +226,20 @@ impl BodyError {
             _ => StatusCode::BAD_REQUEST,
         }
     }
+
+    /// A short name that stays the same, for counting by reason.
+    #[must_use]
+    pub fn reason(&self) -> &'static str {
+        match self {
+            BodyError::NotRead => "body_not_read",
+            BodyError::Encoded => "content_encoding",
+            BodyError::WrongType => "content_type",
+            BodyError::TooManyFields => "too_many_form_fields",
+            BodyError::Multipart(_) => "invalid_multipart",
+            BodyError::TooLarge { .. } => "content_too_large",
+            #[cfg(feature = "json")]
+            BodyError::Json { .. } => "invalid_json",
+            BodyError::NotUtf8 => "not_utf8",
+        }
+    }
 }

@@ -23,6 +23,15 @@
 //! per header; a head is copied once, into memory that is used again. An idle connection holds neither buffer nor request state.
 //! Bodies of more than 16 KiB are not copied on their way out.
 
+//!
+//! # What is logged
+//!
+//! At level `error` a handler that failed or panicked, at `info` a request that was refused and a peer that takes nothing any more: of
+//! each kind ten lines a second at most, whatever clients do, and the next line says how many were `withheld`. A client that
+//! leaves is not worth a line. At `debug` each request's handler runs in a span `request`, with OpenTelemetry's fields. Requests
+//! themselves are logged by [`HttpOptions::access_log`], and counted by [`HttpOptions::metrics`]; [`HttpError::fault`] says who
+//! is to blame.
+
 #![forbid(unsafe_code)]
 
 /// Runs the examples of the README.
@@ -30,7 +39,9 @@
 #[doc = include_str!("../README.md")]
 struct Readme;
 
+mod access;
 mod active;
+mod admin;
 mod ambient;
 mod arguments;
 mod conditional;
@@ -51,7 +62,9 @@ pub mod http1;
 #[cfg(feature = "json")]
 mod json;
 mod lifecycle;
+mod log_limit;
 mod media_type;
+mod metrics;
 pub mod multipart;
 mod multipart_stream;
 mod network;
@@ -64,13 +77,17 @@ mod saving;
 mod server;
 mod session;
 mod set_cookie;
+mod span;
 mod static_file;
 mod takeover;
+mod watch;
 mod writer;
 
+pub use access::{AccessRecord, log_request};
+pub use admin::{Admin, Mounted};
 pub use arguments::Arguments;
 pub use cookies::Cookies;
-pub use error::HttpError;
+pub use error::{Fault, HttpError};
 pub use events::{Event, EventStream};
 pub use exchange::{Body, Exchange};
 pub use facts::RequestFacts;
@@ -80,6 +97,7 @@ pub use headers::{HeaderError, Headers};
 pub use helpers::{format_timestamp, split_host_and_port, url_concat};
 #[cfg(feature = "json")]
 pub use json::Json;
+pub use metrics::HttpMetrics;
 pub use multipart_stream::{Multipart, Part};
 pub use options::HttpOptions;
 pub use proxies::{NetworkError, Protocol, ProxyHeaders, TrustedProxies};

@@ -1,6 +1,7 @@
 //! How an HTTP server listens beyond `listen`, how many connections it has, and how it ends: what it has from the TCP server
 //! beneath.
 
+use std::future::Future;
 use std::io;
 use std::time::Duration;
 
@@ -95,10 +96,19 @@ impl<M: 'static, H: Handler<M>> HttpServer<H, M> {
         self.tcp.drain(grace)
     }
 
-    /// Stops, and closes all connections at once (HS13).
-    #[doc(alias = "close_all_connections")]
+    /// Stops, and closes all connections at once.
     pub fn abort(&self) {
         self.tcp.abort();
+    }
+
+    /// Closes all connections at once, those that were taken over included, and waits until they are gone (HS14). Goes on accepting.
+    /// What was being answered is cut off: [`drain`](HttpServer::drain) is the end in good order.
+    ///
+    /// # Cancel safety
+    ///
+    /// May be dropped at any time: the connections are closed whether or not this is awaited.
+    pub fn close_all_connections(&self) -> impl Future<Output = ()> + use<M, H> {
+        self.tcp.close_all_connections()
     }
 
     /// Waits for SIGTERM or SIGINT, then is a lame duck for so long, and drains. A second signal aborts. See

@@ -1,10 +1,13 @@
 //! The limits and deadlines of an HTTP server, all on by default.
 
+use std::sync::Arc;
 use std::time::Duration;
 
+use crate::access::{AccessLog, AccessRecord};
 use crate::form::FormLimits;
 use crate::headers::HeaderError;
 use crate::http1::{Ambient, Limits};
+use crate::metrics::HttpMetrics;
 use crate::proxies::{Protocol, TrustedProxies};
 
 /// What an [`HttpServer`](crate::HttpServer) allows its peers. Every limit and deadline has a default:
@@ -74,6 +77,10 @@ pub struct HttpOptions {
     pub max_connection_age: Option<Duration>,
     /// Whether connections are kept alive between requests. Tornado's `no_keep_alive`, the other way round.
     pub keep_alive: bool,
+    /// Where requests are counted.
+    pub(crate) metrics: Option<HttpMetrics>,
+    /// Who is told of each request.
+    pub(crate) access_log: Option<AccessLog>,
     /// The Server field, validated.
     pub(crate) ambient: Ambient,
 }
@@ -97,6 +104,8 @@ impl Default for HttpOptions {
             max_requests_per_connection: None,
             max_connection_age: None,
             keep_alive: true,
+            metrics: None,
+            access_log: None,
             ambient: Ambient::with_server("waterspout").unwrap_or_default(),
         }
     }
@@ -225,6 +234,24 @@ impl HttpOptions {
     #[must_use]
     pub fn protocol(mut self, protocol: Protocol) -> HttpOptions {
         self.protocol = Some(protocol);
+        self
+    }
+
+    /// Has requests counted here. Default: nowhere, and nothing is spent on it.
+    #[must_use]
+    pub fn metrics(mut self, metrics: HttpMetrics) -> HttpOptions {
+        self.metrics = Some(metrics);
+        self
+    }
+
+    /// Has `log` called once for each request that has ended, however it did; [`log_request`](crate::log_request) writes Tornado's
+    /// line. Default: nothing is called, and nothing is spent on it. With it, each request's head is copied.
+    ///
+    /// It is called on the loop, and must not wait.
+    #[must_use]
+    #[doc(alias = "log_function")]
+    pub fn access_log(mut self, log: impl Fn(&AccessRecord<'_>) + Send + Sync + 'static) -> HttpOptions {
+        self.access_log = Some(AccessLog(Arc::new(log)));
         self
     }
 

@@ -21,14 +21,22 @@ pub struct Response {
     pub(crate) content_type: Option<Cow<'static, str>>,
     pub(crate) headers: Headers,
     pub(crate) body: Bytes,
-    /// Instead of `body`.
-    pub(crate) file: Option<Box<FileBody>>,
+    pub(crate) extra: Option<Box<Extra>>,
+}
+
+/// What few responses have.
+#[derive(Debug, Clone)]
+pub(crate) enum Extra {
+    /// A body, instead of the one in memory.
+    File(FileBody),
+    /// What this is the answer to, still to be written down.
+    Error(crate::HttpError),
 }
 
 impl Response {
     /// A response without content type and body.
     pub fn new(status: StatusCode) -> Response {
-        Response { status, content_type: None, headers: Headers::new(), body: Bytes::new(), file: None }
+        Response { status, content_type: None, headers: Headers::new(), body: Bytes::new(), extra: None }
     }
 
     /// 200 with a text, as `text/plain; charset=utf-8`.
@@ -107,12 +115,14 @@ impl Response {
     /// Sets the body.
     pub fn body(mut self, body: impl Into<Bytes>) -> Response {
         self.body = body.into();
-        self.file = None;
+        if matches!(self.extra.as_deref(), Some(Extra::File(_))) {
+            self.extra = None;
+        }
         self
     }
 
     pub(crate) fn file(mut self, body: FileBody) -> Response {
-        self.file = Some(Box::new(body));
+        self.extra = Some(Box::new(Extra::File(body)));
         self
     }
 }
@@ -219,13 +229,14 @@ impl<T: IntoResponse, E: IntoResponse> IntoResponse for Result<T, E> {
     }
 }
 
-/// The peer learns the status; the words too if the fault is its own, else they are for the log.
+/// The peer learns the status; the words too if the fault is its own. Sent, the error is written to the log and counted.
 impl IntoResponse for crate::HttpError {
     fn into_response(self) -> Response {
-        if self.is_remote() {
-            return Response::text(format!("{self}\n")).status(self.status());
-        }
-        tracing::error!(error = %self, "a handler failed");
-        Response::new(self.status())
+        let mut response = match self.is_remote() {
+            true => Response::text(format!("{self}\n")).status(self.status()),
+            false => Response::new(self.status()),
+        };
+        response.extra = Some(Box::new(Extra::Error(self)));
+        response
     }
 }

@@ -12,6 +12,7 @@ use tcpserver::ConnectionContext;
 
 use crate::core::Core;
 use crate::error::HttpError;
+use crate::proxies::Protocol;
 
 /// Pipelined requests of one connection that are served before the others have their turn. Bytes have their bounds in `iostream`.
 const REQUESTS_PER_TURN: u8 = 64;
@@ -70,6 +71,15 @@ impl Session {
     #[cfg(feature = "tls")]
     pub(crate) fn is_tls(&self) -> bool {
         *self.is_tls.get_or_init(|| self.stream.tls_info().is_some())
+    }
+
+    /// What the connection speaks, whatever proxies say.
+    pub(crate) fn protocol(&self) -> Protocol {
+        #[cfg(feature = "tls")]
+        if self.is_tls() {
+            return Protocol::Https;
+        }
+        Protocol::Http
     }
 
     pub(crate) fn now(&self) -> Instant {

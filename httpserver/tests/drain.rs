@@ -114,3 +114,26 @@ fn hs14_who_is_not_done_when_the_grace_is_over_is_cut() {
     assert_eq!(report.get().unwrap().aborted, 1);
     assert_eq!(end(slow), b"");
 }
+
+#[test]
+fn hs14_close_all_connections_closes_all_waits_for_their_ends_and_goes_on_accepting() {
+    let (time, server, address) = scene();
+    let (idle, slow) = (client(&time, address, GET), client(&time, address, SLOW));
+    assert_eq!(server.open_connections(), 2);
+    let closed = Rc::new(Cell::new(false));
+    let (tell, closing) = (Rc::clone(&closed), server.close_all_connections());
+    assert!(!closed.get() && server.open_connections() == 2, "their tasks have not run since");
+    let late = client(&time, address, SLOW);
+    time.spawn_detached(async move {
+        closing.await;
+        tell.set(true);
+    });
+    time.run_until_stalled();
+    assert!(closed.get());
+    assert_eq!((answer(end(idle)).status, end(slow)), (200, vec![]), "what was being answered is cut off");
+    assert_eq!(server.open_connections(), 1, "who came later is served");
+    time.advance(10 * SECOND);
+    late.shutdown(std::net::Shutdown::Write).unwrap();
+    time.run_until_stalled();
+    assert_eq!(answer(end(late)).text(), "hello\n");
+}

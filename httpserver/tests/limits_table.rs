@@ -81,8 +81,8 @@ fn the_printed_table_leaves_no_option_out() {
     // The outermost fields stand four blanks from the edge.
     let options =
         shown.lines().filter_map(|line| line.strip_prefix("    ")?.split_once(": ").map(|(name, _)| name));
-    // Not limits: whose word is taken, and what is said of the server. `limits` and `form` are there field by field.
-    let others = ["limits", "form", "xheaders", "protocol", "ambient"];
+    // Not limits: whose word is taken, what is said of the server, and who is told of requests. `limits` and `form` are there field by field.
+    let others = ["limits", "form", "xheaders", "protocol", "metrics", "access_log", "ambient"];
     for option in options.filter(|option| !option.starts_with(' ') && !others.contains(option)) {
         assert!(table().iter().any(|(name, _)| name == option), "{option} is not in docs/http-support.md");
     }

@@ -212,6 +212,13 @@ impl IoLoop {
         self.inner.now()
     }
 
+    /// The time as it is at this moment, for measuring what takes part of a turn: each call reads the clock. On virtual time it is
+    /// what [`now`](IoLoop::now) says.
+    #[must_use]
+    pub fn precise_now(&self) -> Instant {
+        self.inner.clock.now()
+    }
+
     /// What the loop has done since it was made.
     #[must_use]
     pub fn counters(&self) -> Counters {

@@ -167,6 +167,11 @@ impl Connections {
         open.len()
     }
 
+    /// Whether one is open whose number is not above this.
+    pub(crate) fn any_up_to(&self, newest: u64) -> bool {
+        self.slots.borrow().iter().any(|slot| slot.facts.id <= newest)
+    }
+
     /// How many wait for their peers, and when the oldest of all was opened.
     pub(crate) fn idle_and_oldest(&self) -> (usize, Option<Instant>) {
         let slots = self.slots.borrow();

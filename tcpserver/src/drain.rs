@@ -69,6 +69,8 @@ pub(crate) struct Draining {
     phase: Cell<DrainPhase>,
     /// Who waits for the next phase, or for the last connection to end.
     waiting: Waiters,
+    /// Who waits for connections to end, whatever the phase.
+    closing: Waiters,
     aborted: Cell<usize>,
     /// Connections that had been accepted when it began.
     accepted: Cell<u64>,
@@ -95,6 +97,7 @@ impl Draining {
 
     /// Called whenever a connection has ended.
     pub(crate) fn note_end(&self) {
+        self.closing.wake_all();
         if self.phase.get() == DrainPhase::Draining {
             self.waiting.wake_all();
         }
@@ -106,21 +109,27 @@ impl Draining {
 struct Waiting {
     server: ServerHandle,
     place: Place,
+    list: fn(&Draining) -> &Waiters,
 }
 
 impl Waiting {
     fn for_news_of(server: &ServerHandle) -> Waiting {
-        Waiting { server: server.clone(), place: Place::default() }
+        Waiting { server: server.clone(), place: Place::default(), list: |drain| &drain.waiting }
+    }
+
+    /// Woken whenever a connection has ended.
+    fn for_ends_at(server: &ServerHandle) -> Waiting {
+        Waiting { server: server.clone(), place: Place::default(), list: |drain| &drain.closing }
     }
 
     fn wait(&mut self, cx: &Context<'_>) {
-        self.server.state.drain.waiting.wait(&mut self.place, cx);
+        (self.list)(&self.server.state.drain).wait(&mut self.place, cx);
     }
 }
 
 impl Drop for Waiting {
     fn drop(&mut self) {
-        self.server.state.drain.waiting.give_up(&mut self.place);
+        (self.list)(&self.server.state.drain).give_up(&mut self.place);
     }
 }
 
@@ -158,6 +167,31 @@ impl ServerHandle {
         if drain.phase() == DrainPhase::Draining {
             drain.enter(DrainPhase::Drained);
         }
+    }
+
+    /// Closes all connections at once, and waits until their handlers have ended. Goes on accepting, and does not wait for those who
+    /// come meanwhile. The connections are closed whether or not this is awaited. Called by the handler of one of them, it would
+    /// wait for itself.
+    ///
+    /// # Cancel safety
+    ///
+    /// May be dropped at any time.
+    pub fn close_all_connections(&self) -> impl Future<Output = ()> + use<> {
+        self.state.connections.close_all();
+        let (newest, mut waiting) = (self.accepted_connections(), Waiting::for_ends_at(self));
+        poll_fn(move |cx| {
+            if !waiting.server.state.connections.any_up_to(newest) {
+                return Poll::Ready(());
+            }
+            waiting.wait(cx);
+            Poll::Pending
+        })
+    }
+
+    /// Where the server is on its way to its end.
+    #[must_use]
+    pub fn drain_phase(&self) -> DrainPhase {
+        self.state.drain.phase()
     }
 
     /// [`TcpServer::drain_progress`](crate::TcpServer::drain_progress), also from inside a handler.

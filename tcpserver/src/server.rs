@@ -235,9 +235,14 @@ impl<H: HandleStream> TcpServer<H> {
     }
 
     /// Stops and closes all connections at once. Handlers that wait for something else than their stream find out when they use it.
-    #[doc(alias = "close_all_connections")]
     pub fn abort(&self) {
         self.handle().abort();
+    }
+
+    /// Closes all connections at once and waits until their handlers have ended, as Tornado's HTTP server can. Goes on accepting.
+    /// See [`ServerHandle::close_all_connections`].
+    pub fn close_all_connections(&self) -> impl Future<Output = ()> + use<H> {
+        self.handle().close_all_connections()
     }
 
     /// What is left to be done, while the server drains and at any other time.

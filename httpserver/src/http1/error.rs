@@ -123,6 +123,43 @@ impl RemoteError {
             _ => StatusCode::BAD_REQUEST,
         }
     }
+
+    /// A short name that stays the same, for counting by reason.
+    pub fn reason(self) -> &'static str {
+        match self {
+            Self::BareLf => "bare_lf",
+            Self::BareCr => "bare_cr",
+            Self::TooManyEmptyLines => "too_many_empty_lines",
+            Self::InvalidMethod => "invalid_method",
+            Self::InvalidTarget => "invalid_target",
+            Self::InvalidVersion => "invalid_version",
+            Self::UnsupportedVersion => "unsupported_version",
+            Self::InvalidFieldName => "invalid_field_name",
+            Self::InvalidFieldValue => "invalid_field_value",
+            Self::FoldedField => "folded_field",
+            Self::MissingHost => "missing_host",
+            Self::InvalidHost => "invalid_host",
+            Self::InvalidContentLength => "invalid_content_length",
+            Self::InvalidTransferEncoding => "invalid_transfer_encoding",
+            Self::ConflictingFraming => "conflicting_framing",
+            Self::UnknownTransferCoding => "unknown_transfer_coding",
+            Self::UnknownExpectation => "unknown_expectation",
+            Self::InvalidChunkSize => "invalid_chunk_size",
+            Self::InvalidChunkExtension => "invalid_chunk_extension",
+            Self::InvalidChunkEnd => "invalid_chunk_end",
+            Self::ChunkLineTooLong => "chunk_line_too_long",
+            Self::ChunkExtensionsTooLarge => "chunk_extensions_too_large",
+            Self::ForbiddenTrailer => "forbidden_trailer",
+            Self::Truncated => "truncated",
+            Self::HeadTimeout => "head_timeout",
+            Self::BodyTimeout => "body_timeout",
+            Self::BodyTooLarge => "body_too_large",
+            Self::RequestLineTooLong => "request_line_too_long",
+            Self::HeadTooLarge => "head_too_large",
+            Self::TooManyFields => "too_many_fields",
+            Self::TrailersTooLarge => "trailers_too_large",
+        }
+    }
 }
 
 /// We tried to send something that is not HTTP. Nothing wrong was written; after
