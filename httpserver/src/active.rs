@@ -204,7 +204,10 @@ impl<'s> Active<'s> {
 
     /// Sends a whole response whose body is in memory.
     pub(crate) fn send(&self, response: Response) -> Result<(), HttpError> {
-        let Response { status, content_type, headers, body, extra: _ } = response;
+        let Response { status, content_type, headers, mut body, extra: _ } = response;
+        if matches!(status, StatusCode::NO_CONTENT | StatusCode::RESET_CONTENT) {
+            body = Bytes::new(); // they have none, whatever they were given
+        }
         let mut head =
             ResponseHead::new(status).headers(&headers).length(ResponseLength::Known(body.len() as u64));
         if let Some(content_type) = &content_type {

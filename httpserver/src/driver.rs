@@ -288,6 +288,11 @@ fn end_with(active: &Active<'_>, error: &HttpError) -> Then {
         }
         Ok(true) => Then::Linger,
         Ok(false) if active.protocol.borrow().is_response_complete() => Then::Linger,
+        // A clean end would say that the response is whole (RFC 9112 §8).
+        Ok(false) if active.protocol.borrow().ends_with_connection() => {
+            tcpserver::reset(&active.session.stream);
+            Then::Abandon
+        }
         // Part of a response is out: ending the connection is all that can still be said (matrix row 35).
         Ok(false) => Then::Close,
         Err(_) => Then::Abandon,

@@ -97,6 +97,7 @@ impl Session {
         self.context.set_idle(arrival.is_pending());
         if arrival.is_pending() {
             self.in_a_row.set(0);
+            self.renews_deadline.set(false); // it is armed only now
         }
         match arrival {
             Poll::Pending if self.context.ends_when_idle() => Poll::Ready(Arrival::Timeout),
@@ -124,7 +125,7 @@ impl Session {
 
     /// Until when the peer may idle: the same instant as before, unless there was a request since. Empty lines are none.
     fn idle_until(&self) -> Option<Instant> {
-        if !self.renews_deadline.replace(false) {
+        if !self.renews_deadline.get() {
             return self.deadline.borrow().deadline();
         }
         let options = &self.core.options;

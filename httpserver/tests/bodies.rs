@@ -242,6 +242,8 @@ fn h1_37_no_body_goes_out_where_none_may() {
     async fn answer_with(request: Request) -> Response {
         match request.path() {
             "/204" => Response::new(StatusCode::NO_CONTENT),
+            "/none" => Response::text("seven b").status(StatusCode::NO_CONTENT),
+            "/reset" => Response::text("seven b").status(StatusCode::RESET_CONTENT),
             "/304" => Response::new(StatusCode::NOT_MODIFIED),
             "/describes" => Response::text("seven b").status(StatusCode::NOT_MODIFIED),
             _ => Response::text("seven b"),
@@ -249,8 +251,17 @@ fn h1_37_no_body_goes_out_where_none_may() {
     }
     let stage = Stage::new();
     let peer = stage.connect(&HttpServer::new(answer_with).options(plain()));
-    let requests = ["HEAD / ", "GET /204 ", "GET /304 ", "GET /describes ", "HEAD /204 ", "GET / "]
-        .map(|line| format!("{line}HTTP/1.1\r\nHost: a\r\n\r\n"));
+    let requests = [
+        "HEAD / ",
+        "GET /204 ",
+        "GET /304 ",
+        "GET /describes ",
+        "HEAD /204 ",
+        "GET /none ",
+        "GET /reset ",
+        "GET / ",
+    ]
+    .map(|line| format!("{line}HTTP/1.1\r\nHost: a\r\n\r\n"));
     let back = answers_with(&stage.exchange(&peer, requests.concat()), |number| number == 0);
     let seen: Vec<_> =
         back.iter().map(|back| (back.status, back.header("content-length"), back.text())).collect();
@@ -262,6 +273,8 @@ fn h1_37_no_body_goes_out_where_none_may() {
             (304, None, ""),
             (304, Some("7"), ""),
             (204, None, ""),
+            (204, None, ""),
+            (205, Some("0"), ""),
             (200, Some("7"), "seven b")
         ]
     );

@@ -98,6 +98,16 @@ fn hs3_no_idle_connection_timeout_is_for_ever() {
 }
 
 #[test]
+fn empty_lines_that_come_with_the_connection_do_not_keep_it_open() {
+    let stage = Stage::new();
+    let server = HttpServer::new(hello).options(defaults());
+    let peer = stage.connect_with(&server, |script| script.send("\r\n\r\n"));
+    over_after(&stage, &peer, 10 * SECOND);
+    assert!(peer.is_over());
+    assert_eq!(peer.received(), b"");
+}
+
+#[test]
 fn empty_lines_are_no_request_and_do_not_keep_a_connection_open() {
     let stage = Stage::new();
     let server = HttpServer::new(hello).options(defaults());

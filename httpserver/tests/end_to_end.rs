@@ -30,6 +30,12 @@ async fn route(exchange: &mut Exchange<'_>) -> Result<(), HttpError> {
         }
         "/large" => exchange.send(Response::bytes(vec![b'x'; LARGE as usize])).await,
         "/panic" => panic!("asked to"),
+        "/half" => {
+            let mut response = exchange.respond(StatusCode::OK).start().await?;
+            response.write("half").await?;
+            response.flush().await?;
+            Err(HttpError::handler("no more"))
+        }
         "/missing" => exchange.send(Response::text("no").status(StatusCode::NOT_FOUND)).await,
         _ => exchange.send(Response::text(format!("You requested {}\n", exchange.uri()))).await,
     }
@@ -54,6 +60,17 @@ fn body(mut response: ureq::http::Response<ureq::Body>) -> Vec<u8> {
 fn noise(bytes: u64) -> Vec<u8> {
     let mut random = Seeded(42);
     (0..bytes).map(|_| random.below(256) as u8).collect()
+}
+
+#[test]
+fn a_response_that_ends_with_the_connection_does_not_look_whole_when_it_is_cut() {
+    let running = start();
+    let mut socket = TcpStream::connect(running.address()).unwrap();
+    socket.write_all(b"GET /half HTTP/1.0\r\n\r\n").unwrap();
+    let mut received = Vec::new();
+    let end = socket.read_to_end(&mut received).map_err(|error| error.kind());
+    assert_eq!(end, Err(std::io::ErrorKind::ConnectionReset), "{}", received.escape_ascii());
+    assert!(received.ends_with(b"\r\n\r\nhalf"), "{}", received.escape_ascii());
 }
 
 #[test]

@@ -226,11 +226,48 @@ fn a_switch_waits_for_the_rest_of_the_request() {
 }
 
 #[test]
-fn a_refused_tunnel_leaves_the_connection_alive() {
+fn a_refused_tunnel_ends_the_connection_because_what_follows_may_be_meant_for_the_tunnel() {
     let mut connection = asked(CONNECT);
-    send(&mut connection, 403, &Headers::new(), ResponseLength::Known(0)).expect("a good head");
+    let head = send(&mut connection, 407, &Headers::new(), ResponseLength::Known(0)).expect("a good head");
+    assert!(head.contains("Connection: close\r\n"), "{head}");
     connection.finish(None, &mut Vec::new()).expect("the end");
-    assert_eq!(connection.outcome(), Outcome::KeepAlive);
+    assert_eq!(connection.outcome(), Outcome::Close);
+}
+
+#[test]
+fn a_refusal_of_head_has_no_body_and_one_behind_a_head_has_one() {
+    let refused = |request: &str, time_is_over: bool| {
+        let (mut connection, mut head, mut out) = (Connection::new(), RequestHead::new(), Vec::new());
+        let mut input = request.as_bytes();
+        let error = loop {
+            match connection.receive_head(input, &Limits::default(), &mut head) {
+                Ok(Received::Head { consumed }) => {
+                    input = &input[consumed..];
+                    connection
+                        .send_head(&ResponseHead::new(StatusCode::OK), &Ambient::default(), &mut out)
+                        .unwrap();
+                    connection.finish(None, &mut out).unwrap();
+                    assert_eq!(connection.start_next_request(), Outcome::KeepAlive);
+                }
+                Ok(_) if time_is_over => break RemoteError::HeadTimeout,
+                Ok(_) => break connection.receive_eof(input).expect_err("cut short"),
+                Err(error) => break error,
+            }
+        };
+        out.clear();
+        connection.send_error(error, &Ambient::default(), &mut out).expect("a refusal");
+        !out.ends_with(b"\r\n\r\n")
+    };
+    for time_is_over in [true, false] {
+        for rest in ["", "Bad field: x\r\n\r\n", "Host: a b\r\n\r\n"] {
+            let line = "/ HTTP/1.1\r\n";
+            assert!(!refused(&format!("HEAD {line}{rest}"), time_is_over), "{rest:?}");
+            assert!(!refused(&format!("\r\nHEAD {line}{rest}"), time_is_over), "{rest:?}");
+            assert!(refused(&format!("GET {line}{rest}"), time_is_over), "{rest:?}");
+            let behind = format!("HEAD {line}Host: a\r\n\r\nGET {line}{rest}");
+            assert!(refused(&behind, time_is_over), "{rest:?} behind a HEAD");
+        }
+    }
 }
 
 #[test]

@@ -311,7 +311,10 @@ fn ts12_each_way_to_end_is_counted_in_its_place_and_nothing_stays_open() {
     assert_eq!(metrics.bytes_received, words.map(str::len).iter().sum::<usize>() as u64);
     let [mut answered, .., mut lingered, _] = clients;
     let received = read_to_end(&mut answered).expect("an answer").len() + drain(&mut lingered);
-    assert!(metrics.bytes_sent >= received as u64, "who took nothing was reset, and lost what the kernel had");
+    assert!(
+        metrics.bytes_sent >= received as u64,
+        "who took nothing was reset, and lost what the kernel had"
+    );
     assert!(server.connections().is_empty());
 }
 

@@ -134,9 +134,12 @@ impl Connection {
                 self.begin(head, limits);
                 Ok(Received::Head { consumed: step.consumed })
             }
-            Ok(step) => Ok(Received::NeedMore { consumed: step.consumed }),
+            Ok(step) => {
+                self.asked.is_head = asks_for_head(&input[step.consumed..]);
+                Ok(Received::NeedMore { consumed: step.consumed })
+            }
             Err(error) => {
-                self.asked.is_head = *head.method() == Method::HEAD;
+                self.asked.is_head = asks_for_head(input);
                 Err(self.refuse(error))
             }
         }
@@ -318,6 +321,11 @@ impl Default for Connection {
     fn default() -> Self {
         Self::new()
     }
+}
+
+/// Whether an unfinished or bad head is one of HEAD, which gets no body in a refusal either (RFC 9110 §9.3.2).
+fn asks_for_head(input: &[u8]) -> bool {
+    input.trim_ascii_start().starts_with(b"HEAD ")
 }
 
 fn data(range: Range<usize>) -> BodyEvent {

@@ -23,6 +23,9 @@ pub enum RemoteError {
     /// The method is not a token followed by one blank (RFC 9112 §3).
     #[error("invalid method")]
     InvalidMethod,
+    /// The method does not fit within [`Limits::request_line_bytes`](super::Limits::request_line_bytes) (RFC 9112 §3).
+    #[error("method too long")]
+    MethodTooLong,
     /// The request target has none of the four forms of RFC 9112 §3.2, or not the one that goes with the method.
     #[error("invalid request target")]
     InvalidTarget,
@@ -59,6 +62,9 @@ pub enum RemoteError {
     /// A transfer coding before `chunked` that we do not know (RFC 9112 §6.1).
     #[error("unknown transfer coding")]
     UnknownTransferCoding,
+    /// Content in a CONNECT request, which has none: others take it for the first bytes of the tunnel (RFC 9110 §9.3.6).
+    #[error("content in a CONNECT request")]
+    ContentInConnect,
     /// An expectation other than `100-continue` (RFC 9110 §10.1.1).
     #[error("unknown expectation")]
     UnknownExpectation,
@@ -118,7 +124,7 @@ impl RemoteError {
             Self::HeadTooLarge | Self::TooManyFields | Self::TrailersTooLarge => {
                 StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE
             }
-            Self::UnknownTransferCoding => StatusCode::NOT_IMPLEMENTED,
+            Self::UnknownTransferCoding | Self::MethodTooLong => StatusCode::NOT_IMPLEMENTED,
             Self::UnsupportedVersion => StatusCode::HTTP_VERSION_NOT_SUPPORTED,
             _ => StatusCode::BAD_REQUEST,
         }
@@ -131,6 +137,7 @@ impl RemoteError {
             Self::BareCr => "bare_cr",
             Self::TooManyEmptyLines => "too_many_empty_lines",
             Self::InvalidMethod => "invalid_method",
+            Self::MethodTooLong => "method_too_long",
             Self::InvalidTarget => "invalid_target",
             Self::InvalidVersion => "invalid_version",
             Self::UnsupportedVersion => "unsupported_version",
@@ -143,6 +150,7 @@ impl RemoteError {
             Self::InvalidTransferEncoding => "invalid_transfer_encoding",
             Self::ConflictingFraming => "conflicting_framing",
             Self::UnknownTransferCoding => "unknown_transfer_coding",
+            Self::ContentInConnect => "content_in_connect",
             Self::UnknownExpectation => "unknown_expectation",
             Self::InvalidChunkSize => "invalid_chunk_size",
             Self::InvalidChunkExtension => "invalid_chunk_extension",

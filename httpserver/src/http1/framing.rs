@@ -124,6 +124,9 @@ impl<'a> FramingFields<'a> {
             (Some((_, 0)), None) | (None, None) => BodyLength::Empty,
             (Some((_, bytes)), None) => BodyLength::Known(bytes),
         };
+        if body != BodyLength::Empty && *method == Method::CONNECT {
+            return Err(RemoteError::ContentInConnect);
+        }
         // An HTTP/1.0 request that may have a body but does not say so once meant "until I close".
         let is_delimited = length.is_some() || matches!(*method, Method::GET | Method::HEAD);
         Ok(Framing {

@@ -109,7 +109,12 @@ impl Scan {
                 return Err(bounds.bytes.1);
             }
             if self.state.is_in_request_line() && self.position as usize >= bounds.line {
-                return Err(RemoteError::RequestLineTooLong);
+                let is_target = !matches!(self.state, State::MethodStart | State::Method);
+                return Err(if is_target {
+                    RemoteError::RequestLineTooLong
+                } else {
+                    RemoteError::MethodTooLong
+                });
             }
             self.position += 1;
             let (before, after) = (self.state, self.state.step(byte)?);

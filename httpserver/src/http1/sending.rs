@@ -70,8 +70,9 @@ impl Connection {
     /// `Transfer-Encoding: chunked`, and Connection. Its Content-Length is taken for the length of the body; its `Connection: close`
     /// is honoured; other options it lists there stay. Where a status has no content, a Content-Length of zero is left out.
     ///
-    /// The response will be the last one if either side wants that, if HTTP/1.0 gets a streamed body, or if the peer still
-    /// waits for `100 Continue`: whether it will send its body is anyone's guess then (RFC 9110 §10.1.1).
+    /// The response will be the last one if either side wants that, if HTTP/1.0 gets a streamed body, if the peer still
+    /// waits for `100 Continue`: whether it will send its body is anyone's guess then (RFC 9110 §10.1.1), or if it refuses a tunnel:
+    /// what the peer has sent for the tunnel meanwhile must not be taken for requests (RFC 9931 §8).
     ///
     /// # Errors
     /// As [`LocalError`] lists. Nothing was sent then, and another head may be tried.
@@ -89,6 +90,7 @@ impl Connection {
             || survey.options.close
             || !self.asked.keep_alive
             || self.asked.expects_continue
+            || self.asked.is_connect && !plan.switches
             || plan.body == Sending::UntilClose;
         let persistence = match (self.asked.is_http_11, self.closes) {
             _ if plan.switches => Persistence::Implied,
@@ -219,6 +221,12 @@ impl Connection {
     /// Whether the response is complete, as it was announced.
     pub fn is_response_complete(&self) -> bool {
         self.sending == Sending::Done
+    }
+
+    /// Whether nothing but the end of the connection tells the peer where the response ends. If it cannot be completed, that end should
+    /// not be a clean one.
+    pub fn ends_with_connection(&self) -> bool {
+        self.sending == Sending::UntilClose
     }
 
     /// Whether the current response is the last one on this connection.

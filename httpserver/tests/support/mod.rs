@@ -35,7 +35,17 @@ impl Stage {
 
     /// Connects a peer to `server`.
     pub fn connect<M: 'static, H: Handler<M>>(&self, server: &HttpServer<H, M>) -> Peer {
+        self.connect_with(server, |_| {})
+    }
+
+    /// Connects a peer that has done something already when the server first looks.
+    pub fn connect_with<M: 'static, H: Handler<M>>(
+        &self,
+        server: &HttpServer<H, M>,
+        first: impl FnOnce(&Script),
+    ) -> Peer {
         let (transport, script) = scripted();
+        first(&script);
         let stream = IoStream::new(transport).unwrap();
         let served = Rc::new(Cell::new(false));
         let (server, done) = (server.clone(), Rc::clone(&served));
