@@ -67,7 +67,6 @@ mod media_type;
 mod metrics;
 pub mod multipart;
 mod multipart_stream;
-mod network;
 mod options;
 mod proxies;
 mod ranges;

@@ -3,10 +3,11 @@
 use std::fmt;
 use std::net::{IpAddr, SocketAddr};
 
+use tcpserver::Network;
+
 use crate::forwarded;
 use crate::headers::Headers;
 use crate::http1::grammar::{list, trim_ows};
-use crate::network::Network;
 
 /// The protocol that the client speaks: the scheme of the URL (HU22).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]

@@ -4,7 +4,7 @@ use std::net::IpAddr;
 
 /// All addresses that begin with the same bits.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Network {
+pub struct Network {
     /// As 128 bits; an IPv4 address stands in the first 32.
     bits: u128,
     prefix: u8,
@@ -14,7 +14,8 @@ pub(crate) struct Network {
 impl Network {
     /// Reads `10.0.0.0/8`, `2001:db8::/32`, or one address. Bits behind the prefix must be zero, for `10.1.2.3/8` is more often
     /// a mistake than a network.
-    pub(crate) fn parse(text: &str) -> Option<Network> {
+    #[must_use]
+    pub fn parse(text: &str) -> Option<Network> {
         let (address, prefix) = text.split_once('/').map_or((text, None), |(it, prefix)| (it, Some(prefix)));
         let (bits, is_v4) = bits(address.parse().ok()?);
         let longest = if is_v4 { 32 } else { 128 };
@@ -28,7 +29,8 @@ impl Network {
     }
 
     /// Whether the address lies within. An IPv4 address that is written as IPv6 is one of IPv4.
-    pub(crate) fn contains(&self, address: IpAddr) -> bool {
+    #[must_use]
+    pub fn contains(&self, address: IpAddr) -> bool {
         let (bits, is_v4) = bits(address.to_canonical());
         is_v4 == self.is_v4 && bits & self.mask() == self.bits
     }
