@@ -99,7 +99,7 @@ pub use json::Json;
 pub use metrics::HttpMetrics;
 pub use multipart_stream::{Multipart, Part};
 pub use options::HttpOptions;
-pub use proxies::{NetworkError, Protocol, ProxyHeaders, TrustedProxies};
+pub use proxies::{Protocol, ProxyHeaders, TrustedProxies};
 pub use request::Request;
 pub use response::{IntoResponse, Response};
 pub use server::HttpServer;
@@ -110,8 +110,8 @@ pub use writer::{ResponseBuilder, ResponseWriter};
 /// What stands in the signatures here and comes from the layers beneath.
 pub use iostream::{IoStream, StreamOptions};
 pub use tcpserver::{
-    BindOptions, ConnectionContext, Drain, DrainReport, ListenError, ListenOptions, PeerAddr, ServerHandle,
-    WhenFull,
+    BindOptions, ConnectionContext, Drain, DrainReport, ListenError, ListenOptions, Network, NetworkError,
+    PeerAddr, ServerHandle, WhenFull,
 };
 
 /// Methods, statuses and versions are those of the `http` crate.

@@ -3,7 +3,7 @@
 use std::fmt;
 use std::net::{IpAddr, SocketAddr};
 
-use tcpserver::Network;
+use tcpserver::{Network, NetworkError};
 
 use crate::forwarded;
 use crate::headers::Headers;
@@ -83,11 +83,6 @@ pub struct TrustedProxies {
     hops: usize,
 }
 
-/// Not an IP address, nor a network with a prefix behind which all bits are zero.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("{0:?} is no address and no network")]
-pub struct NetworkError(String);
-
 impl TrustedProxies {
     /// Proxies with an address in these networks (`10.0.0.0/8`, `2001:db8::/32`, `192.0.2.1`).
     ///
@@ -95,10 +90,8 @@ impl TrustedProxies {
     ///
     /// For the first that is none.
     pub fn networks<'a>(networks: impl IntoIterator<Item = &'a str>) -> Result<TrustedProxies, NetworkError> {
-        let networks =
-            networks.into_iter().map(|it| Network::parse(it).ok_or_else(|| NetworkError(it.to_owned())));
         Ok(TrustedProxies {
-            networks: networks.collect::<Result<_, _>>()?,
+            networks: networks.into_iter().map(str::parse).collect::<Result<_, _>>()?,
             any_peer: false,
             unix_sockets: false,
             headers: ProxyHeaders::default(),

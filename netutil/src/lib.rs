@@ -23,6 +23,7 @@
 //!   sends some hosts elsewhere.
 //! - [`raise_descriptor_limit`]: as many connections as the system allows (Unix only).
 //! - [`is_valid_ip`]: whether a text is an IP address, strictly.
+//! - [`Network`]: all addresses that begin with the same bits, as `10.0.0.0/8`.
 //! - [`set_close_exec`]: keep a descriptor from child processes (Unix only).
 //!
 //! # Out of scope
@@ -84,7 +85,7 @@ pub use crate::close_exec::set_close_exec;
 pub use crate::descriptor_limit::{DescriptorLimit, descriptor_limit, raise_descriptor_limit};
 pub use crate::error::{BindError, BindStep};
 pub use crate::ip::is_valid_ip;
-pub use crate::network::Network;
+pub use crate::network::{Network, NetworkError};
 pub use crate::options::{BindOptions, DEFAULT_BACKLOG, Family};
 pub use crate::override_resolver::{OverrideKey, OverrideResolver, OverrideTarget};
 pub use crate::platform::{AI_ADDRCONFIG, AI_NUMERICHOST, AI_PASSIVE};

@@ -1,8 +1,23 @@
 //! A network in CIDR notation.
 
 use std::net::IpAddr;
+use std::str::FromStr;
 
-/// All addresses that begin with the same bits.
+use thiserror::Error;
+
+/// All addresses that begin with the same bits: `10.0.0.0/8`, `2001:db8::/32`, or one address alone.
+///
+/// Bits behind the prefix must be zero, for `10.1.2.3/8` is more often a mistake than a network.
+///
+/// ```
+/// use netutil::Network;
+///
+/// let network: Network = "10.0.0.0/8".parse()?;
+/// assert!(network.contains("10.1.2.3".parse()?));
+/// assert!(network.contains("::ffff:10.1.2.3".parse()?));
+/// assert!("10.1.2.3/8".parse::<Network>().is_err());
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Network {
     /// As 128 bits; an IPv4 address stands in the first 32.
@@ -12,10 +27,7 @@ pub struct Network {
 }
 
 impl Network {
-    /// Reads `10.0.0.0/8`, `2001:db8::/32`, or one address. Bits behind the prefix must be zero, for `10.1.2.3/8` is more often
-    /// a mistake than a network.
-    #[must_use]
-    pub fn parse(text: &str) -> Option<Network> {
+    fn parse(text: &str) -> Option<Network> {
         let (address, prefix) = text.split_once('/').map_or((text, None), |(it, prefix)| (it, Some(prefix)));
         let (bits, is_v4) = bits(address.parse().ok()?);
         let longest = if is_v4 { 32 } else { 128 };
@@ -39,6 +51,19 @@ impl Network {
         u128::MAX.checked_shl(128 - u32::from(self.prefix)).unwrap_or(0)
     }
 }
+
+impl FromStr for Network {
+    type Err = NetworkError;
+
+    fn from_str(text: &str) -> Result<Network, NetworkError> {
+        Network::parse(text).ok_or_else(|| NetworkError(text.to_owned()))
+    }
+}
+
+/// Not an IP address, nor a network with a prefix behind which all bits are zero.
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
+#[error("{0:?} is no address and no network")]
+pub struct NetworkError(String);
 
 fn bits(address: IpAddr) -> (u128, bool) {
     match address {

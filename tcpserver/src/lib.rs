@@ -87,4 +87,4 @@ pub use reset::reset;
 pub use server::TcpServer;
 
 /// How listeners are bound, from `netutil`.
-pub use netutil::{BindError, BindOptions, Network};
+pub use netutil::{BindError, BindOptions, Network, NetworkError};
