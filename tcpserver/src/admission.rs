@@ -2,6 +2,7 @@
 
 use std::cell::{Cell, RefCell};
 use std::io;
+use std::net::IpAddr;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::task::{Context, Poll, Waker};
 use std::time::Instant;
@@ -77,7 +78,7 @@ impl Gate {
 #[derive(Debug, Default)]
 #[must_use]
 pub(crate) struct Admitted {
-    by_ip: bool,
+    by_ip: Cell<bool>,
     shares_descriptors: bool,
 }
 
@@ -142,18 +143,20 @@ impl Admission {
         self.most.get().is_none()
     }
 
-    /// Lets one in who has been accepted, or counts why not.
-    pub(crate) fn admit(&self, gate: &Gate, peer: &PeerAddr, now: Instant) -> Option<Admitted> {
+    /// Lets one in who has been accepted, or counts why not. `ip` is the client's, if it is known yet.
+    pub(crate) fn admit(
+        &self,
+        gate: &Gate,
+        peer: &PeerAddr,
+        ip: Option<IpAddr>,
+        now: Instant,
+    ) -> Option<Admitted> {
         if self.when_full.get() == WhenFull::Close && (self.is_full() || gate.is_full()) {
             self.tally.count(|metrics| metrics.shed.max_connections += 1);
             self.note_full(now);
             return None;
         }
-        let Ok(by_ip) = self.per_ip.enter(peer.ip()) else {
-            self.tally.count(|metrics| metrics.shed.per_ip += 1);
-            tracing::debug!(%peer, "closed: it has as many connections as one address may");
-            return None;
-        };
+        let by_ip = Cell::new(self.enter_by_ip(peer, ip)?);
         let shares_descriptors = self.shares_descriptors();
         if shares_descriptors {
             SHARING_DESCRIPTORS.fetch_add(1, Ordering::Relaxed);
@@ -163,9 +166,29 @@ impl Admission {
         Some(Admitted { by_ip, shares_descriptors })
     }
 
-    /// The connection of `peer` has ended.
-    pub(crate) fn leave(&self, gate: &Gate, peer: &PeerAddr, admitted: &Admitted) {
-        if let Some(ip) = peer.ip().filter(|_| admitted.by_ip) {
+    /// Whether one that was let in may stay now that it is known who its client is.
+    pub(crate) fn admit_client(&self, client: &PeerAddr, admitted: &Admitted) -> bool {
+        if admitted.by_ip.get() {
+            return true;
+        }
+        let by_ip = self.enter_by_ip(client, client.ip());
+        admitted.by_ip.set(by_ip == Some(true));
+        by_ip.is_some()
+    }
+
+    /// Whether one more connection was counted; nothing if it is one too many.
+    fn enter_by_ip(&self, client: &PeerAddr, ip: Option<IpAddr>) -> Option<bool> {
+        let by_ip = self.per_ip.enter(ip).ok();
+        if by_ip.is_none() {
+            self.tally.count(|metrics| metrics.shed.per_ip += 1);
+            tracing::debug!(%client, "closed: it has as many connections as one address may");
+        }
+        by_ip
+    }
+
+    /// The connection of `client` has ended.
+    pub(crate) fn leave(&self, gate: &Gate, client: &PeerAddr, admitted: &Admitted) {
+        if let Some(ip) = client.ip().filter(|_| admitted.by_ip.get()) {
             self.per_ip.leave(ip);
         }
         if admitted.shares_descriptors {

@@ -1,6 +1,6 @@
 //! The table of a server's open connections, and what is known of each.
 
-use std::cell::{Cell, RefCell};
+use std::cell::{Cell, OnceCell, RefCell};
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
@@ -10,6 +10,7 @@ use crate::admission::Admitted;
 use crate::entrance::Entrance;
 use crate::handle::ServerHandle;
 use crate::peer::PeerAddr;
+use crate::proxy_protocol::ProxyHeader;
 
 /// One open connection, as it was when [`TcpServer::connections`](crate::TcpServer::connections) was called (TS12).
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -19,6 +20,8 @@ pub struct ConnectionInfo {
     pub id: u64,
     /// Who is at the other end.
     pub peer: PeerAddr,
+    /// Who the client is: the peer, unless that is a proxy that says otherwise.
+    pub client: PeerAddr,
     /// How long it has been open, by the time of its loop.
     pub age: Duration,
     /// What it is about.
@@ -33,7 +36,7 @@ pub struct ConnectionInfo {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum ConnectionState {
-    /// It is not the handler's yet: the TLS handshake goes on.
+    /// It is not the handler's yet: its PROXY protocol header is awaited, or the TLS handshake goes on.
     Opening,
     /// Its handler waits for the peer to ask for something, and the peer has not begun to: see
     /// [`until_drained`](crate::ConnectionContext::until_drained).
@@ -58,6 +61,8 @@ pub(crate) struct Facts {
     /// Whether the peer has asked for something yet.
     pub(crate) asked: Cell<bool>,
     pub(crate) admitted: Admitted,
+    /// What a proxy has said.
+    proxied: OnceCell<Box<ProxyHeader>>,
 }
 
 impl Facts {
@@ -69,8 +74,26 @@ impl Facts {
         admitted: Admitted,
     ) -> Rc<Facts> {
         let state = Cell::new(ConnectionState::Serving);
-        let (place, asked) = (Cell::new(0), Cell::new(false));
-        Rc::new(Facts { id, peer, entrance, opened, place, state, asked, admitted })
+        let (place, asked, proxied) = (Cell::new(0), Cell::new(false), OnceCell::new());
+        Rc::new(Facts { id, peer, entrance, opened, place, state, asked, admitted, proxied })
+    }
+
+    /// Called once.
+    pub(crate) fn set_proxied(&self, header: ProxyHeader) {
+        self.proxied.get_or_init(|| Box::new(header));
+    }
+
+    pub(crate) fn proxy_header(&self) -> Option<&ProxyHeader> {
+        self.proxied.get().map(|header| &**header)
+    }
+
+    /// The client, if a proxy has said who that is.
+    pub(crate) fn proxied(&self) -> Option<&PeerAddr> {
+        self.proxy_header().and_then(ProxyHeader::source)
+    }
+
+    pub(crate) fn client(&self) -> &PeerAddr {
+        self.proxied().unwrap_or(&self.peer)
     }
 
     pub(crate) fn server(&self) -> &ServerHandle {
@@ -192,6 +215,7 @@ impl Slot {
         ConnectionInfo {
             id: self.facts.id,
             peer: self.facts.peer.clone(),
+            client: self.facts.client().clone(),
             age: self.stream.now().saturating_duration_since(self.facts.opened),
             state: self.facts.state.get(),
             bytes_received: self.stream.bytes_received(),
@@ -252,10 +276,10 @@ mod tests {
 
     /// What the crate's documentation says a connection costs; the counters of an `Rc` are two words.
     #[test]
-    fn ts12_a_connection_costs_88_bytes_of_facts_and_16_in_the_table() {
+    fn ts12_a_connection_costs_96_bytes_of_facts_and_16_in_the_table() {
         let facts = size_of::<Facts>() + 2 * size_of::<usize>();
         let slot = size_of::<Slot>();
         println!("facts {facts} bytes, slot {slot} bytes");
-        assert!(facts <= 88 && slot <= 16, "{facts} and {slot} bytes");
+        assert!(facts <= 96 && slot <= 16, "{facts} and {slot} bytes");
     }
 }

@@ -11,6 +11,7 @@ use crate::connections::Facts;
 use crate::entrance::{Entrance, ListenOptions};
 use crate::handle::ServerHandle;
 use crate::peer::PeerAddr;
+use crate::proxy_protocol::ProxyHeader;
 
 /// The facts of one connection. Clones share them.
 #[derive(Debug, Clone)]
@@ -38,10 +39,23 @@ impl ConnectionContext {
         self.facts.id
     }
 
-    /// Who is at the other end (TS11).
+    /// Who is at the other end of the socket (TS11): a proxy perhaps.
     #[must_use]
     pub fn peer_addr(&self) -> &PeerAddr {
         &self.facts.peer
+    }
+
+    /// Who the client is: whom a PROXY protocol header names, else the peer.
+    #[must_use]
+    pub fn client_addr(&self) -> &PeerAddr {
+        self.facts.client()
+    }
+
+    /// What a proxy has said of the connection, where the listener
+    /// [expects it to](ListenOptions::proxy_protocol).
+    #[must_use]
+    pub fn proxy_header(&self) -> Option<&ProxyHeader> {
+        self.facts.proxy_header()
     }
 
     /// The address at which the peer has reached the server; for a listener on all interfaces that says which. `None` for a

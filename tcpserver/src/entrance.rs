@@ -1,5 +1,6 @@
 //! One way into a server: what is said of its listeners, and shared by all connections that come through them.
 
+use std::net::IpAddr;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
@@ -10,6 +11,8 @@ use iostream::tls::TlsAcceptor;
 
 use crate::admission::Gate;
 use crate::handle::ServerHandle;
+use crate::peer::PeerAddr;
+use crate::proxy_protocol::ProxyProtocol;
 
 /// How a server treats the connections of some of its listeners: see [`TcpServer::with`](crate::TcpServer::with). What is not
 /// said here is a matter of the server as a whole.
@@ -26,19 +29,21 @@ pub struct ListenOptions {
     pub(crate) stream: StreamOptions,
     pub(crate) linger: Duration,
     pub(crate) label: Option<Arc<str>>,
+    pub(crate) proxy_protocol: Option<ProxyProtocol>,
     pub(crate) max_connections: Option<usize>,
     #[cfg(feature = "tls")]
     pub(crate) tls: Option<TlsAcceptor>,
 }
 
 impl ListenOptions {
-    /// The defaults: no label, no limit, no TLS, the limits of [`StreamOptions`], a linger of 5 seconds.
+    /// The defaults: no label, no limit, no PROXY protocol, no TLS, the limits of [`StreamOptions`], a linger of 5 seconds.
     #[must_use]
     pub fn new() -> ListenOptions {
         ListenOptions {
             stream: StreamOptions::default(),
             linger: LINGER,
             label: None,
+            proxy_protocol: None,
             max_connections: None,
             #[cfg(feature = "tls")]
             tls: None,
@@ -73,6 +78,19 @@ impl ListenOptions {
     #[doc(alias = "ssl_options")]
     pub fn tls(mut self, acceptor: impl Into<TlsAcceptor>) -> ListenOptions {
         self.tls = Some(acceptor.into());
+        self
+    }
+
+    /// Has connections begin with a PROXY protocol header, by which a proxy says who its client is; with TLS before the handshake.
+    /// Not by default: then a header is what the client says, like any other bytes.
+    ///
+    /// The handler is called when the header has been read, and finds in its context what it says:
+    /// [`client_addr`](crate::ConnectionContext::client_addr), [`proxy_header`](crate::ConnectionContext::proxy_header).
+    /// A connection whose header is no good is closed, [counted](crate::Metrics::proxy_failures), and logged, a line in ten
+    /// seconds at most. One that ends before its first byte is only closed: so does who wants to know whether somebody listens.
+    #[must_use]
+    pub fn proxy_protocol(mut self, policy: ProxyProtocol) -> ListenOptions {
+        self.proxy_protocol = Some(policy);
         self
     }
 
@@ -125,9 +143,19 @@ impl Entrance {
     }
 
     /// Whether something is to be done before a handler is given the connection.
-    #[cfg(feature = "tls")]
     pub(crate) fn has_opening(&self) -> bool {
-        self.options.tls.is_some()
+        #[cfg(feature = "tls")]
+        if self.options.tls.is_some() {
+            return true;
+        }
+        self.options.proxy_protocol.is_some()
+    }
+
+    /// The address that is the client's as far as is known when it is accepted: a proxy's is not.
+    pub(crate) fn ip_at_the_door(&self, peer: &PeerAddr) -> Option<IpAddr> {
+        let may_be_proxy =
+            self.options.proxy_protocol.as_ref().is_some_and(|policy| policy.may_come_from(peer));
+        if may_be_proxy { None } else { peer.ip() }
     }
 
     pub(crate) fn label(&self) -> Option<&str> {

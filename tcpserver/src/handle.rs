@@ -15,6 +15,7 @@ use crate::entrance::Entrance;
 use crate::handshakes::Handshakes;
 use crate::metrics::{Metrics, Tally};
 use crate::peer::PeerAddr;
+use crate::quiet::Quiet;
 
 /// A server without the type of its handler, so that a handler can hold it: see
 /// [`ConnectionContext::server`](crate::ConnectionContext::server). Clones share one server; dropping them changes
@@ -30,6 +31,7 @@ pub(crate) struct State {
     pub(crate) tally: Tally,
     pub(crate) connections: Connections,
     pub(crate) drain: Draining,
+    pub(crate) proxy_failures: Quiet,
     #[cfg(feature = "tls")]
     pub(crate) handshakes: Handshakes,
 }
@@ -43,6 +45,7 @@ impl ServerHandle {
             tally,
             connections: Connections::default(),
             drain: Draining::default(),
+            proxy_failures: Quiet::default(),
             #[cfg(feature = "tls")]
             handshakes: Handshakes::default(),
         };
@@ -88,11 +91,11 @@ impl ServerHandle {
 impl Entrance {
     /// Lets one in who has been accepted, or counts why not.
     pub(crate) fn admit(&self, peer: &PeerAddr, now: Instant) -> Option<Admitted> {
-        self.server.state.admission.admit(&self.gate, peer, now)
+        self.server.state.admission.admit(&self.gate, peer, self.ip_at_the_door(peer), now)
     }
 
-    pub(crate) fn leave(&self, peer: &PeerAddr, admitted: &Admitted) {
-        self.server.state.admission.leave(&self.gate, peer, admitted);
+    pub(crate) fn leave(&self, client: &PeerAddr, admitted: &Admitted) {
+        self.server.state.admission.leave(&self.gate, client, admitted);
     }
 
     /// Counts a connection that was let in, and gives it its number and its place in the table.
@@ -138,7 +141,7 @@ pub(crate) struct OpenConnection {
 
 impl Drop for OpenConnection {
     fn drop(&mut self) {
-        let Facts { entrance, peer, admitted, .. } = &*self.facts;
+        let Facts { entrance, admitted, .. } = &*self.facts;
         let state = &entrance.server.state;
         self.stream.close(); // which sends, perhaps, so the bytes are counted after it
         state.connections.remove(&self.facts);
@@ -146,7 +149,7 @@ impl Drop for OpenConnection {
             metrics.bytes_received += self.stream.bytes_received();
             metrics.bytes_sent += self.stream.bytes_sent();
         });
-        entrance.leave(peer, admitted);
+        entrance.leave(self.facts.client(), admitted);
         state.drain.note_end();
     }
 }

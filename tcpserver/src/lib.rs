@@ -28,15 +28,16 @@
 //! the stream, one for what is known of it, no buffer before bytes arrive. Nagle's algorithm is turned off on the listener,
 //! where Linux hands it down.
 //!
-//! What is known of a connection, and told by its context and by [`TcpServer::connections`], is 88 bytes, and 16 for
+//! What is known of a connection, and told by its context and by [`TcpServer::connections`], is 96 bytes, and 16 for
 //! its place in the table. A limit [per address](TcpServer::max_connections_per_ip) adds an entry of a hash table for each
 //! client; without one nothing is looked up. A span is made only where a subscriber wants it.
 //!
 //! # What is logged
 //!
 //! At level `error` a handler that failed or panicked, and that accepting fails; at `warn` that the server is full. Of the last
-//! two the beginning and, at `info`, the end: a line a second at most, whatever clients do. At `debug` each connection's
-//! handler runs in a span `connection` with `id`, `peer` and `label`, and each client is named that has too many connections.
+//! two the beginning and, at `info`, the end: a line a second at most, whatever clients do. At `warn`, too, that a PROXY
+//! protocol header is no good or a TLS handshake fails, a line of each in ten seconds at most. At `debug` each connection's handler runs in a span `connection` with
+//! `id`, `peer`, `client` if that is another, and `label`, and each client is named that has too many connections.
 
 #![forbid(unsafe_code)]
 
@@ -59,12 +60,10 @@ mod handler;
 mod handshakes;
 mod listener;
 mod metrics;
-#[cfg(feature = "tls")]
 mod opening;
 mod peer;
 mod per_ip;
 mod proxy_protocol;
-#[cfg(feature = "tls")]
 mod quiet;
 mod reset;
 mod server;
@@ -82,7 +81,7 @@ pub use handler::{Failure, HandleStream, Outcome};
 pub use listener::{Connection, Listener};
 pub use metrics::{Metrics, Shed, Timeouts};
 pub use peer::PeerAddr;
-pub use proxy_protocol::{ProxyError, ProxyHeader, ProxySsl, Tlv, Tlvs, kind as tlv_kind};
+pub use proxy_protocol::{ProxyError, ProxyHeader, ProxyProtocol, ProxySsl, Tlv, Tlvs, kind as tlv_kind};
 pub use reset::reset;
 pub use server::TcpServer;
 

@@ -12,8 +12,8 @@ use std::rc::Rc;
 /// `+` or `sum` makes those of several loops one.
 ///
 /// Every connection that was accepted is in exactly one place: `accepted` if it was let in (and in `active` while
-/// it is open), `shed` if it was closed at the door. One whose TLS handshake
-/// comes to nothing was let in.
+/// it is open), `shed` if it was closed at the door. One whose PROXY protocol header or TLS handshake
+/// comes to nothing was let in; one that is shed when such a header has said who its client is, too.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Metrics {
@@ -33,6 +33,9 @@ pub struct Metrics {
     pub bytes_received: u64,
     /// Bytes sent, likewise.
     pub bytes_sent: u64,
+    /// Connections that were closed for their PROXY protocol header: it was missing, malformed, too long, late, or from somebody
+    /// who may not send one.
+    pub proxy_failures: u64,
     /// TLS handshakes that failed because of what the peer sent, or did not have.
     pub handshake_errors: u64,
     /// Handlers that ended with an error: neither because the peer went away nor because time ran out.
@@ -62,6 +65,8 @@ pub struct Shed {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Timeouts {
+    /// PROXY protocol headers: see [`ProxyProtocol::timeout`](crate::ProxyProtocol::timeout).
+    pub proxy_header: u64,
     /// TLS handshakes, the wait for their turn included.
     pub handshake: u64,
     /// Handlers that ended with a timeout as their error: [`ioloop::TimedOut`], or an [`io::Error`](std::io::Error) of that kind.
@@ -105,6 +110,7 @@ impl AddAssign for Metrics {
             timed_out,
             bytes_received,
             bytes_sent,
+            proxy_failures,
             handshake_errors,
             handler_errors,
             handler_panics,
@@ -117,6 +123,7 @@ impl AddAssign for Metrics {
         self.timed_out += timed_out;
         self.bytes_received += bytes_received;
         self.bytes_sent += bytes_sent;
+        self.proxy_failures += proxy_failures;
         self.handshake_errors += handshake_errors;
         self.handler_errors += handler_errors;
         self.handler_panics += handler_panics;
@@ -135,7 +142,8 @@ impl AddAssign for Shed {
 
 impl AddAssign for Timeouts {
     fn add_assign(&mut self, other: Timeouts) {
-        let Timeouts { handshake, handler, closing } = other;
+        let Timeouts { proxy_header, handshake, handler, closing } = other;
+        self.proxy_header += proxy_header;
         self.handshake += handshake;
         self.handler += handler;
         self.closing += closing;
@@ -170,9 +178,10 @@ mod tests {
             shed: Shed { max_connections: 3, per_ip: 4, descriptors: 5, handshakes: 14 },
             paused: 6,
             accept_failures: 7,
-            timed_out: Timeouts { handshake: 15, handler: 8, closing: 9 },
+            timed_out: Timeouts { proxy_header: 17, handshake: 15, handler: 8, closing: 9 },
             bytes_received: 10,
             bytes_sent: 11,
+            proxy_failures: 18,
             handshake_errors: 16,
             handler_errors: 12,
             handler_panics: 13,
@@ -184,9 +193,10 @@ mod tests {
             shed: Shed { max_connections: 9, per_ip: 12, descriptors: 15, handshakes: 42 },
             paused: 18,
             accept_failures: 21,
-            timed_out: Timeouts { handshake: 45, handler: 24, closing: 27 },
+            timed_out: Timeouts { proxy_header: 51, handshake: 45, handler: 24, closing: 27 },
             bytes_received: 30,
             bytes_sent: 33,
+            proxy_failures: 54,
             handshake_errors: 48,
             handler_errors: 36,
             handler_panics: 39,

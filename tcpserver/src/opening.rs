@@ -1,59 +1,24 @@
-//! What a connection goes through before its handler is given it: the TLS handshake, if its listener speaks TLS.
+//! What a connection goes through before its handler is given it: the PROXY protocol header, if its listener expects one, then the
+//! TLS handshake, if it speaks TLS.
 
-use std::pin::pin;
+#[cfg(feature = "tls")]
+mod tls;
 
-use iostream::tls::{TlsAcceptor, TlsError};
-use iostream::{CloseReason, StreamError};
-
-use crate::connections::{ConnectionState, Facts};
-use crate::drain::unless;
+use crate::connections::ConnectionState;
 use crate::handle::OpenConnection;
+use crate::proxy_protocol;
 
 /// `None` if the connection is not fit to be served. Why not has been counted then.
 pub(crate) async fn complete(connection: &OpenConnection) -> Option<()> {
     let facts = &connection.facts;
     facts.state.set(ConnectionState::Opening);
+    if let Some(policy) = &facts.entrance.options.proxy_protocol {
+        proxy_protocol::open(connection, policy).await?;
+    }
+    #[cfg(feature = "tls")]
     if let Some(acceptor) = &facts.entrance.options.tls {
-        shake_hands(connection, acceptor).await?;
+        tls::shake_hands(connection, acceptor).await?;
     }
     facts.state.set(ConnectionState::Serving);
     Some(())
-}
-
-/// Waits for a place, then for the handshake. Each has the time that the acceptor gives a handshake.
-async fn shake_hands(connection: &OpenConnection, acceptor: &TlsAcceptor) -> Option<()> {
-    let OpenConnection { stream, facts } = connection;
-    let server = facts.server();
-    let place = server.state.handshakes.place(stream, &server.state.tally);
-    let place = unless(pin!(stream.closed()), ioloop::timeout(acceptor.handshake_timeout(), place)).await?;
-    let Ok(place) = place else {
-        note_timeout(facts);
-        return None;
-    };
-    let shaken = stream.start_tls_server(acceptor).await;
-    drop(place);
-    match shaken {
-        Ok(()) => return Some(()),
-        Err(StreamError::Closed(CloseReason::Tls(TlsError::HandshakeTimedOut))) => note_timeout(facts),
-        // It was put an end to from here, or by a peer that only wanted to know whether somebody listens.
-        Err(StreamError::Closed(CloseReason::Local)) => {}
-        Err(error) if error.is_disconnect() => {}
-        Err(error) => note_failure(facts, &error),
-    }
-    None
-}
-
-fn note_timeout(facts: &Facts) {
-    tracing::debug!(peer = %facts.peer, id = facts.id, "the TLS handshake timed out");
-    facts.server().state.tally.count(|metrics| metrics.timed_out.handshake += 1);
-}
-
-fn note_failure(Facts { id, peer, entrance, .. }: &Facts, error: &StreamError) {
-    let state = &entrance.server.state;
-    state.tally.count(|metrics| metrics.handshake_errors += 1);
-    let now = ioloop::IoLoop::current().now();
-    if let Some(left_out) = state.handshakes.failures.line(now) {
-        let label = entrance.label();
-        tracing::warn!(%error, %peer, id, label, left_out, "a TLS handshake failed");
-    }
 }

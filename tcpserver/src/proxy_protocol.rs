@@ -5,6 +5,8 @@
 
 mod crc32c;
 mod error;
+mod policy;
+mod receive;
 mod tlv;
 mod v1;
 mod v2;
@@ -13,6 +15,8 @@ mod v2;
 mod tests;
 
 pub use error::ProxyError;
+pub use policy::ProxyProtocol;
+pub(crate) use receive::open;
 pub use tlv::{ProxySsl, Tlv, Tlvs, kind};
 
 use crate::peer::PeerAddr;

@@ -352,7 +352,6 @@ impl<H> std::fmt::Debug for TcpServer<H> {
 #[expect(clippy::manual_async_fn, reason = "see above")]
 fn run<H: HandleStream>(handler: Rc<H>, connection: OpenConnection) -> impl Future<Output = ()> {
     async move {
-        #[cfg(feature = "tls")]
         if connection.facts.entrance.has_opening() {
             // Boxed, so that it is no part of the memory of those who are served.
             if Box::pin(opening::complete(&connection)).await.is_none() {
@@ -411,8 +410,9 @@ async fn end(connection: &OpenConnection) {
 
 /// The connection's span, in which its handler runs: made, and paid for, only where somebody listens to it.
 fn span_of(facts: &Facts) -> Option<Box<Span>> {
-    let span =
-        tracing::debug_span!("connection", id = facts.id, peer = %facts.peer, label = facts.entrance.label());
+    let Facts { id, peer, entrance, .. } = facts;
+    let client = facts.proxied().map(tracing::field::display);
+    let span = tracing::debug_span!("connection", id, %peer, client, label = entrance.label());
     (!span.is_disabled()).then(|| Box::new(span))
 }
 
@@ -423,16 +423,20 @@ fn within<R>(span: Option<&Span>, work: impl FnOnce() -> R) -> R {
     }
 }
 
-fn note_failure(failure: &Failure, Facts { id, peer, entrance, .. }: &Facts) {
-    tracing::error!(error = %failure, %peer, id, label = entrance.label(), "a connection handler failed");
+fn note_failure(failure: &Failure, facts: &Facts) {
+    let Facts { id, peer, entrance, .. } = facts;
+    let (client, label) = (facts.proxied().map(tracing::field::display), entrance.label());
+    tracing::error!(error = %failure, %peer, client, id, label, "a connection handler failed");
     entrance.server.state.tally.count(|metrics| match failure.is_timeout() {
         true => metrics.timed_out.handler += 1,
         false => metrics.handler_errors += 1,
     });
 }
 
-fn note_panic(panic: &str, Facts { id, peer, entrance, .. }: &Facts) {
-    tracing::error!(panic, %peer, id, label = entrance.label(), "a connection handler panicked");
+fn note_panic(panic: &str, facts: &Facts) {
+    let Facts { id, peer, entrance, .. } = facts;
+    let (client, label) = (facts.proxied().map(tracing::field::display), entrance.label());
+    tracing::error!(panic, %peer, client, id, label, "a connection handler panicked");
     entrance.server.state.tally.count(|metrics| metrics.handler_panics += 1);
 }
 
