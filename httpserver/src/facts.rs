@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use http::{Method, Version};
-use tcpserver::PeerAddr;
+use tcpserver::{ConnectionContext, PeerAddr, ProxyHeader};
 
 use crate::arguments::Arguments;
 use crate::cookies::Cookies;
@@ -28,7 +28,7 @@ pub struct RequestFacts {
     /// Goes back to the server's store when this is dropped; `None` only then, and when [`take`](Self::take)n.
     head: Option<Box<RequestHead>>,
     body: Option<Bytes>,
-    peer: PeerAddr,
+    context: ConnectionContext,
     began: Instant,
     core: Rc<Core>,
     #[cfg(feature = "tls")]
@@ -42,7 +42,7 @@ impl RequestFacts {
         RequestFacts {
             head: Some(head),
             body: None,
-            peer: session.context.peer_addr().clone(),
+            context: session.context.clone(),
             began: session.now(),
             core: Rc::clone(&session.core),
             #[cfg(feature = "tls")]
@@ -57,7 +57,7 @@ impl RequestFacts {
         RequestFacts {
             head: self.head.take(),
             body: self.body.take(),
-            peer: self.peer.clone(),
+            context: self.context.clone(),
             began: self.began,
             core: Rc::clone(&self.core),
             #[cfg(feature = "tls")]
@@ -132,26 +132,35 @@ impl RequestFacts {
     /// Who is at the other end of the connection, a proxy perhaps.
     #[must_use]
     pub fn peer_addr(&self) -> &PeerAddr {
-        &self.peer
+        self.context.peer_addr()
     }
 
-    /// The client's IP address: the peer's, or what a trusted proxy says
-    /// ([`HttpOptions::xheaders`](crate::HttpOptions::xheaders), HS8). `None` for a peer on a Unix socket, where Tornado says
-    /// `0.0.0.0` (HU22).
+    /// What a proxy has said by the PROXY protocol, where the listener
+    /// [expects it to](tcpserver::ListenOptions::proxy_protocol).
+    #[must_use]
+    pub fn proxy_header(&self) -> Option<&ProxyHeader> {
+        self.context.proxy_header()
+    }
+
+    /// The client's IP address: that of the connection's client, whom a PROXY protocol header names and who is else the peer; or, if
+    /// that one is a trusted proxy, what it says in turn ([`HttpOptions::xheaders`](crate::HttpOptions::xheaders), HS8). `None`
+    /// for a client on a Unix socket, where Tornado says `0.0.0.0` (HU22).
     #[must_use]
     pub fn remote_ip(&self) -> Option<IpAddr> {
-        let peer = self.peer.ip();
+        let peer = self.context.client_addr().ip();
         let proxies = self.core.options.xheaders.as_ref();
         proxies.and_then(|proxies| proxies.client_ip(peer, self.headers())).or(peer)
     }
 
     /// The protocol the client speaks: what a trusted proxy says (HS9), else what
-    /// [`HttpOptions::protocol`](crate::HttpOptions::protocol) says (HS5), else whether the connection is encrypted (HU22).
+    /// [`HttpOptions::protocol`](crate::HttpOptions::protocol) says (HS5), else whether the connection is encrypted (HU22), here or,
+    /// as a PROXY protocol header says, at the proxy.
     #[must_use]
     pub fn protocol(&self) -> Protocol {
         let options = &self.core.options;
         let said = options.xheaders.as_ref();
-        let said = said.and_then(|proxies| proxies.client_protocol(self.peer.ip(), self.headers()));
+        let said =
+            said.and_then(|proxies| proxies.client_protocol(self.context.client_addr().ip(), self.headers()));
         said.or(options.protocol).unwrap_or(self.connection_protocol())
     }
 
@@ -160,7 +169,8 @@ impl RequestFacts {
         if self.is_tls {
             return Protocol::Https;
         }
-        Protocol::Http
+        let was_tls = self.proxy_header().and_then(ProxyHeader::ssl).is_some_and(|ssl| ssl.is_tls());
+        if was_tls { Protocol::Https } else { Protocol::Http }
     }
 
     /// The whole URL that was asked (HU23): [`protocol`](Self::protocol), [`host`](Self::host) and target. An absolute target is

@@ -111,7 +111,7 @@ pub use writer::{ResponseBuilder, ResponseWriter};
 pub use iostream::{IoStream, StreamOptions};
 pub use tcpserver::{
     BindOptions, ConnectionContext, Drain, DrainReport, ListenError, ListenOptions, Network, NetworkError,
-    PeerAddr, ServerHandle, WhenFull,
+    PeerAddr, ProxyHeader, ProxyProtocol, ServerHandle, WhenFull,
 };
 
 /// Methods, statuses and versions are those of the `http` crate.

@@ -2,7 +2,9 @@
 
 mod support;
 
-use httpserver::{ConnectionContext, HttpServer, PeerAddr, ProxyHeaders, Request, TrustedProxies};
+use httpserver::{
+    ConnectionContext, HttpServer, PeerAddr, ProxyHeader, ProxyHeaders, Request, TrustedProxies,
+};
 use iostream::IoStream;
 use iostream::testing::scripted;
 use support::{Stage, answer, answers, plain};
@@ -173,4 +175,49 @@ fn hs12_a_peer_on_a_unix_socket_has_no_address_until_a_proxy_names_one() {
     assert_eq!(ask(peer(), said), "http none");
     assert_eq!(ask(peer().unix_sockets(), said), "http 4.4.4.4");
     assert_eq!(ask(peer().unix_sockets(), ""), "http none");
+}
+
+/// What is seen of a request with `fields` on a connection whose proxy, 192.0.2.1, has sent `header` before it.
+fn seen_behind(header: &[u8], proxies: Option<TrustedProxies>, fields: &str) -> String {
+    let (header, _) = ProxyHeader::parse(header, 4096).unwrap().unwrap();
+    let stage = Stage::new();
+    let (transport, script) = scripted();
+    let stream = IoStream::new(transport).unwrap();
+    let options = proxies.into_iter().fold(plain(), |options, proxies| options.xheaders(proxies));
+    let server = HttpServer::new(tell).options(options);
+    script.send(format!("GET / HTTP/1.1\r\nHost: a\r\n{fields}\r\n"));
+    let peer = PeerAddr::Tcp("192.0.2.1:9".parse().unwrap());
+    let context = ConnectionContext::new(peer).proxied(header);
+    stage.time.spawn_detached(async move { server.serve_stream(stream, context).await });
+    stage.time.run_until_stalled();
+    answer(script.received()).text().to_owned()
+}
+
+#[test]
+fn hs11_the_proxy_protocol_goes_first_and_fields_count_if_whom_it_names_may_write_them() {
+    let header = b"PROXY TCP4 203.0.113.9 198.51.100.7 4660 443\r\n";
+    let said = "X-Forwarded-For: 4.4.4.4\r\nX-Forwarded-Proto: https\r\n";
+    assert_eq!(seen_behind(header, None, said), "http 203.0.113.9");
+    let balancer = TrustedProxies::networks(["192.0.2.0/24"]).unwrap();
+    assert_eq!(
+        seen_behind(header, Some(balancer.clone()), said),
+        "http 203.0.113.9",
+        "its client wrote them"
+    );
+    let both = TrustedProxies::networks(["192.0.2.0/24", "203.0.113.9"]).unwrap();
+    assert_eq!(seen_behind(header, Some(both), said), "https 4.4.4.4");
+    let unknown = b"PROXY UNKNOWN\r\n";
+    assert_eq!(seen_behind(unknown, Some(balancer), said), "https 4.4.4.4");
+}
+
+#[test]
+fn hu22_the_protocol_is_https_where_the_proxy_has_ended_tls() {
+    let header = |client: u8| {
+        let mut header =
+            b"\r\n\r\n\0\r\nQUIT\n\x21\x11\0\x14\xcb\0\x71\x09\xc6\x33\x64\x07\0\x01\0\x02".to_vec();
+        header.extend([0x20, 0, 5, client, 0, 0, 0, 0]);
+        header
+    };
+    assert_eq!(seen_behind(&header(1), None, ""), "https 203.0.113.9");
+    assert_eq!(seen_behind(&header(0), None, ""), "http 203.0.113.9");
 }

@@ -29,6 +29,13 @@ impl ConnectionContext {
         ConnectionContext { facts }
     }
 
+    /// The same as if a proxy had said this of the connection, for a context that no server has made.
+    #[must_use]
+    pub fn proxied(self, header: ProxyHeader) -> ConnectionContext {
+        self.facts.set_proxied(header);
+        self
+    }
+
     pub(crate) fn of(facts: &Rc<Facts>) -> ConnectionContext {
         ConnectionContext { facts: Rc::clone(facts) }
     }

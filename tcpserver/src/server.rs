@@ -25,7 +25,6 @@ use crate::handle::{OpenConnection, ServerHandle, remove_all};
 use crate::handler::{Failure, HandleStream, Outcome};
 use crate::listener::{Connection, Listener};
 use crate::metrics::Metrics;
-#[cfg(feature = "tls")]
 use crate::opening;
 use crate::peer::PeerAddr;
 use crate::reset::reset;
