@@ -3,7 +3,7 @@
 mod support;
 
 use httpserver::{
-    ConnectionContext, HttpServer, PeerAddr, ProxyHeader, ProxyHeaders, Request, TrustedProxies,
+    ConnectionContext, HttpOptions, HttpServer, PeerAddr, ProxyHeader, ProxyHeaders, Request, TrustedProxies,
 };
 use iostream::IoStream;
 use iostream::testing::scripted;
@@ -183,7 +183,7 @@ fn seen_behind(header: &[u8], proxies: Option<TrustedProxies>, fields: &str) -> 
     let stage = Stage::new();
     let (transport, script) = scripted();
     let stream = IoStream::new(transport).unwrap();
-    let options = proxies.into_iter().fold(plain(), |options, proxies| options.xheaders(proxies));
+    let options = proxies.into_iter().fold(plain(), HttpOptions::xheaders);
     let server = HttpServer::new(tell).options(options);
     script.send(format!("GET / HTTP/1.1\r\nHost: a\r\n{fields}\r\n"));
     let peer = PeerAddr::Tcp("192.0.2.1:9".parse().unwrap());

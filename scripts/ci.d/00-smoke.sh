@@ -55,6 +55,16 @@ ask_sum() {
   [ "$answer" = $'42\nPONG\nBYE' ]
 }
 
+ask_proxied() {
+  local greeting line
+  exec 3<>"/dev/tcp/127.0.0.1/$1"
+  printf 'PROXY TCP4 203.0.113.9 198.51.100.7 4660 443\r\na line\n' >&3
+  read -r greeting <&3
+  read -r line <&3
+  exec 3>&-
+  [[ $greeting == "client 203.0.113.9:4660 by 127.0.0.1:"*", who connected to 198.51.100.7:443" ]] && [ "$line" = "a line" ]
+}
+
 ask_redis() {
   local line
   exec 3<>"/dev/tcp/127.0.0.1/$1"
@@ -94,6 +104,7 @@ smoke mirror ask_mirror
 smoke echo ask_line
 smoke echo ask_client
 smoke line_protocol ask_sum
+smoke proxy_echo ask_proxied
 smoke redis_mini ask_redis
 smoke chat ask_chat
 

@@ -76,7 +76,7 @@ fn counted(metrics: &Metrics) -> (u64, u64, u64) {
 }
 
 #[test]
-fn the_handler_is_told_who_the_client_is_and_hears_what_follows_the_header() {
+fn ts11_the_handler_is_told_who_the_client_is_and_hears_what_follows_the_header() {
     let stage = Stage::new();
     let heard = |input: &[u8]| stage.heard_from(ProxyProtocol::required(), "192.0.2.1", input);
     for (header, authority) in [(TEXT, "-"), (BINARY, "example.net")] {
@@ -325,7 +325,7 @@ fn a_server_that_aborts_closes_those_whose_header_it_waits_for_and_blames_nobody
 }
 
 #[test]
-fn the_context_knows_both_ends_of_the_socket() {
+fn ts11_the_context_knows_both_ends_of_the_socket() {
     let test = VirtualLoop::new();
     test.make_current();
     let tell = |stream: IoStream, context: ConnectionContext| async move {
