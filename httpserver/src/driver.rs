@@ -198,6 +198,9 @@ async fn answer<M, H: Handler<M>>(
         if patience.poll(cx).is_ready() {
             return Poll::Ready(Err(HttpError::HandlerTimeout));
         }
+        if !active.session.core.options.cancel_on_disconnect {
+            return Poll::Pending;
+        }
         // The peer has gone for good, not merely ended its side: nobody is left to answer.
         gone.as_mut().poll(cx).map(|()| {
             let reason = stream.close_reason().unwrap_or(iostream::CloseReason::EndOfStream);

@@ -83,6 +83,18 @@ impl<'c> Exchange<'c> {
         self.active.protocol.borrow_mut().set_max_body_size(bytes);
     }
 
+    /// Waits until the client has gone: it has reset the connection, or the connection has failed. The end of its side alone is not
+    /// that: it may still read. Without [`no_cancel_on_disconnect`](HttpOptions::no_cancel_on_disconnect) a handler is dropped then.
+    ///
+    /// # Cancel safety
+    ///
+    /// May be dropped at any time.
+    #[doc(alias = "on_connection_close")]
+    #[doc(alias = "set_close_callback")]
+    pub async fn closed(&self) {
+        self.active.session.stream.closed().await;
+    }
+
     /// Begins a response.
     pub fn respond(&self, status: StatusCode) -> ResponseBuilder<'_> {
         ResponseBuilder::new(self.active, status)

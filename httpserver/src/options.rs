@@ -77,6 +77,10 @@ pub struct HttpOptions {
     pub max_connection_age: Option<Duration>,
     /// Whether connections are kept alive between requests. Tornado's `no_keep_alive`, the other way round.
     pub keep_alive: bool,
+    /// Whether a handler is dropped where it waits when its client has gone (H1-48); the end of the client's side alone, which may come
+    /// with its request, is not that. Otherwise it runs on, within `handler_timeout`: for work that must not stop half-way. A
+    /// handler can tell by [`Exchange::closed`](crate::Exchange::closed).
+    pub cancel_on_disconnect: bool,
     /// Where requests are counted.
     pub(crate) metrics: Option<HttpMetrics>,
     /// Who is told of each request.
@@ -104,6 +108,7 @@ impl Default for HttpOptions {
             max_requests_per_connection: None,
             max_connection_age: None,
             keep_alive: true,
+            cancel_on_disconnect: true,
             metrics: None,
             access_log: None,
             ambient: Ambient::with_server("waterspout").unwrap_or_default(),
@@ -259,6 +264,13 @@ impl HttpOptions {
     #[must_use]
     pub fn no_keep_alive(mut self) -> HttpOptions {
         self.keep_alive = false;
+        self
+    }
+
+    /// Lets handlers run on when their clients have gone.
+    #[must_use]
+    pub fn no_cancel_on_disconnect(mut self) -> HttpOptions {
+        self.cancel_on_disconnect = false;
         self
     }
 

@@ -252,6 +252,32 @@ fn h1_29_h1_48_a_handler_that_waits_is_dropped_when_the_peer_is_gone_even_with_r
 }
 
 #[test]
+fn h1_48_a_handler_that_is_to_finish_whatever_happens_learns_that_its_client_has_gone_and_goes_on() {
+    let said = Rc::new(Cell::new(""));
+    let says = Rc::clone(&said);
+    let server = HttpServer::new(async move |exchange: &mut Exchange<'_>| {
+        exchange.closed().await;
+        says.set("gone");
+        ioloop::sleep(Duration::from_secs(5)).await;
+        says.set("finished");
+        let sent = exchange.send(Response::text("for nobody")).await;
+        assert!(matches!(sent, Err(HttpError::Stream(_))), "{sent:?}");
+        sent
+    });
+    let stage = Stage::new();
+    let peer = stage.connect(&server.options(plain().no_cancel_on_disconnect()));
+    peer.send(GET);
+    stage.time.advance(Duration::from_secs(30));
+    assert_eq!(said.get(), "");
+    peer.reset();
+    stage.time.run_until_stalled();
+    assert_eq!(said.get(), "gone");
+    stage.time.advance(Duration::from_secs(5));
+    assert_eq!(said.get(), "finished");
+    assert!(peer.is_over());
+}
+
+#[test]
 fn a_handler_whose_peer_has_only_ended_its_side_goes_on_and_is_dropped_when_that_resets() {
     async fn slow(request: Request) -> String {
         ioloop::sleep(Duration::from_secs(60)).await;

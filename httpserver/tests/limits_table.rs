@@ -59,9 +59,11 @@ fn defaults() -> Vec<(&'static str, String)> {
         ),
         ("max_connection_age", time(http.max_connection_age)),
         ("keep_alive", http.keep_alive.to_string()),
+        ("cancel_on_disconnect", http.cancel_on_disconnect.to_string()),
         ("max_buffer_size", bytes(stream.max_buffer_size as u64)),
         ("max_write_buffer_size", bytes(stream.max_write_buffer_size as u64)),
         ("read_chunk_size", bytes(stream.read_chunk_size as u64)),
+        ("handshake_timeout", time(iostream::tls::DEFAULT_HANDSHAKE_TIMEOUT)),
     ]
 }
 
