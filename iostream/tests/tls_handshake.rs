@@ -11,6 +11,7 @@ use std::time::Duration;
 
 use ioloop::IoLoop;
 use ioloop::testing::VirtualLoop;
+use iostream::testing::pair;
 use iostream::tls::{DEFAULT_HANDSHAKE_TIMEOUT, TlsAcceptor, TlsError, TlsInfo, TlsVersion};
 use iostream::{CloseReason, IoStream, StreamError, StreamOptions};
 use support::{assert_closed_here, noise, poll_once, run, stream, turns};
@@ -126,6 +127,29 @@ fn io49_unread_input_unsent_output_and_another_reader_are_in_the_way_and_the_str
         script.send("x");
         assert_eq!(reading.await.unwrap(), "x");
         assert_eq!(script.received(), b"220 go on", "nothing of TLS has been sent");
+    });
+}
+
+#[test]
+fn io49_what_is_read_with_something_that_came_in_front_of_it_is_the_handshake_if_so_wished() {
+    run(async {
+        let (acceptor, config) = sides();
+        let (server, client) = pair();
+        let client = IoLoop::current().spawn(async move {
+            client.write("header\n").await?;
+            client.start_tls_client(&config, NAME).await?;
+            client.write("hello\n").await?;
+            client.read_until(b"\n").await
+        });
+        turns(5).await;
+        assert_eq!(server.read_until(b"\n").await.unwrap(), "header\n");
+        let unread = server.buffered();
+        assert!(unread > 100, "the client has begun");
+        assert_eq!(tls_error(server.start_tls_server(&acceptor).await), TlsError::UnreadInput(unread));
+        server.start_tls_server_on_unread(&acceptor).await.unwrap();
+        let line = server.read_until(b"\n").await.unwrap();
+        server.write(line).await.unwrap();
+        assert_eq!(client.await.unwrap().unwrap(), "hello\n");
     });
 }
 

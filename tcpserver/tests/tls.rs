@@ -14,7 +14,8 @@ use iostream::tls::{DEFAULT_HANDSHAKE_TIMEOUT, Pem, TlsAcceptor, TlsClientConfig
 use iostream::{CloseReason, IoStream, StreamError};
 use support::{Log, echo};
 use tcpserver::{
-    ConnectionContext, ConnectionState, DrainPhase, HandleStream, ListenOptions, PeerAddr, TcpServer,
+    ConnectionContext, ConnectionState, DrainPhase, HandleStream, ListenOptions, PeerAddr, ProxyProtocol,
+    TcpServer,
 };
 use tracing::Level;
 
@@ -84,6 +85,30 @@ fn ts10_listeners_with_and_without_tls_stand_side_by_side() {
         assert_eq!(plain_client.read_until(b"\n").await.expect("no TLS"), "hello\n");
     });
     assert_eq!(plain.open_connections(), 2);
+}
+
+#[test]
+fn ts10_ts11_a_proxy_names_its_client_before_the_handshake_however_both_are_cut() {
+    let (acceptor, config) = sides();
+    for_each_seed(200, |test| {
+        test.make_current();
+        let known = Rc::new(Cell::new(false));
+        let seen = Rc::clone(&known);
+        let handler = move |stream: IoStream, context: ConnectionContext| {
+            let is_client = context.client_addr().to_string() == "203.0.113.9:4660";
+            seen.set(is_client && context.tls_info().is_some());
+            echo(stream, context)
+        };
+        let options = ListenOptions::new().proxy_protocol(ProxyProtocol::required()).tls(acceptor.clone());
+        let server = TcpServer::new(handler).with(options);
+        let client = client_of(&server);
+        test.run(async {
+            drop(client.write("PROXY TCP4 203.0.113.9 198.51.100.7 4660 443\r\n"));
+            client.flush().await.expect("a connection");
+            speak(&client, &config).await.expect("TLS");
+        });
+        assert!(known.get());
+    });
 }
 
 #[test]

@@ -60,7 +60,7 @@ impl IoStream {
     ) -> Result<IoStream, StreamError> {
         let name = server_name_of(server_name)?;
         let stream = IoStream::connect(addr).await?;
-        stream.start_tls_with(client(config, name)?, config.handshake_timeout).await?;
+        stream.start_tls_with(client(config, name)?, config.handshake_timeout, Unread::IsRefused).await?;
         Ok(stream)
     }
 
@@ -91,7 +91,7 @@ impl IoStream {
         server_name: &str,
     ) -> Result<(), StreamError> {
         let name = server_name_of(server_name)?;
-        self.start_tls_with(client(config, name)?, config.handshake_timeout).await
+        self.start_tls_with(client(config, name)?, config.handshake_timeout, Unread::IsRefused).await
     }
 
     /// Begins TLS as a server and waits for the handshake (IO48), as
@@ -106,9 +106,30 @@ impl IoStream {
     /// Dropping it before it is done closes the stream.
     #[doc(alias = "start_tls")]
     pub async fn start_tls_server(&self, acceptor: &TlsAcceptor) -> Result<(), StreamError> {
+        self.start_tls_server_with(acceptor, Unread::IsRefused).await
+    }
+
+    /// [`start_tls_server`](IoStream::start_tls_server) on a stream that has read some of the handshake already: what is buffered
+    /// counts as the first that the client says. For who has taken something off the stream that came before the
+    /// client's own words, as a proxy's header does.
+    ///
+    /// Not for `STARTTLS`: there, what lies behind the command may have been put in by a stranger (IO49).
+    ///
+    /// # Errors
+    ///
+    /// As there, but for unread input.
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropping it before it is done closes the stream.
+    pub async fn start_tls_server_on_unread(&self, acceptor: &TlsAcceptor) -> Result<(), StreamError> {
+        self.start_tls_server_with(acceptor, Unread::IsHandshake).await
+    }
+
+    async fn start_tls_server_with(&self, acceptor: &TlsAcceptor, unread: Unread) -> Result<(), StreamError> {
         let config = acceptor.config();
         let connection = ServerConnection::new(Arc::clone(&config.rustls)).map_err(TlsError::of)?;
-        self.start_tls_with(connection.into(), config.handshake_timeout).await
+        self.start_tls_with(connection.into(), config.handshake_timeout, unread).await
     }
 
     /// What the handshake has agreed on (IO54). `None` on a stream without TLS, before the handshake is done, and once the
@@ -121,17 +142,23 @@ impl IoStream {
         })?
     }
 
-    async fn start_tls_with(&self, connection: Connection, within: Duration) -> Result<(), StreamError> {
+    async fn start_tls_with(
+        &self,
+        connection: Connection,
+        within: Duration,
+        unread: Unread,
+    ) -> Result<(), StreamError> {
         let inner = &self.inner;
         if let Some(error) = inner.closed_error() {
             return Err(error);
         }
         let _reading = inner.begin_read()?;
-        inner.check_idle()?;
+        inner.check_idle(unread)?;
         let Some(carrier) = inner.socket.take() else {
             return Err(StreamError::AlreadyReading); // the carrier calls from inside its own work
         };
-        let transport = TlsTransport::new(carrier, connection, inner.registration.notifier());
+        let begun = inner.read_buffer.take();
+        let transport = TlsTransport::new(carrier, connection, inner.registration.notifier(), begun.filled());
         inner.socket.set(Some(Socket::Tls(Box::new(transport))));
 
         let unfinished = CloseUnlessDone(inner);
@@ -161,6 +188,13 @@ fn client(config: &TlsClientConfig, name: ServerName<'static>) -> Result<Connect
     Ok(connection.into())
 }
 
+/// What becomes of that which was read before TLS begins, and not taken.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Unread {
+    IsRefused,
+    IsHandshake,
+}
+
 /// Half a handshake cannot be taken up again.
 struct CloseUnlessDone<'a>(&'a Inner);
 
@@ -172,10 +206,10 @@ impl Drop for CloseUnlessDone<'_> {
 
 impl Inner {
     /// Nothing that came unprotected may be read as protected, nor the other way round (IO49).
-    fn check_idle(&self) -> Result<(), StreamError> {
-        let unread = self.read_buffer.borrow().len();
-        if unread > 0 {
-            return Err(TlsError::UnreadInput(unread).into());
+    fn check_idle(&self, unread: Unread) -> Result<(), StreamError> {
+        let buffered = self.read_buffer.borrow().len();
+        if buffered > 0 && unread == Unread::IsRefused {
+            return Err(TlsError::UnreadInput(buffered).into());
         }
         let unsent = self.pending();
         if unsent > 0 {

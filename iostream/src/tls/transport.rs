@@ -64,13 +64,19 @@ enum Output {
 }
 
 impl TlsTransport {
-    pub(crate) fn new(carrier: Socket, mut connection: Connection, notifier: Notifier) -> TlsTransport {
+    /// `begun` has been received already.
+    pub(crate) fn new(
+        carrier: Socket,
+        mut connection: Connection,
+        notifier: Notifier,
+        begun: &[u8],
+    ) -> TlsTransport {
         connection.set_buffer_limit(Some(PLAINTEXT_PER_SEND));
         TlsTransport {
             carrier,
             connection,
             notifier,
-            ciphertext: Ciphertext::default(),
+            ciphertext: Ciphertext::of(begun),
             promised: 0,
             received_short: false,
             heard_tls: false,
@@ -329,6 +335,12 @@ struct Ciphertext {
 }
 
 impl Ciphertext {
+    fn of(bytes: &[u8]) -> Ciphertext {
+        let mut block = Block::of(bytes.len());
+        block.copy_from_slice(bytes);
+        Ciphertext { block, start: 0, end: bytes.len() }
+    }
+
     fn is_empty(&self) -> bool {
         self.start == self.end
     }

@@ -19,7 +19,8 @@ pub(super) async fn shake_hands(connection: &OpenConnection, acceptor: &TlsAccep
         note_timeout(facts);
         return None;
     };
-    let shaken = stream.start_tls_server(acceptor).await;
+    // A PROXY protocol header may have come in one piece with the beginning of the handshake.
+    let shaken = stream.start_tls_server_on_unread(acceptor).await;
     drop(place);
     match shaken {
         Ok(()) => return Some(()),
