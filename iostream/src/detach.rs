@@ -109,7 +109,7 @@ impl From<Socket> for DetachedTransport {
             Socket::Tcp(socket) => DetachedTransport::Tcp(socket.into()),
             #[cfg(unix)]
             Socket::Unix(socket) => DetachedTransport::Unix(socket.into()),
-            Socket::Boxed(transport) => DetachedTransport::Other(transport),
+            Socket::Boxed(own) => DetachedTransport::Other(own.0),
             #[cfg(feature = "tls")]
             Socket::Tls(tls) => DetachedTransport::Tls(DetachedTls(tls)),
         }
@@ -123,7 +123,7 @@ impl IntoTransport for DetachedTransport {
             DetachedTransport::Tcp(socket) => socket.into_socket(),
             #[cfg(unix)]
             DetachedTransport::Unix(socket) => socket.into_socket(),
-            DetachedTransport::Other(transport) => Ok(Carrier(Socket::Boxed(transport))),
+            DetachedTransport::Other(transport) => Ok(Carrier(Socket::own(transport))),
             #[cfg(feature = "tls")]
             DetachedTransport::Tls(DetachedTls(tls)) => Ok(Carrier(Socket::Tls(tls))),
         }

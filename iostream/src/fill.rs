@@ -176,7 +176,7 @@ impl Inner {
                 }
             }
             let turn = self.registration.turn();
-            if self.read_share.left(turn, BYTES_PER_TURN) == 0 {
+            if self.shares.left_to_read(turn, BYTES_PER_TURN) == 0 {
                 ioloop::give_way(cx);
                 return Poll::Pending;
             }
@@ -204,7 +204,7 @@ impl Inner {
                 }
                 Ok((Ok(n), room)) => {
                     let n = n.min(room);
-                    self.read_share.count(turn, n);
+                    self.shares.count_read(turn, n);
                     self.received.set(self.received.get() + n as u64);
                     if n < room && short_means_drained {
                         self.note_drained();

@@ -1,6 +1,7 @@
 //! Sending: what has been queued goes to the transport when the reader is about to wait, when somebody waits for it,
 //! when there is room again, and at the latest at the end of the turn.
 
+use std::cell::Cell;
 use std::io::{self, IoSlice};
 use std::rc::Rc;
 use std::task::{Context, Poll, Waker};
@@ -21,34 +22,53 @@ const BYTES_PER_TURN: usize = 1024 * 1024;
 #[derive(Default)]
 pub(crate) struct WriteSide {
     /// Leased while bytes wait; out of its place while they are being sent.
-    buffer: Option<Box<WriteBuffer>>,
+    buffer: Cell<Option<Box<WriteBuffer>>>,
     /// Bytes taken over and bytes sent since the stream was made.
-    pub(crate) queued: u64,
-    pub(crate) sent: u64,
+    queued: Cell<u64>,
+    sent: Cell<u64>,
     /// Who waits for `sent` to reach a position; boxed, as hardly any stream has somebody who does.
     #[expect(clippy::box_collection, reason = "an idle stream pays for the pointer alone")]
-    waiting: Option<Box<Vec<(u64, Waker)>>>,
+    waiting: Cell<Option<Box<Vec<(u64, Waker)>>>>,
 }
 
 impl WriteSide {
-    pub(crate) fn buffer(&mut self) -> &mut WriteBuffer {
-        self.buffer.get_or_insert_with(lease_write_buffer)
+    /// Bytes taken over since the stream was made.
+    pub(crate) fn queued(&self) -> u64 {
+        self.queued.get()
     }
 
-    /// Gives the buffer back if nothing is in it.
-    pub(crate) fn return_empty_buffer(&mut self) {
-        if let Some(buffer) = self.buffer.take_if(|buffer| buffer.is_empty()) {
-            return_write_buffer(buffer);
+    /// Bytes sent since the stream was made.
+    pub(crate) fn sent(&self) -> u64 {
+        self.sent.get()
+    }
+
+    /// Lets `work` use the buffer, which is out of its place meanwhile.
+    pub(crate) fn with_buffer<R>(&self, work: impl FnOnce(&mut WriteBuffer) -> R) -> R {
+        let mut buffer = self.buffer.take().unwrap_or_else(lease_write_buffer);
+        let result = work(&mut buffer);
+        self.put_back(buffer);
+        result
+    }
+
+    /// Puts the buffer back, in front of what was written meanwhile; to the pool if nothing is in it.
+    fn put_back(&self, mut buffer: Box<WriteBuffer>) {
+        if let Some(mut meanwhile) = self.buffer.take() {
+            buffer.append(&mut meanwhile);
+            return_write_buffer(meanwhile);
+        }
+        match buffer.is_empty() {
+            true => return_write_buffer(buffer),
+            false => self.buffer.set(Some(buffer)),
         }
     }
 
     /// Takes out who waits for a position that has been reached, in the order of the writes (IO25).
-    fn take_reached(&mut self) -> Vec<(u64, Waker)> {
-        let sent = self.sent;
-        let Some(waiting) = &mut self.waiting else { return Vec::new() };
+    fn take_reached(&self) -> Vec<(u64, Waker)> {
+        let sent = self.sent();
+        let Some(mut waiting) = self.waiting.take() else { return Vec::new() };
         let mut reached: Vec<_> = waiting.extract_if(.., |(position, _)| *position <= sent).collect();
-        if waiting.is_empty() {
-            self.waiting = None;
+        if !waiting.is_empty() {
+            self.waiting.set(Some(waiting));
         }
         reached.sort_by_key(|(position, _)| *position);
         reached
@@ -72,13 +92,12 @@ impl Inner {
         if self.is_closed() {
             return 0;
         }
-        let write = self.write.borrow();
-        (write.queued - write.sent) as usize
+        (self.write.queued() - self.write.sent()) as usize
     }
 
     /// Whether data from the position `start` on must wait for what is queued before it.
     pub(crate) fn lacks_room_at(&self, start: u64) -> bool {
-        let before = start.saturating_sub(self.write.borrow().sent);
+        let before = start.saturating_sub(self.write.sent());
         before > 0 && before >= self.options.max_write_buffer_size as u64
     }
 
@@ -88,16 +107,13 @@ impl Inner {
 
     /// Puts something into the buffer; gives the position behind it.
     pub(crate) fn queue_with(self: &Rc<Self>, push: impl FnOnce(&mut WriteBuffer)) -> u64 {
-        let position = {
-            let mut write = self.write.borrow_mut();
-            let buffer = write.buffer();
+        let added = self.write.with_buffer(|buffer| {
             let before = buffer.len();
             push(buffer);
-            let added = buffer.len() - before;
-            write.return_empty_buffer(); // nothing was written, as with a barrier
-            write.queued += added as u64;
-            write.queued
-        };
+            buffer.len() - before
+        });
+        let position = self.write.queued() + added as u64;
+        self.write.queued.set(position);
         self.flush_at_end_of_turn();
         position
     }
@@ -115,7 +131,7 @@ impl Inner {
         cx: &mut Context<'_>,
         position: u64,
     ) -> Poll<Result<(), StreamError>> {
-        let is_sent = || self.write.borrow().sent >= position;
+        let is_sent = || self.write.sent() >= position;
         if !is_sent() && !self.flags.awaits_room.get() && !self.is_closed() {
             self.send();
         }
@@ -132,9 +148,14 @@ impl Inner {
     /// Has the task woken after the next round of sending that finds `position` sent, or when the stream closes.
     fn wake_when_sent(&self, cx: &mut Context<'_>, position: u64) {
         let waits = |(at, waker): &(u64, Waker)| *at == position && waker.will_wake(cx.waker());
-        if !self.write.borrow().waiting.iter().flat_map(|waiting| waiting.iter()).any(waits) {
-            let waker = cx.waker().clone(); // outside the borrow: it may be foreign code
-            self.write.borrow_mut().waiting.get_or_insert_default().push((position, waker));
+        let waiting = self.write.waiting.take();
+        let waits_already = waiting.iter().flat_map(|waiting| waiting.iter()).any(waits);
+        self.write.waiting.set(waiting);
+        if !waits_already {
+            let waker = cx.waker().clone(); // while the list is in its place: it may be foreign code
+            let mut waiting = self.write.waiting.take().unwrap_or_default();
+            waiting.push((position, waker));
+            self.write.waiting.set(Some(waiting));
         }
     }
 
@@ -145,7 +166,7 @@ impl Inner {
         }
         match self.with_socket(Socket::shutdown_write) {
             Some(Err(error)) if error.kind() == io::ErrorKind::WouldBlock => {
-                let sent = self.write.borrow().sent;
+                let sent = self.write.sent();
                 self.wake_when_sent(cx, sent); // first, as waiting for room may close the stream
                 if !self.flags.awaits_room.get() {
                     self.registration.clear(Ready::WRITABLE);
@@ -168,9 +189,9 @@ impl Inner {
     /// Sends until nothing is left, the kernel takes no more, or this turn's share is used up; sees to it that the
     /// rest goes later.
     fn send(self: &Rc<Self>) {
-        let most = self.write_share.left(self.registration.turn(), BYTES_PER_TURN);
+        let most = self.shares.left_to_write(self.registration.turn(), BYTES_PER_TURN);
         let outcome = self.send_at_most(most);
-        let told = self.write.borrow_mut().take_reached();
+        let told = self.write.take_reached();
         for (_, waker) in told {
             waker.wake();
         }
@@ -213,7 +234,7 @@ impl Inner {
     }
 
     fn send_at_most(&self, most: usize) -> io::Result<Sent> {
-        let mut borrowed = BorrowedOutput { inner: self, buffer: self.write.borrow_mut().buffer.take() };
+        let mut borrowed = BorrowedOutput { inner: self, buffer: self.write.buffer.take() };
         let Some(buffer) = borrowed.buffer.as_mut() else {
             return self.flush_transport(); // there is nothing, or the transport calls from inside a write
         };
@@ -229,8 +250,8 @@ impl Inner {
                 Ok(n) => {
                     let n = n.min(tried);
                     buffer.advance(n);
-                    self.write.borrow_mut().sent += n as u64;
-                    self.write_share.count(self.registration.turn(), n);
+                    self.write.sent.set(self.write.sent() + n as u64);
+                    self.shares.count_written(self.registration.turn(), n);
                     left = left.saturating_sub(n);
                     if n < tried && short_means_full {
                         self.registration.clear(Ready::WRITABLE);
@@ -260,10 +281,7 @@ impl Inner {
 
     /// Drops what waits to be sent and tells who waits for it.
     pub(crate) fn discard_output(&self) {
-        let (buffer, waiting) = {
-            let mut write = self.write.borrow_mut();
-            (write.buffer.take(), std::mem::take(&mut write.waiting))
-        };
+        let (buffer, waiting) = (self.write.buffer.take(), self.write.waiting.take());
         buffer.into_iter().for_each(return_write_buffer);
         for (_, waker) in waiting.into_iter().flat_map(|waiting| *waiting) {
             waker.wake();
@@ -316,16 +334,10 @@ struct BorrowedOutput<'a> {
 
 impl Drop for BorrowedOutput<'_> {
     fn drop(&mut self) {
-        let Some(mut buffer) = self.buffer.take() else { return };
-        let mut write = self.inner.write.borrow_mut();
-        if let Some(mut meanwhile) = write.buffer.take() {
-            buffer.append(&mut meanwhile);
-            return_write_buffer(meanwhile);
-        }
-        if buffer.is_empty() || self.inner.is_closed() {
-            return_write_buffer(buffer);
-        } else {
-            write.buffer = Some(buffer);
+        let Some(buffer) = self.buffer.take() else { return };
+        match self.inner.is_closed() {
+            true => return_write_buffer(buffer),
+            false => self.inner.write.put_back(buffer),
         }
     }
 }

@@ -220,7 +220,7 @@ impl IntoTransport for OwnedFd {
         if file.metadata()?.file_type().is_socket() {
             return UnixStream::from(OwnedFd::from(file)).into_socket();
         }
-        Ok(Carrier(Socket::Boxed(Box::new(Pipe::single(file)?))))
+        Ok(Carrier(Socket::own(Box::new(Pipe::single(file)?))))
     }
 }
 impl Sealed for OwnedFd {}
@@ -233,7 +233,7 @@ impl Sealed for OwnedFd {}
 impl<R: Into<OwnedFd>, W: Into<OwnedFd>> IntoTransport for (R, W) {
     fn into_socket(self) -> io::Result<Carrier> {
         let pipe = Pipe::pair(File::from(self.0.into()), File::from(self.1.into()))?;
-        Ok(Carrier(Socket::Boxed(Box::new(pipe))))
+        Ok(Carrier(Socket::own(Box::new(pipe))))
     }
 }
 impl<R, W> Sealed for (R, W) {}

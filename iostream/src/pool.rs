@@ -19,7 +19,8 @@ thread_local! {
 }
 
 struct Pool {
-    free: RefCell<Vec<Box<[u8]>>>,
+    #[expect(clippy::vec_box, reason = "streams hold the boxes, which travel in and out as they are")]
+    free: RefCell<Vec<Box<Piece>>>,
     #[expect(clippy::vec_box, reason = "streams hold the boxes, which travel in and out as they are")]
     free_writes: RefCell<Vec<Box<WriteBuffer>>>,
     leased: Cell<usize>,
@@ -34,9 +35,32 @@ pub fn leased_blocks() -> usize {
     POOL.with(|pool| pool.leased.get())
 }
 
-/// A piece of memory for reading: a pooled block, or one of another size that the pool does not know.
+/// Memory for reading, and which part of it is filled and not taken.
 #[derive(Debug, Default)]
-pub(crate) struct Block(Box<[u8]>);
+pub(crate) struct Piece {
+    pub(crate) bytes: Box<[u8]>,
+    pub(crate) start: u32,
+    pub(crate) end: u32,
+}
+
+impl Piece {
+    fn of(bytes: usize) -> Box<Piece> {
+        Box::new(Piece { bytes: vec![0; bytes].into_boxed_slice(), start: 0, end: 0 })
+    }
+
+    #[inline]
+    pub(crate) fn filled(&self) -> &[u8] {
+        &self.bytes[self.start as usize..self.end as usize]
+    }
+
+    fn is_pooled(&self) -> bool {
+        self.bytes.len() == BLOCK_BYTES
+    }
+}
+
+/// A stream's piece, pooled or of another size that the pool does not know; or none, which takes one pointer.
+#[derive(Debug, Default)]
+pub(crate) struct Block(Option<Box<Piece>>);
 
 impl Block {
     /// A pooled block.
@@ -46,21 +70,35 @@ impl Block {
             pool.leased.set(pool.leased.get() + 1);
             pool.free.borrow_mut().pop()
         });
-        Block(free.ok().flatten().unwrap_or_else(|| vec![0; BLOCK_BYTES].into_boxed_slice()))
+        Block(Some(free.ok().flatten().unwrap_or_else(|| Piece::of(BLOCK_BYTES))))
     }
 
     /// A block of just this size, unless that is the pool's.
     pub(crate) fn of(bytes: usize) -> Block {
-        if bytes == BLOCK_BYTES { Block::lease() } else { Block(vec![0; bytes].into_boxed_slice()) }
+        match bytes {
+            0 => Block(None),
+            BLOCK_BYTES => Block::lease(),
+            _ => Block(Some(Piece::of(bytes))),
+        }
+    }
+
+    #[inline]
+    pub(crate) fn piece(&self) -> Option<&Piece> {
+        self.0.as_deref()
+    }
+
+    #[inline]
+    pub(crate) fn piece_mut(&mut self) -> Option<&mut Piece> {
+        self.0.as_deref_mut()
     }
 
     /// Ends the lease: the memory is the caller's from here on.
     pub(crate) fn give_away(mut self) -> GivenAway {
-        let block = std::mem::take(&mut self.0);
-        if block.len() == BLOCK_BYTES {
+        let piece = self.0.take();
+        if piece.as_ref().is_some_and(|piece| piece.is_pooled()) {
             let _ = POOL.try_with(Pool::count_return);
         }
-        GivenAway(block)
+        GivenAway(piece)
     }
 }
 
@@ -68,21 +106,22 @@ impl std::ops::Deref for Block {
     type Target = [u8];
 
     fn deref(&self) -> &[u8] {
-        &self.0
+        self.piece().map_or(&[], |piece| &piece.bytes)
     }
 }
 
 impl std::ops::DerefMut for Block {
     fn deref_mut(&mut self) -> &mut [u8] {
-        &mut self.0
+        self.piece_mut().map_or(&mut [], |piece| &mut piece.bytes)
     }
 }
 
 impl Drop for Block {
+    #[inline]
     fn drop(&mut self) {
-        if self.0.len() == BLOCK_BYTES {
+        if let Some(piece) = self.0.take_if(|piece| piece.is_pooled()) {
             let _ = POOL.try_with(Pool::count_return);
-            keep_block(std::mem::take(&mut self.0));
+            keep(piece);
         }
     }
 }
@@ -90,27 +129,28 @@ impl Drop for Block {
 /// A block that has left with a result, perhaps to another thread. It counts nowhere; its memory serves again in the
 /// pool of the thread that drops it.
 #[derive(Debug)]
-pub(crate) struct GivenAway(Box<[u8]>);
+pub(crate) struct GivenAway(Option<Box<Piece>>);
 
-impl GivenAway {
-    pub(crate) fn bytes(&self) -> &[u8] {
-        &self.0
+impl AsRef<[u8]> for GivenAway {
+    fn as_ref(&self) -> &[u8] {
+        self.0.as_ref().map_or(&[], |piece| piece.filled())
     }
 }
 
 impl Drop for GivenAway {
     fn drop(&mut self) {
-        if self.0.len() == BLOCK_BYTES {
-            keep_block(std::mem::take(&mut self.0));
+        if let Some(piece) = self.0.take_if(|piece| piece.is_pooled()) {
+            keep(piece);
         }
     }
 }
 
-fn keep_block(block: Box<[u8]>) {
+fn keep(mut piece: Box<Piece>) {
+    (piece.start, piece.end) = (0, 0);
     let _ = POOL.try_with(|pool| {
         let mut free = pool.free.borrow_mut();
         if free.len() < KEEP_BLOCKS {
-            free.push(block);
+            free.push(piece);
         }
     });
 }

@@ -4,8 +4,10 @@
 //! That order is what makes every read here cancel-safe: a future that is dropped has taken nothing, and the next
 //! read finds every byte where it was (IO9).
 
-use std::future::poll_fn;
-use std::task::Poll;
+use std::future::{Future, poll_fn};
+use std::pin::Pin;
+use std::rc::Rc;
+use std::task::{Context, Poll};
 
 use bytes::Bytes;
 use memchr::{memchr, memmem};
@@ -28,11 +30,11 @@ impl IoStream {
     /// # Cancel safety
     ///
     /// May be dropped at any time; nothing is consumed before it returns.
-    pub async fn read_until(&self, delimiter: &[u8]) -> Result<Bytes, StreamError> {
-        match self.take_buffered_line(delimiter, usize::MAX, ReadBuffer::take) {
-            Some(line) => Ok(line),
-            None => self.read_to_delimiter(delimiter, None, ReadBuffer::take).await,
-        }
+    pub fn read_until<'a>(
+        &'a self,
+        delimiter: &'a [u8],
+    ) -> impl Future<Output = Result<Bytes, StreamError>> + 'a {
+        self.read_to_delimiter(delimiter, usize::MAX, ReadBuffer::take)
     }
 
     /// Reads up to and including `delimiter` and puts that behind what is in `target`: [`read_until`](IoStream::read_until) without an
@@ -45,16 +47,13 @@ impl IoStream {
     /// # Cancel safety
     ///
     /// May be dropped at any time; until it returns, nothing is consumed and nothing is put into `target`.
-    pub async fn read_until_into(
-        &self,
-        delimiter: &[u8],
+    pub fn read_until_into<'a>(
+        &'a self,
+        delimiter: &'a [u8],
         max_bytes: usize,
-        target: &mut Vec<u8>,
-    ) -> Result<usize, StreamError> {
-        match self.take_buffered_line(delimiter, max_bytes, append(target)) {
-            Some(n) => Ok(n),
-            None => self.read_to_delimiter(delimiter, Some(max_bytes), append(target)).await,
-        }
+        target: &'a mut Vec<u8>,
+    ) -> impl Future<Output = Result<usize, StreamError>> + 'a {
+        self.read_to_delimiter(delimiter, max_bytes, append(target))
     }
 
     /// Reads up to and including `delimiter`, at most `max_bytes` in all, delimiter included (IO15).
@@ -68,11 +67,12 @@ impl IoStream {
     /// # Cancel safety
     ///
     /// May be dropped at any time; nothing is consumed before it returns.
-    pub async fn read_until_max(&self, delimiter: &[u8], max_bytes: usize) -> Result<Bytes, StreamError> {
-        match self.take_buffered_line(delimiter, max_bytes, ReadBuffer::take) {
-            Some(line) => Ok(line),
-            None => self.read_to_delimiter(delimiter, Some(max_bytes), ReadBuffer::take).await,
-        }
+    pub fn read_until_max<'a>(
+        &'a self,
+        delimiter: &'a [u8],
+        max_bytes: usize,
+    ) -> impl Future<Output = Result<Bytes, StreamError>> + 'a {
+        self.read_to_delimiter(delimiter, max_bytes, ReadBuffer::take)
     }
 
     /// Reads up to and including `delimiter`, at most `max_bytes` in all, or gives the peer up: Tornado's
@@ -208,52 +208,14 @@ impl IoStream {
         Ok(buffer.take(n))
     }
 
-    /// Most lines are there already: those need nothing of what waiting needs.
-    #[inline]
-    fn take_buffered_line<R>(
-        &self,
-        delimiter: &[u8],
+    fn read_to_delimiter<'a, T>(
+        &'a self,
+        delimiter: &'a [u8],
         max_bytes: usize,
-        take: impl FnOnce(&mut ReadBuffer, usize) -> R,
-    ) -> Option<R> {
-        if delimiter.is_empty() || self.inner.flags.reading.get() {
-            return None;
-        }
-        let mut buffer = self.inner.read_buffer.borrow_mut();
-        let end = find(buffer.filled(), delimiter)? + delimiter.len();
-        (end <= max_bytes).then(|| take(&mut buffer, end))
-    }
-
-    async fn read_to_delimiter<R>(
-        &self,
-        delimiter: &[u8],
-        max_bytes: Option<usize>,
-        take: impl FnOnce(&mut ReadBuffer, usize) -> R,
-    ) -> Result<R, StreamError> {
-        if delimiter.is_empty() {
-            return Err(StreamError::EmptyDelimiter);
-        }
-        let mut searched = 0;
-        let look = |buffered: &[u8]| {
-            // A match may have begun in the last bytes of what was searched before.
-            let from = searched.min(buffered.len());
-            if let Some(at) = find(&buffered[from..], delimiter) {
-                let end = from + at + delimiter.len();
-                return match max_bytes {
-                    Some(max_bytes) if end > max_bytes => Found::TooLate,
-                    _ => Found::At(end),
-                };
-            }
-            searched = buffered.len().saturating_sub(delimiter.len() - 1);
-            match max_bytes {
-                Some(max_bytes) if buffered.len() >= max_bytes => Found::TooLate,
-                _ => Found::NotYet,
-            }
-        };
-        match self.read_while(look).await? {
-            Some(n) => Ok(take(&mut self.inner.read_buffer.borrow_mut(), n)),
-            None => Err(StreamError::DelimiterNotFound { max_bytes: max_bytes.unwrap_or(usize::MAX) }),
-        }
+        take: T,
+    ) -> ReadToDelimiter<'a, T> {
+        let inner = &self.inner;
+        ReadToDelimiter { inner, delimiter, max_bytes, searched: 0, take, reading: false }
     }
 
     async fn read_until_buffered(&self, n: usize) -> Result<(), StreamError> {
@@ -266,30 +228,80 @@ impl IoStream {
     }
 
     /// Reads on until `look` is satisfied with what is buffered. `None` if it never can be.
-    pub(crate) async fn read_while(
-        &self,
-        mut look: impl FnMut(&[u8]) -> Found,
-    ) -> Result<Option<usize>, StreamError> {
-        let inner = &self.inner;
-        let _reading = inner.begin_read()?;
-        poll_fn(|cx| {
-            loop {
-                match look(inner.read_buffer.borrow().filled()) {
-                    Found::At(n) => return Poll::Ready(Ok(Some(n))),
-                    Found::TooLate => return Poll::Ready(Ok(None)),
-                    Found::NotYet => {}
-                }
-                if std::task::ready!(inner.poll_fill(cx))? == 0 {
-                    return Poll::Ready(Err(StreamError::end_of_stream()));
-                }
+    pub(crate) fn read_while<L: FnMut(&[u8]) -> Found>(&self, look: L) -> ReadWhile<'_, L> {
+        ReadWhile { inner: &self.inner, look, reading: false }
+    }
+}
+
+/// A read that waits until `look` is satisfied. By hand like the one below, because an `async fn` keeps what it was called with
+/// beside what it waits with, and most connections do nothing but wait in one of these.
+pub(crate) struct ReadWhile<'a, L> {
+    inner: &'a Rc<Inner>,
+    look: L,
+    reading: bool,
+}
+
+impl<L: FnMut(&[u8]) -> Found + Unpin> Future for ReadWhile<'_, L> {
+    type Output = Result<Option<usize>, StreamError>;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        let this = &mut *self;
+        this.inner.poll_while(cx, &mut this.reading, &mut this.look)
+    }
+}
+
+impl<L> Drop for ReadWhile<'_, L> {
+    fn drop(&mut self) {
+        self.inner.end_read(self.reading);
+    }
+}
+
+/// A read up to a delimiter.
+struct ReadToDelimiter<'a, T> {
+    inner: &'a Rc<Inner>,
+    delimiter: &'a [u8],
+    max_bytes: usize,
+    /// In so many bytes no match begins.
+    searched: usize,
+    /// What becomes of the bytes up to the delimiter's end.
+    take: T,
+    reading: bool,
+}
+
+impl<R, T: FnMut(&mut ReadBuffer, usize) -> R + Unpin> Future for ReadToDelimiter<'_, T> {
+    type Output = Result<R, StreamError>;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        let this = &mut *self;
+        let (delimiter, max_bytes) = (this.delimiter, this.max_bytes);
+        if delimiter.is_empty() {
+            return Poll::Ready(Err(StreamError::EmptyDelimiter));
+        }
+        let look = |buffered: &[u8]| {
+            // A match may have begun in the last bytes of what was searched before.
+            let from = this.searched.min(buffered.len());
+            if let Some(at) = find(&buffered[from..], delimiter) {
+                let end = from + at + delimiter.len();
+                return if end > max_bytes { Found::TooLate } else { Found::At(end) };
             }
-        })
-        .await
+            this.searched = buffered.len().saturating_sub(delimiter.len() - 1);
+            if buffered.len() >= max_bytes { Found::TooLate } else { Found::NotYet }
+        };
+        match std::task::ready!(this.inner.poll_while(cx, &mut this.reading, look))? {
+            Some(n) => Poll::Ready(Ok((this.take)(&mut this.inner.read_buffer.borrow_mut(), n))),
+            None => Poll::Ready(Err(StreamError::DelimiterNotFound { max_bytes })),
+        }
+    }
+}
+
+impl<T> Drop for ReadToDelimiter<'_, T> {
+    fn drop(&mut self) {
+        self.inner.end_read(self.reading);
     }
 }
 
 /// Takes bytes by putting them behind what is in `target`.
-fn append(target: &mut Vec<u8>) -> impl FnOnce(&mut ReadBuffer, usize) -> usize {
+fn append(target: &mut Vec<u8>) -> impl FnMut(&mut ReadBuffer, usize) -> usize {
     |buffer, n| {
         target.extend_from_slice(&buffer.filled()[..n]);
         buffer.consume(n);
@@ -332,9 +344,49 @@ impl Drop for Reading<'_> {
 
 impl Inner {
     pub(crate) fn begin_read(&self) -> Result<Reading<'_>, StreamError> {
-        if self.flags.reading.replace(true) {
-            return Err(self.closed_error().unwrap_or(StreamError::AlreadyReading));
-        }
+        self.mark_reading()?;
         Ok(Reading(self))
+    }
+
+    fn mark_reading(&self) -> Result<(), StreamError> {
+        match self.flags.reading.replace(true) {
+            true => Err(self.closed_error().unwrap_or(StreamError::AlreadyReading)),
+            false => Ok(()),
+        }
+    }
+
+    /// One look at the buffer after another, with a read in between, until `look` is satisfied. `reading` says whether this read
+    /// is the one that is under way; whoever gives it ends that with [`end_read`](Inner::end_read).
+    #[inline]
+    fn poll_while(
+        self: &Rc<Inner>,
+        cx: &mut Context<'_>,
+        reading: &mut bool,
+        mut look: impl FnMut(&[u8]) -> Found,
+    ) -> Poll<Result<Option<usize>, StreamError>> {
+        if !*reading {
+            self.mark_reading()?;
+            *reading = true;
+        }
+        let result = loop {
+            match look(self.read_buffer.borrow().filled()) {
+                Found::At(n) => break Ok(Some(n)),
+                Found::TooLate => break Ok(None),
+                Found::NotYet => {}
+            }
+            match std::task::ready!(self.poll_fill(cx)) {
+                Ok(0) => break Err(StreamError::end_of_stream()),
+                Ok(_) => {}
+                Err(error) => break Err(error),
+            }
+        };
+        self.end_read(std::mem::take(reading));
+        Poll::Ready(result)
+    }
+
+    fn end_read(&self, reading: bool) {
+        if reading {
+            self.flags.reading.set(false);
+        }
     }
 }

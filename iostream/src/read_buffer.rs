@@ -8,11 +8,10 @@
 //! ```
 
 use std::io;
-use std::ops::Range;
 
 use bytes::Bytes;
 
-use crate::pool::{BLOCK_BYTES, Block, GivenAway};
+use crate::pool::{BLOCK_BYTES, Block, Piece};
 
 /// Below this a result is copied out; from here on, if it is most of its block, the block itself is given away.
 const GIVE_AWAY_BYTES: usize = BLOCK_BYTES / 2;
@@ -21,35 +20,36 @@ const GIVE_AWAY_BYTES: usize = BLOCK_BYTES / 2;
 /// that sends a little and stops does not keep a block.
 const PARK_BYTES: usize = BLOCK_BYTES / 4;
 
-/// The bytes between transport and reader. Its own size is all that an idle stream pays.
+/// The bytes between transport and reader. A pointer is all that an idle stream pays.
 #[derive(Debug, Default)]
 pub(crate) struct ReadBuffer {
+    /// None while nothing is buffered.
     block: Block,
-    start: u32,
-    end: u32,
 }
 
 impl ReadBuffer {
     #[inline]
     pub(crate) fn len(&self) -> usize {
-        (self.end - self.start) as usize
+        self.filled().len()
     }
 
+    #[inline]
     pub(crate) fn is_empty(&self) -> bool {
-        self.start == self.end
+        self.filled().is_empty()
     }
 
     #[inline]
     pub(crate) fn filled(&self) -> &[u8] {
-        &self.block[self.start as usize..self.end as usize]
+        self.block.piece().map_or(&[], Piece::filled)
     }
 
     /// Takes `n` bytes off the front. The block goes back to the pool with the last of them.
     #[inline]
     pub(crate) fn consume(&mut self, n: usize) {
         debug_assert!(n <= self.len());
-        self.start += n as u32;
-        if self.start == self.end {
+        let Some(piece) = self.block.piece_mut() else { return };
+        piece.start += n as u32;
+        if piece.start == piece.end {
             self.release();
         }
     }
@@ -62,10 +62,8 @@ impl ReadBuffer {
     /// Takes the first `n` bytes out. A small result is copied; one that is most of a block takes the block
     /// along if nothing else is in it.
     pub(crate) fn take(&mut self, n: usize) -> Bytes {
-        if n == self.len() && n >= GIVE_AWAY_BYTES && n >= self.block.len() / 2 {
-            let ReadBuffer { block, start, end } = std::mem::take(self);
-            let range = start as usize..end as usize;
-            return Bytes::from_owner(Filled { block: block.give_away(), range });
+        if n == self.len() && n >= GIVE_AWAY_BYTES && n >= self.size() / 2 {
+            return Bytes::from_owner(std::mem::take(&mut self.block).give_away());
         }
         let taken = Bytes::copy_from_slice(&self.filled()[..n]);
         self.consume(n);
@@ -89,17 +87,16 @@ impl ReadBuffer {
         read: impl FnOnce(&mut [u8]) -> io::Result<usize>,
     ) -> (io::Result<usize>, usize) {
         self.make_room(chunk, limit);
-        let end = self.end as usize;
-        let room = chunk.min(self.block.len() - end);
-        let result = read(&mut self.block[end..end + room]);
-        match result {
+        let Some(piece) = self.block.piece_mut() else { return (Ok(0), 0) }; // nobody asks for nothing
+        let end = piece.end as usize;
+        let room = chunk.min(piece.bytes.len() - end);
+        let result = read(&mut piece.bytes[end..end + room]);
+        if let Ok(n) = result {
             // A transport of the user's own that claims more than it was given must not show stale bytes.
-            Ok(n) => self.end += n.min(room) as u32,
-            Err(_) if self.is_empty() => *self = ReadBuffer::default(),
-            Err(_) => {}
+            piece.end += n.min(room) as u32;
         }
         if self.is_empty() {
-            *self = ReadBuffer::default(); // end of stream
+            self.release(); // nothing has come, or the end of the stream
         }
         (result, room)
     }
@@ -108,35 +105,42 @@ impl ReadBuffer {
     pub(crate) fn append(&mut self, later: &[u8]) {
         let (len, end) = (self.len(), self.len() + later.len());
         self.move_to(Block::of(end));
-        self.block[len..end].copy_from_slice(later);
-        self.end = end as u32;
+        if let Some(piece) = self.block.piece_mut() {
+            piece.bytes[len..end].copy_from_slice(later);
+            piece.end = end as u32;
+        }
     }
 
     /// Gives back the block if what is left in it is small, alone or beside the block: called before the stream waits.
     /// A block that a read of `chunk` bytes would make again is kept, so that a trickle does not copy at every drop.
     pub(crate) fn park(&mut self, chunk: usize) {
-        let (len, size) = (self.len(), self.block.len());
+        let (len, size) = (self.len(), self.size());
         if (len <= PARK_BYTES && size >= BLOCK_BYTES) || size / 2 > len.saturating_add(chunk) {
             self.move_to(Block::of(len));
         }
     }
 
+    /// The memory that it holds.
+    pub(crate) fn size(&self) -> usize {
+        self.block.piece().map_or(0, |piece| piece.bytes.len())
+    }
+
     /// Makes room for half a chunk at least, so that reads stay large; never for more than `limit` bytes in all. There
     /// is room for a byte as long as the limit is not reached.
     fn make_room(&mut self, chunk: usize, limit: usize) {
-        if self.block.is_empty() {
+        let Some(piece) = self.block.piece_mut() else {
             self.block = Block::of(chunk.min(limit));
             return;
-        }
-        let (len, size) = (self.len(), self.block.len());
+        };
+        let (len, size) = (piece.filled().len(), piece.bytes.len());
         let enough = chunk.min(limit - len).div_ceil(2);
-        if size - self.end as usize >= enough {
+        if size - piece.end as usize >= enough {
             return;
         }
         if size - len >= enough && (len <= size / 2 || size >= limit) {
             // Moving down costs no more than what was taken off the front since the last time.
-            self.block.copy_within(self.start as usize..self.end as usize, 0);
-            (self.start, self.end) = (0, len as u32);
+            piece.bytes.copy_within(piece.start as usize..piece.end as usize, 0);
+            (piece.start, piece.end) = (0, len as u32);
         } else if size < BLOCK_BYTES && len <= BLOCK_BYTES / 2 && chunk == BLOCK_BYTES && limit >= BLOCK_BYTES
         {
             self.move_to(Block::lease()); // a parked remainder comes back into a block
@@ -147,21 +151,12 @@ impl ReadBuffer {
     }
 
     fn move_to(&mut self, mut block: Block) {
-        let len = self.len();
-        block[..len].copy_from_slice(self.filled());
-        *self = ReadBuffer { block, start: 0, end: len as u32 };
-    }
-}
-
-/// The filled part of a block that was given away.
-struct Filled {
-    block: GivenAway,
-    range: Range<usize>,
-}
-
-impl AsRef<[u8]> for Filled {
-    fn as_ref(&self) -> &[u8] {
-        &self.block.bytes()[self.range.clone()]
+        if let Some(piece) = block.piece_mut() {
+            let filled = self.filled();
+            piece.bytes[..filled.len()].copy_from_slice(filled);
+            (piece.start, piece.end) = (0, filled.len() as u32);
+        }
+        self.block = block;
     }
 }
 
@@ -230,7 +225,7 @@ mod tests {
         buffer.consume(7);
         buffer.park(BLOCK_BYTES);
         assert_eq!(leased_blocks(), before);
-        assert_eq!(buffer.block.len(), 7);
+        assert_eq!(buffer.size(), 7);
         feed(&mut buffer, b" the next", BLOCK_BYTES);
         assert_eq!(buffer.take(16), "part of the next");
     }
@@ -246,7 +241,7 @@ mod tests {
         assert!(buffer.is_empty());
         assert_eq!(leased_blocks(), before);
         drop(taken);
-        assert_eq!(Block::lease().as_ptr(), at, "the block serves again");
+        assert_eq!(Block::lease().piece().unwrap().bytes.as_ptr(), at, "the block serves again");
     }
 
     #[test]
@@ -276,9 +271,9 @@ mod tests {
         for left in [LIMIT / 2, 100_000, 20_000, 100] {
             buffer.consume(buffer.len() - left);
             buffer.park(BLOCK_BYTES);
-            assert!(buffer.block.len() <= 2 * (left + BLOCK_BYTES), "{left} bytes in {}", buffer.block.len());
+            assert!(buffer.size() <= 2 * (left + BLOCK_BYTES), "{left} bytes in {}", buffer.size());
         }
-        assert_eq!(buffer.block.len(), 100);
+        assert_eq!(buffer.size(), 100);
     }
 
     #[test]
@@ -290,10 +285,10 @@ mod tests {
         buffer.consume(buffer.len() - 100_000);
         let mut moves = 0;
         for _ in 0..1_000 {
-            let before = buffer.block.as_ptr();
+            let before = buffer.filled().as_ptr();
             buffer.park(BLOCK_BYTES);
             feed(&mut buffer, b"x", BLOCK_BYTES);
-            moves += usize::from(buffer.block.as_ptr() != before);
+            moves += usize::from(buffer.filled().as_ptr() != before);
         }
         assert!(moves <= 2, "{moves} moves");
     }
@@ -324,11 +319,11 @@ mod tests {
         let mut sizes = Vec::new();
         while buffer.len() < LIMIT {
             feed(&mut buffer, &[1; 4096], BLOCK_BYTES);
-            if sizes.last() != Some(&buffer.block.len()) {
-                sizes.push(buffer.block.len());
+            if sizes.last() != Some(&buffer.size()) {
+                sizes.push(buffer.size());
             }
         }
         assert!(sizes.len() <= 8, "grew {} times: {sizes:?}", sizes.len());
-        assert!(buffer.block.len() <= LIMIT);
+        assert!(buffer.size() <= LIMIT);
     }
 }

@@ -15,7 +15,7 @@ use crate::flush::WriteSide;
 use crate::options::StreamOptions;
 use crate::read_buffer::ReadBuffer;
 use crate::transport::{Direction, IntoTransport, Socket};
-use crate::turn_share::TurnShare;
+use crate::turn_share::TurnShares;
 
 /// A buffered stream of bytes over a non-blocking transport: Tornado's `IOStream`.
 ///
@@ -37,16 +37,15 @@ pub(crate) struct Inner {
     /// Out of its place while it is at work, see `Inner::with_socket`; gone when the stream is closed.
     pub(crate) socket: Cell<Option<Socket>>,
     pub(crate) read_buffer: RefCell<ReadBuffer>,
-    pub(crate) write: RefCell<WriteSide>,
+    pub(crate) write: WriteSide,
     pub(crate) flags: Flags,
-    pub(crate) read_share: TurnShare,
-    /// Bytes read since the stream was made. Beside the share, which each read writes too: no cache line is touched for it.
+    pub(crate) shares: TurnShares,
+    handles: Cell<u32>,
+    /// Bytes read since the stream was made. Beside the shares, which each read writes too: no cache line is touched for it.
     pub(crate) received: Cell<u64>,
-    pub(crate) write_share: TurnShare,
     pub(crate) closed: OnceCell<Box<CloseReason>>,
     pub(crate) close_watch: OnceCell<Rc<CloseWatch>>,
     pub(crate) options: Rc<StreamOptions>,
-    handles: Cell<u32>,
 }
 
 /// The small facts of a stream.
@@ -97,15 +96,14 @@ impl IoStream {
             registration: Registration::new(&IoLoop::current()),
             socket: Cell::new(Some(socket)),
             read_buffer: RefCell::default(),
-            write: RefCell::default(),
+            write: WriteSide::default(),
             flags: Flags::default(),
-            read_share: TurnShare::default(),
+            shares: TurnShares::default(),
+            handles: Cell::new(1),
             received: Cell::new(0),
-            write_share: TurnShare::default(),
             closed: OnceCell::new(),
             close_watch: OnceCell::new(),
             options,
-            handles: Cell::new(1),
         };
         inner.flags.direction.set(direction);
         inner.flags.write_shut.set(direction == Direction::ReadOnly);
@@ -323,6 +321,8 @@ mod tests {
         // With a task and a slot in the loop this is what a connection costs that only waits.
         let size = size_of::<Inner>();
         println!("Inner: {size} bytes");
-        assert!(size <= 176, "{size} bytes");
+        // With debug assertions mio remembers in each socket which poller knows it.
+        let most = if cfg!(debug_assertions) { 144 } else { 136 };
+        assert!(size <= most, "{size} bytes");
     }
 }

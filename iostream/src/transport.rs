@@ -102,11 +102,15 @@ pub(crate) enum Socket {
     Tcp(mio::net::TcpStream),
     #[cfg(unix)]
     Unix(mio::net::UnixStream),
-    Boxed(Box<dyn Transport>),
+    /// Behind a second pointer, so that the first is thin: every stream has room for the largest of these.
+    Boxed(Box<Own>),
     /// On any of these. Known by type, so that what is asked of a socket is asked of the one beneath.
     #[cfg(feature = "tls")]
     Tls(Box<TlsTransport>),
 }
+
+/// A transport whose type is the user's.
+pub(crate) struct Own(pub(crate) Box<dyn Transport>);
 
 /// On these systems an edge-triggered poller reports the next arrival after a short read, and the next room after a
 /// short write.
@@ -122,12 +126,16 @@ pub(crate) const SHORT_MEANS_WAIT: bool = cfg!(any(
 ));
 
 impl Socket {
+    pub(crate) fn own(transport: Box<dyn Transport>) -> Socket {
+        Socket::Boxed(Box::new(Own(transport)))
+    }
+
     pub(crate) fn attach(&mut self, registration: &Registration) -> io::Result<()> {
         match self {
             Socket::Tcp(socket) => registration.attach(socket),
             #[cfg(unix)]
             Socket::Unix(socket) => registration.attach(socket),
-            Socket::Boxed(transport) => transport.attach(registration),
+            Socket::Boxed(own) => own.0.attach(registration),
             #[cfg(feature = "tls")]
             Socket::Tls(tls) => tls.carrier_mut().attach(registration),
         }
@@ -138,7 +146,7 @@ impl Socket {
             Socket::Tcp(socket) => registration.detach(socket),
             #[cfg(unix)]
             Socket::Unix(socket) => registration.detach(socket),
-            Socket::Boxed(transport) => transport.detach(registration),
+            Socket::Boxed(own) => own.0.detach(registration),
             #[cfg(feature = "tls")]
             Socket::Tls(tls) => tls.carrier_mut().detach(registration),
         }
@@ -146,7 +154,7 @@ impl Socket {
 
     pub(crate) fn direction(&self) -> Direction {
         match self {
-            Socket::Boxed(transport) => transport.direction(),
+            Socket::Boxed(own) => own.0.direction(),
             _ => Direction::Both,
         }
     }
@@ -156,7 +164,7 @@ impl Socket {
             Socket::Tcp(socket) => socket.read(buffer),
             #[cfg(unix)]
             Socket::Unix(socket) => socket.read(buffer),
-            Socket::Boxed(transport) => transport.read(buffer),
+            Socket::Boxed(own) => own.0.read(buffer),
             #[cfg(feature = "tls")]
             Socket::Tls(tls) => tls.read(buffer),
         }
@@ -167,7 +175,7 @@ impl Socket {
             Socket::Tcp(socket) => socket.write(data),
             #[cfg(unix)]
             Socket::Unix(socket) => socket.write(data),
-            Socket::Boxed(transport) => transport.write(data),
+            Socket::Boxed(own) => own.0.write(data),
             #[cfg(feature = "tls")]
             Socket::Tls(tls) => tls.write_vectored(&[IoSlice::new(data)]),
         }
@@ -178,7 +186,7 @@ impl Socket {
             Socket::Tcp(socket) => socket.write_vectored(slices),
             #[cfg(unix)]
             Socket::Unix(socket) => socket.write_vectored(slices),
-            Socket::Boxed(transport) => transport.write_vectored(slices),
+            Socket::Boxed(own) => own.0.write_vectored(slices),
             #[cfg(feature = "tls")]
             Socket::Tls(tls) => tls.write_vectored(slices),
         }
@@ -189,7 +197,7 @@ impl Socket {
             Socket::Tcp(socket) => socket.shutdown(Shutdown::Write),
             #[cfg(unix)]
             Socket::Unix(socket) => socket.shutdown(Shutdown::Write),
-            Socket::Boxed(transport) => transport.shutdown_write(),
+            Socket::Boxed(own) => own.0.shutdown_write(),
             #[cfg(feature = "tls")]
             Socket::Tls(tls) => tls.shutdown_write(),
         }
@@ -232,7 +240,7 @@ impl Socket {
 
     pub(crate) fn short_read_means_drained(&self) -> bool {
         match self {
-            Socket::Boxed(transport) => transport.short_read_means_drained(),
+            Socket::Boxed(own) => own.0.short_read_means_drained(),
             #[cfg(feature = "tls")]
             Socket::Tls(tls) => tls.short_read_means_drained(),
             _ => SHORT_MEANS_WAIT,
@@ -286,7 +294,7 @@ impl Socket {
         match self.bottom() {
             Socket::Tcp(socket) => Some(socket.as_fd()),
             Socket::Unix(socket) => Some(socket.as_fd()),
-            Socket::Boxed(transport) => transport.descriptor(),
+            Socket::Boxed(own) => own.0.descriptor(),
             #[cfg(feature = "tls")]
             Socket::Tls(_) => None,
         }
@@ -352,6 +360,6 @@ impl IntoTransport for mio::net::UnixStream {
 impl<T: Transport> sealed::Sealed for Box<T> {}
 impl<T: Transport> IntoTransport for Box<T> {
     fn into_socket(self) -> io::Result<Carrier> {
-        Ok(Carrier(Socket::Boxed(self)))
+        Ok(Carrier(Socket::own(self)))
     }
 }

@@ -9,6 +9,7 @@ use bytes::Bytes;
 
 use crate::error::{CloseReason, StreamError};
 use crate::stream::{Inner, IoStream};
+use crate::write_buffer::WriteBuffer;
 
 impl IoStream {
     /// Queues `data` and gives a future of "everything up to here has been handed to the kernel" (IO23-IO25).
@@ -30,10 +31,10 @@ impl IoStream {
         let inner = &self.inner;
         let state = if !inner.can_write() {
             WriteState::Refused
-        } else if data.is_empty() || !inner.lacks_room_at(inner.write.borrow().queued) {
+        } else if data.is_empty() || !inner.lacks_room_at(inner.write.queued()) {
             WriteState::Queued(inner.queue(data))
         } else {
-            let start = inner.write.borrow().queued;
+            let start = inner.write.queued();
             WriteState::Waiting { start, end: inner.queue(data) }
         };
         Write { inner: Rc::clone(inner), state }
@@ -52,12 +53,8 @@ impl IoStream {
         if !inner.can_write() {
             return Err(inner.write_error());
         }
-        let mut piece = {
-            let mut write = inner.write.borrow_mut();
-            let piece = write.buffer().blank_piece();
-            write.return_empty_buffer(); // `f` may panic, and an idle stream holds none
-            piece
-        };
+        // Not within the buffer's absence: `f` may panic, and may write.
+        let mut piece = inner.write.with_buffer(WriteBuffer::blank_piece);
         let result = f(&mut piece);
         if !inner.can_write() {
             return Err(inner.write_error());
@@ -90,7 +87,7 @@ impl IoStream {
     /// takes nothing.
     #[must_use]
     pub fn bytes_sent(&self) -> u64 {
-        self.inner.write.borrow().sent
+        self.inner.write.sent()
     }
 
     /// Sends what has been written up to here, at once, and waits until all of it is in the kernel.
@@ -103,7 +100,7 @@ impl IoStream {
     ///
     /// May be dropped at any time; the loop goes on sending.
     pub async fn flush(&self) -> Result<(), StreamError> {
-        let position = self.inner.write.borrow().queued;
+        let position = self.inner.write.queued();
         poll_fn(|cx| self.inner.poll_sent(cx, position)).await
     }
 
@@ -113,7 +110,7 @@ impl IoStream {
     ///
     /// [`Closed`](StreamError::Closed) if the stream closes first.
     pub fn poll_flush_to(&self, cx: &mut Context<'_>, pending: usize) -> Poll<Result<(), StreamError>> {
-        let position = self.inner.write.borrow().queued.saturating_sub(pending as u64);
+        let position = self.inner.write.queued().saturating_sub(pending as u64);
         self.inner.poll_sent(cx, position)
     }
 }
