@@ -28,6 +28,8 @@ pub(crate) struct Active<'s> {
     awaits_body: Cell<Option<Instant>>,
     /// Whether the handler speaks to the peer by itself now, and no longer HTTP.
     pub(crate) taken_over: Cell<bool>,
+    /// Called when the connection is lost before the response is complete.
+    pub(crate) on_close: Cell<Option<Box<dyn FnOnce()>>>,
     tally: Tally,
 }
 
@@ -62,6 +64,7 @@ impl<'s> Active<'s> {
             body_clock: Cell::default(),
             awaits_body: Cell::default(),
             taken_over: Cell::default(),
+            on_close: Cell::default(),
             tally: Tally::default(),
         }
     }

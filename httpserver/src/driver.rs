@@ -57,7 +57,7 @@ pub(crate) fn serve<M, H: Handler<M>>(handler: Rc<H>, session: Session) -> impl 
         loop {
             let arrival = poll_fn(|cx| session.poll_idle(cx)).await;
             if !Box::pin(serve_burst(&session, &*handler, arrival)).await {
-                return;
+                return handler.connection_closed(&session.context);
             }
         }
     }
@@ -106,6 +106,7 @@ async fn serve_requests<M, H: Handler<M>>(session: &Session, handler: &H) -> The
             span = span::of_request(&exchange);
             answer(&active, handler, &mut exchange, span.as_deref()).await
         };
+        let callback = active.on_close.take();
         let refused = answered.err().map(|error| within(span.as_deref(), || refuse(&active, error)));
         if let Some(span) = span {
             span::end(&span, active.status());
@@ -114,8 +115,12 @@ async fn serve_requests<M, H: Handler<M>>(session: &Session, handler: &H) -> The
             active.ended(|ended| watcher.end(*watched, ended));
         }
         if let Some(then) = refused {
+            if let (Then::Abandon, Some(callback)) = (&then, callback) {
+                callback();
+            }
             return then;
         }
+        drop(callback);
         if active.taken_over.get() {
             return Then::Linger;
         }
@@ -182,6 +187,7 @@ async fn answer<M, H: Handler<M>>(
     let mut handling = pin!(handler.handle(exchange));
     let mut gone = pin!(stream.closed());
     let mut patience = Patience { active, began: active.session.now(), deadline: None };
+    let mut runs_on = false;
     poll_fn(|cx| {
         match caught(|| within(span, || handling.as_mut().poll(cx))) {
             Ok(Poll::Pending) => {}
@@ -198,14 +204,19 @@ async fn answer<M, H: Handler<M>>(
         if patience.poll(cx).is_ready() {
             return Poll::Ready(Err(HttpError::HandlerTimeout));
         }
-        if !active.session.core.options.cancel_on_disconnect {
+        // The peer has gone for good, not merely ended its side: nobody is left to answer.
+        if runs_on || gone.as_mut().poll(cx).is_pending() {
             return Poll::Pending;
         }
-        // The peer has gone for good, not merely ended its side: nobody is left to answer.
-        gone.as_mut().poll(cx).map(|()| {
-            let reason = stream.close_reason().unwrap_or(iostream::CloseReason::EndOfStream);
-            Err(HttpError::Stream(iostream::StreamError::Closed(reason)))
-        })
+        runs_on = !active.session.core.options.cancel_on_disconnect;
+        if let Some(callback) = active.on_close.take() {
+            callback();
+        }
+        if runs_on {
+            return Poll::Pending;
+        }
+        let reason = stream.close_reason().unwrap_or(iostream::CloseReason::EndOfStream);
+        Poll::Ready(Err(HttpError::Stream(iostream::StreamError::Closed(reason))))
     })
     .await?;
     let is_done = active.taken_over.get() || active.protocol.borrow().is_response_complete();

@@ -6,6 +6,7 @@ use std::path::Path;
 
 use bytes::{Bytes, BytesMut};
 use http::StatusCode;
+use tcpserver::ConnectionContext;
 
 use crate::active::Active;
 use crate::error::HttpError;
@@ -36,6 +37,8 @@ pub struct Exchange<'c> {
 enum ClassicResponse {
     /// The pre-encoded head is not complete yet.
     Head(BytesMut),
+    /// The head is known and not sent yet.
+    Begun(Box<(StatusCode, Headers)>),
     Body,
     Finished,
     /// The first thing that went wrong; the rest is ignored.
@@ -89,10 +92,23 @@ impl<'c> Exchange<'c> {
     /// # Cancel safety
     ///
     /// May be dropped at any time.
-    #[doc(alias = "on_connection_close")]
-    #[doc(alias = "set_close_callback")]
     pub async fn closed(&self) {
         self.active.session.stream.closed().await;
+    }
+
+    /// The connection that the request came on: Tornado's `server_connection`.
+    #[must_use]
+    #[doc(alias = "server_connection")]
+    pub fn connection(&self) -> &ConnectionContext {
+        &self.active.session.context
+    }
+
+    /// Has `callback` called once if the connection is lost before the response is complete (H1-48): the client is gone, or takes
+    /// nothing any more. It is called before the handler is dropped, if the handler waits then. A client that has only ended its
+    /// side is not gone. Another call replaces the callback.
+    #[doc(alias = "set_close_callback")]
+    pub fn on_connection_close(&self, callback: impl FnOnce() + 'static) {
+        self.active.on_close.set(Some(Box::new(callback)));
     }
 
     /// Begins a response.
@@ -147,8 +163,10 @@ impl<'c> Exchange<'c> {
     /// Nothing waits here: what is written stays in memory until the peer takes it. For large or endless responses use
     /// [`respond`](Exchange::respond).
     pub fn write(&mut self, data: impl Into<Bytes>) {
+        self.send_begun();
         let state = self.classic.get_mut();
         let result = match state {
+            ClassicResponse::Begun(_) => return, // it has just been sent
             ClassicResponse::Head(head) => {
                 head.extend_from_slice(&data.into());
                 write_raw_head(self.active, head)
@@ -164,10 +182,58 @@ impl<'c> Exchange<'c> {
         }
     }
 
+    /// Begins a response that [`write`](Exchange::write) goes on with and [`finish`](Exchange::finish) ends: Tornado's `write_headers`
+    /// (HU41). A Content-Length among the fields is that of the body; without one it is chunked, or ended by the end of the
+    /// connection. What goes wrong is an error of the handler, as with `write`.
+    ///
+    /// While the request's body is still coming, the head is sent with the first piece of the response's.
+    pub fn write_headers(&mut self, status: StatusCode, headers: &Headers) {
+        let state = self.classic.get_mut();
+        match state {
+            ClassicResponse::Head(head)
+                if head.is_empty() && !self.active.protocol.borrow().is_head_sent() =>
+            {
+                *state = ClassicResponse::Begun(Box::new((status, headers.clone())));
+            }
+            ClassicResponse::Failed(_) => {}
+            _ => *state = ClassicResponse::Failed(LocalError::HeadAlreadySent.into()),
+        }
+        if !self.active.body_unread() {
+            self.send_begun();
+        }
+    }
+
+    fn send_begun(&mut self) {
+        let state = self.classic.get_mut();
+        if let ClassicResponse::Begun(begun) = state {
+            let (status, headers) = &**begun;
+            *state = match self.active.send_head(&ResponseHead::new(*status).headers(headers)) {
+                Ok(()) => ClassicResponse::Body,
+                Err(error) => ClassicResponse::Failed(error),
+            };
+        }
+    }
+
+    /// Sends what [`write_headers`](Exchange::write_headers) and [`write`](Exchange::write) have written, and waits until the kernel has
+    /// taken it (H1-39): so a slow client slows its handler down.
+    ///
+    /// # Errors
+    ///
+    /// What went wrong with the writing so far; that the peer took nothing for `write_timeout`, or is gone.
+    pub async fn flush(&mut self) -> Result<(), HttpError> {
+        self.send_begun();
+        if let ClassicResponse::Failed(error) = self.classic.get_mut() {
+            return Err(error.clone());
+        }
+        self.active.session.flushed().await
+    }
+
     /// Ends a response that was written with [`write`](Exchange::write).
     pub fn finish(&mut self) {
+        self.send_begun();
         let state = self.classic.get_mut();
         let result = match state {
+            ClassicResponse::Begun(_) => return, // it has just been sent
             ClassicResponse::Head(_) => Err(HttpError::Unfinished),
             ClassicResponse::Body => self.active.finish(None),
             ClassicResponse::Finished => Err(LocalError::AlreadyFinished.into()),
@@ -184,8 +250,28 @@ impl<'c> Exchange<'c> {
         match self.classic.replace(ClassicResponse::Finished) {
             ClassicResponse::Finished => self.active.session.room_for_more().await,
             ClassicResponse::Failed(error) => Err(error),
-            ClassicResponse::Head(_) | ClassicResponse::Body => Err(HttpError::Unfinished),
+            ClassicResponse::Head(_) | ClassicResponse::Begun(_) | ClassicResponse::Body => {
+                Err(HttpError::Unfinished)
+            }
         }
+    }
+
+    /// What a handler has left behind that may have answered in one way or another.
+    pub(crate) async fn end_of_writing(&mut self) -> Result<(), HttpError> {
+        match self.classic.get_mut() {
+            ClassicResponse::Head(head) if head.is_empty() => self.active.session.room_for_more().await,
+            _ => self.end_of_classic().await,
+        }
+    }
+
+    /// Whether the response is complete, or has failed.
+    pub(crate) fn is_answered(&self) -> bool {
+        matches!(*self.classic.borrow(), ClassicResponse::Failed(_))
+            || self.active.protocol.borrow().is_response_complete()
+    }
+
+    pub(crate) fn is_taken_over(&self) -> bool {
+        self.active.taken_over.get()
     }
 
     pub(crate) fn options(&self) -> &HttpOptions {

@@ -2,6 +2,8 @@
 
 use std::future::Future;
 
+use tcpserver::ConnectionContext;
+
 use crate::error::HttpError;
 use crate::exchange::Exchange;
 use crate::request::Request;
@@ -42,10 +44,20 @@ use crate::response::IntoResponse;
 /// HttpServer::new(async |exchange: &mut Exchange<'_>| exchange.respond(StatusCode::OK).send("closure").await);
 /// ```
 ///
-/// The first two get a request whose body has arrived whole, within the limit; the third reads it as it comes.
+/// The first two get a request whose body has arrived whole, within the limit; the third reads it as it comes. Beside these three
+/// there are Tornado's delegates: see [`HttpServerConnectionDelegate`](crate::HttpServerConnectionDelegate).
+///
+/// A handler whose client goes away is dropped where it waits, unless
+/// [`no_cancel_on_disconnect`](crate::HttpOptions::no_cancel_on_disconnect) lets it run on.
 pub trait Handler<Marker>: 'static {
     /// Answers one request.
     fn handle(&self, exchange: &mut Exchange<'_>) -> impl Future<Output = Result<(), HttpError>>;
+
+    /// A connection has ended whose requests were answered here, or that brought none. Not called for connections that end with
+    /// their loop.
+    fn connection_closed(&self, connection: &ConnectionContext) {
+        let _ = connection;
+    }
 }
 
 /// Marks a handler of the classic shape.
