@@ -78,6 +78,7 @@ mod server;
 mod session;
 mod set_cookie;
 mod span;
+mod start;
 mod static_file;
 mod takeover;
 mod watch;
@@ -112,8 +113,9 @@ pub use writer::{ResponseBuilder, ResponseWriter};
 /// What stands in the signatures here and comes from the layers beneath.
 pub use iostream::{IoStream, StreamOptions};
 pub use tcpserver::{
-    BindOptions, ConnectionContext, Drain, DrainReport, ListenError, ListenOptions, Network, NetworkError,
-    PeerAddr, ProxyHeader, ProxyProtocol, ServerHandle, WhenFull,
+    AcceptStrategy, BindOptions, ConnectionContext, Drain, DrainReport, ListenError, ListenOptions,
+    LoopMetrics, Network, NetworkError, PeerAddr, ProxyHeader, ProxyProtocol, ServerHandle, Servers,
+    ServersHandle, WhenFull,
 };
 
 /// Methods, statuses and versions are those of the `http` crate.

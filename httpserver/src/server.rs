@@ -42,8 +42,8 @@ pub struct HttpServer<H, M> {
 
 /// The handler of the TCP server underneath.
 pub(crate) struct Http<H, M> {
-    handler: Rc<H>,
-    core: Rc<RefCell<Rc<Core>>>,
+    pub(crate) handler: Rc<H>,
+    pub(crate) core: Rc<RefCell<Rc<Core>>>,
     marker: PhantomData<fn() -> M>,
 }
 

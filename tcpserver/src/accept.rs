@@ -71,6 +71,7 @@ where
         entrance,
         last_ones: Cell::default(),
         stuck: Cell::default(),
+        waited: Cell::default(),
         waiting: Cell::default(),
     });
     let handle = AcceptHandle { accepting: Rc::clone(&accepting) };
@@ -132,6 +133,8 @@ struct Accepting {
     last_ones: Cell<Option<u32>>,
     /// Whether they have to wait.
     stuck: Cell<bool>,
+    /// Whether it has waited for somebody, and nobody has come since.
+    waited: Cell<bool>,
     /// Who waits for the end.
     waiting: Cell<Option<Waker>>,
 }
@@ -168,6 +171,7 @@ impl Accepting {
                 Ok((connection, peer)) => {
                     backoff.reset();
                     self.stuck.set(false);
+                    self.waited.set(false);
                     self.last_ones.set(self.last_ones.get().map(|left| left - 1));
                     hand_over(callback, connection, peer);
                 }
@@ -175,9 +179,11 @@ impl Accepting {
                     if self.last_ones.get().is_some() {
                         return Poll::Ready(());
                     }
+                    self.note_nobody();
                     self.registration.clear(Ready::READABLE);
                     if self.registration.poll_ready(cx, Interest::READ).is_pending() {
                         self.note_empty(cx, backoff);
+                        self.waited.set(true);
                         return Poll::Pending;
                     }
                     // The listener shows an error or its end, which stay: waiting for readiness would not wait.
@@ -198,6 +204,13 @@ impl Accepting {
 
     fn accept(&self) -> io::Result<(Connection, PeerAddr)> {
         self.listener.borrow().as_ref().map_or(Err(io::ErrorKind::NotConnected.into()), Listener::accept)
+    }
+
+    /// There is nobody, perhaps because another loop was faster.
+    fn note_nobody(&self) {
+        if self.waited.replace(false) {
+            self.entrance.server.state.tally.count(|metrics| metrics.wakes_in_vain += 1);
+        }
     }
 
     fn note_stuck(&self) {

@@ -3,6 +3,7 @@
 use std::cell::{Cell, RefCell};
 use std::io;
 use std::net::IpAddr;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::task::{Context, Poll, Waker};
 use std::time::Instant;
@@ -52,6 +53,10 @@ pub(crate) struct Admission {
     reserve: Cell<Option<Socket>>,
     crowded: Episode,
     failing: Episode,
+    /// Whether those on whose behalf this accepts have room.
+    room_elsewhere: RefCell<Option<Box<dyn Fn() -> bool>>>,
+    /// What others see of `open`.
+    shown: RefCell<Option<Arc<AtomicUsize>>>,
     tally: Tally,
 }
 
@@ -74,6 +79,14 @@ impl Gate {
     }
 }
 
+/// What a server allows, to be carried to other loops.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Settings {
+    pub(crate) most: Option<usize>,
+    pub(crate) when_full: WhenFull,
+    pub(crate) most_per_ip: Option<usize>,
+}
+
 /// Leave to come in, to be given back with [`Admission::leave`].
 #[derive(Debug, Default)]
 #[must_use]
@@ -94,6 +107,8 @@ impl Admission {
             reserve: Cell::default(),
             crowded: Episode::default(),
             failing: Episode::default(),
+            room_elsewhere: RefCell::default(),
+            shown: RefCell::default(),
             tally,
         }
     }
@@ -111,6 +126,29 @@ impl Admission {
         self.when_full.set(when_full);
         self.reserve.set((when_full == WhenFull::Close).then(reserve).flatten());
         self.wake_waiting();
+    }
+
+    /// For who accepts on behalf of others: there is room only while `has_room` says so as well.
+    pub(crate) fn watch_room_elsewhere(&self, has_room: impl Fn() -> bool + 'static) {
+        self.room_elsewhere.replace(Some(Box::new(has_room)));
+    }
+
+    /// Has other threads see how many connections are open.
+    pub(crate) fn show_open(&self, shown: Arc<AtomicUsize>) {
+        shown.store(self.open.get(), Ordering::Relaxed);
+        self.shown.replace(Some(shown));
+    }
+
+    pub(crate) fn settings(&self) -> Settings {
+        let (most, when_full, most_per_ip) = (self.most.get(), self.when_full.get(), self.per_ip.limit_of());
+        Settings { most, when_full, most_per_ip }
+    }
+
+    pub(crate) fn apply(&self, settings: &Settings) {
+        let Settings { most, when_full, most_per_ip } = *settings;
+        self.most.set(most);
+        self.set_when_full(when_full);
+        most_per_ip.into_iter().for_each(|most| self.limit_per_ip(most));
     }
 
     /// Connections that are open now.
@@ -140,7 +178,7 @@ impl Admission {
 
     /// Whether room may come about without anybody saying so.
     pub(crate) fn shares_descriptors(&self) -> bool {
-        self.most.get().is_none()
+        self.most.get().is_none() || self.room_elsewhere.borrow().is_some()
     }
 
     /// Lets one in who has been accepted, or counts why not. `ip` is the client's, if it is known yet.
@@ -157,11 +195,11 @@ impl Admission {
             return None;
         }
         let by_ip = Cell::new(self.enter_by_ip(peer, ip)?);
-        let shares_descriptors = self.shares_descriptors();
+        let shares_descriptors = self.most.get().is_none();
         if shares_descriptors {
             SHARING_DESCRIPTORS.fetch_add(1, Ordering::Relaxed);
         }
-        self.open.set(self.open.get() + 1);
+        self.set_open(self.open.get() + 1);
         gate.open.set(gate.open.get() + 1);
         Some(Admitted { by_ip, shares_descriptors })
     }
@@ -194,7 +232,7 @@ impl Admission {
         if admitted.shares_descriptors {
             SHARING_DESCRIPTORS.fetch_sub(1, Ordering::Relaxed);
         }
-        self.open.set(self.open.get() - 1);
+        self.set_open(self.open.get() - 1);
         gate.open.set(gate.open.get() - 1);
         self.wake_waiting();
     }
@@ -205,7 +243,17 @@ impl Admission {
         waiting.into_iter().for_each(Waker::wake);
     }
 
+    fn set_open(&self, open: usize) {
+        self.open.set(open);
+        if let Some(shown) = &*self.shown.borrow() {
+            shown.store(open, Ordering::Relaxed);
+        }
+    }
+
     fn is_full(&self) -> bool {
+        if self.room_elsewhere.borrow().as_ref().is_some_and(|has_room| !has_room()) {
+            return true;
+        }
         let Some(most) = self.most.get() else {
             let open = SHARING_DESCRIPTORS.load(Ordering::Relaxed);
             if open >= self.descriptors.get() {

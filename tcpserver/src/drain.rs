@@ -52,7 +52,7 @@ pub struct DrainProgress {
 }
 
 /// How a drain has ended.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct DrainReport {
     /// Connections that were open when it began, or queued then, and ended in good order.
@@ -216,25 +216,56 @@ impl ServerHandle {
         lame_duck: Duration,
         grace: Duration,
     ) -> std::io::Result<DrainReport> {
-        let mut signals = [signal(SignalKind::Terminate)?, signal(SignalKind::Interrupt)?];
-        any_of(&mut signals).await;
-        tracing::info!(open = self.open_connections(), "asked to end: draining");
-        self.lame_duck();
-        let mut again = pin!(any_of(&mut signals));
-        let is_patient = unless(again.as_mut(), ioloop::sleep(lame_duck)).await.is_some();
-        let mut drain = pin!(self.drain(grace));
-        let report = if is_patient { unless(again, drain.as_mut()).await } else { None };
-        let report = match report {
-            Some(report) => report,
-            None => {
-                tracing::warn!("asked to end again: aborting");
-                self.abort();
-                drain.await
-            }
-        };
-        tracing::info!(report.finished, report.aborted, took = ?report.took, "drained");
-        Ok(report)
+        ended_by_signal(self, lame_duck, grace).await
     }
+}
+
+/// What can be ended by a signal: a server, or one on several loops.
+pub(crate) trait Ending {
+    fn lame_duck(&self);
+    /// Begins to drain when it is first polled.
+    fn drain(&self, grace: Duration) -> impl Future<Output = DrainReport>;
+    fn abort(&self);
+}
+
+impl Ending for ServerHandle {
+    fn lame_duck(&self) {
+        ServerHandle::lame_duck(self);
+    }
+
+    async fn drain(&self, grace: Duration) -> DrainReport {
+        ServerHandle::drain(self, grace).await
+    }
+
+    fn abort(&self) {
+        ServerHandle::abort(self);
+    }
+}
+
+/// Waits for SIGTERM or SIGINT, then ends `server` in good order. Another signal cuts that short.
+pub(crate) async fn ended_by_signal(
+    server: &impl Ending,
+    lame_duck: Duration,
+    grace: Duration,
+) -> std::io::Result<DrainReport> {
+    let mut signals = [signal(SignalKind::Terminate)?, signal(SignalKind::Interrupt)?];
+    any_of(&mut signals).await;
+    tracing::info!("asked to end: draining");
+    server.lame_duck();
+    let mut again = pin!(any_of(&mut signals));
+    let is_patient = unless(again.as_mut(), ioloop::sleep(lame_duck)).await.is_some();
+    let mut drain = pin!(server.drain(grace));
+    let report = if is_patient { unless(again, drain.as_mut()).await } else { None };
+    let report = match report {
+        Some(report) => report,
+        None => {
+            tracing::warn!("asked to end again: aborting");
+            server.abort();
+            drain.await
+        }
+    };
+    tracing::info!(report.finished, report.aborted, took = ?report.took, "drained");
+    Ok(report)
 }
 
 /// What `future` gives, `None` if `end` is done first.

@@ -3,6 +3,7 @@
 use std::convert::Infallible;
 use std::io;
 
+use ioloop::LoopsError;
 use netutil::BindError;
 use thiserror::Error;
 
@@ -13,6 +14,12 @@ pub enum ListenError {
     /// A socket could not be bound.
     #[error(transparent)]
     Bind(#[from] BindError),
+    /// A server is started once, and nothing can be bound for it afterwards.
+    #[error("the server was started already")]
+    AlreadyStarted,
+    /// The loops could not be started.
+    #[error(transparent)]
+    Loops(#[from] LoopsError),
     /// A bound socket could not be used on this loop.
     #[error("cannot listen on the loop: {0}")]
     Register(#[from] io::Error),

@@ -7,7 +7,7 @@ use std::time::Instant;
 use iostream::IoStream;
 
 use crate::accept::AcceptHandle;
-use crate::admission::{Admission, Admitted};
+use crate::admission::{self, Admission, Admitted};
 use crate::connections::{ConnectionInfo, Connections, Facts};
 use crate::drain::Draining;
 use crate::entrance::Entrance;
@@ -16,6 +16,7 @@ use crate::handshakes::Handshakes;
 use crate::metrics::{Metrics, Tally};
 use crate::peer::PeerAddr;
 use crate::quiet::Quiet;
+use crate::servers::Queue;
 
 /// A server without the type of its handler, so that a handler can hold it: see
 /// [`ConnectionContext::server`](crate::ConnectionContext::server). Clones share one server; dropping them changes
@@ -25,6 +26,14 @@ pub struct ServerHandle {
     pub(crate) state: Rc<State>,
 }
 
+/// What a server allows, to be carried to other loops.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Settings {
+    pub(crate) admission: admission::Settings,
+    #[cfg(feature = "tls")]
+    most_handshakes: usize,
+}
+
 pub(crate) struct State {
     pub(crate) listeners: RefCell<Vec<AcceptHandle>>,
     pub(crate) admission: Admission,
@@ -32,6 +41,8 @@ pub(crate) struct State {
     pub(crate) connections: Connections,
     pub(crate) drain: Draining,
     pub(crate) proxy_failures: Quiet,
+    /// Listeners that wait for the server to be started.
+    pub(crate) queue: Queue,
     #[cfg(feature = "tls")]
     pub(crate) handshakes: Handshakes,
 }
@@ -46,6 +57,7 @@ impl ServerHandle {
             connections: Connections::default(),
             drain: Draining::default(),
             proxy_failures: Quiet::default(),
+            queue: Queue::default(),
             #[cfg(feature = "tls")]
             handshakes: Handshakes::default(),
         };
@@ -54,8 +66,24 @@ impl ServerHandle {
 
     /// [`TcpServer::stop`](crate::TcpServer::stop), also from inside a handler.
     pub fn stop(&self) {
+        self.state.queue.clear();
         let listeners = self.state.listeners.take();
         remove_all(listeners);
+    }
+
+    /// What it allows, to be carried to other loops.
+    pub(crate) fn settings(&self) -> Settings {
+        Settings {
+            admission: self.state.admission.settings(),
+            #[cfg(feature = "tls")]
+            most_handshakes: self.state.handshakes.most(),
+        }
+    }
+
+    pub(crate) fn apply(&self, settings: &Settings) {
+        self.state.admission.apply(&settings.admission);
+        #[cfg(feature = "tls")]
+        self.state.handshakes.limit(settings.most_handshakes);
     }
 
     /// Connections that are open now.

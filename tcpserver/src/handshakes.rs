@@ -63,6 +63,10 @@ impl Handshakes {
         self.wake_next();
     }
 
+    pub(crate) fn most(&self) -> usize {
+        self.most.get()
+    }
+
     /// Waits for a place, first come first served. May be dropped at any time.
     pub(crate) async fn place(&self, stream: &IoStream, tally: &Tally) -> Place<'_> {
         let place = Place { all: self, ticket: self.tickets.replace(self.tickets.get() + 1) };

@@ -48,6 +48,7 @@ struct Readme;
 
 mod accept;
 mod admission;
+mod any_server;
 mod backoff;
 mod connections;
 mod context;
@@ -67,10 +68,12 @@ mod proxy_protocol;
 mod quiet;
 mod reset;
 mod server;
+mod servers;
 mod waiters;
 
 pub use accept::{ACCEPTS_PER_TURN, AcceptHandle, add_accept_handler};
 pub use admission::WhenFull;
+pub use any_server::{AnyServer, Server};
 pub use connections::{ConnectionInfo, ConnectionState};
 pub use context::ConnectionContext;
 pub use drain::{Drain, DrainPhase, DrainProgress, DrainReport};
@@ -84,6 +87,7 @@ pub use peer::PeerAddr;
 pub use proxy_protocol::{ProxyError, ProxyHeader, ProxyProtocol, ProxySsl, Tlv, Tlvs, kind as tlv_kind};
 pub use reset::reset;
 pub use server::TcpServer;
+pub use servers::{AcceptStrategy, LoopMetrics, Servers, ServersHandle, SharedListener};
 
 /// How listeners are bound, from `netutil`.
 pub use netutil::{BindError, BindOptions, Network, NetworkError};

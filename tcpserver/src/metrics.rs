@@ -27,6 +27,9 @@ pub struct Metrics {
     pub paused: u64,
     /// Attempts to accept that failed for want of descriptors or memory; after each there is a pause.
     pub accept_failures: u64,
+    /// Times that a listener was looked at for nothing: another loop was faster, or a timer had it looked at. Many of them are what
+    /// several loops at one listener cost: see [`AcceptStrategy`](crate::AcceptStrategy).
+    pub wakes_in_vain: u64,
     /// What did not end in its time, by phase.
     pub timed_out: Timeouts,
     /// Bytes received, on connections open and ended; with TLS those of the conversation.
@@ -107,6 +110,7 @@ impl AddAssign for Metrics {
             shed,
             paused,
             accept_failures,
+            wakes_in_vain,
             timed_out,
             bytes_received,
             bytes_sent,
@@ -120,6 +124,7 @@ impl AddAssign for Metrics {
         self.shed += shed;
         self.paused += paused;
         self.accept_failures += accept_failures;
+        self.wakes_in_vain += wakes_in_vain;
         self.timed_out += timed_out;
         self.bytes_received += bytes_received;
         self.bytes_sent += bytes_sent;
@@ -178,6 +183,7 @@ mod tests {
             shed: Shed { max_connections: 3, per_ip: 4, descriptors: 5, handshakes: 14 },
             paused: 6,
             accept_failures: 7,
+            wakes_in_vain: 19,
             timed_out: Timeouts { proxy_header: 17, handshake: 15, handler: 8, closing: 9 },
             bytes_received: 10,
             bytes_sent: 11,
@@ -193,6 +199,7 @@ mod tests {
             shed: Shed { max_connections: 9, per_ip: 12, descriptors: 15, handshakes: 42 },
             paused: 18,
             accept_failures: 21,
+            wakes_in_vain: 57,
             timed_out: Timeouts { proxy_header: 51, handshake: 45, handler: 24, closing: 27 },
             bytes_received: 30,
             bytes_sent: 33,

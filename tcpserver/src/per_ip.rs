@@ -40,6 +40,10 @@ impl PerIp {
         self.most.set(Some(most));
     }
 
+    pub(crate) fn limit_of(&self) -> Option<usize> {
+        self.most.get()
+    }
+
     /// Counts one more from `ip`, unless that is one too many. Whether it was counted: then it must
     /// [`leave`](PerIp::leave).
     pub(crate) fn enter(&self, ip: Option<IpAddr>) -> Result<bool, TooMany> {

@@ -14,14 +14,14 @@ use iostream::{IoStream, StreamOptions};
 use netutil::{BindOptions, bind_sockets};
 use tracing::Span;
 
-use crate::accept::{AcceptHandle, accept_admitted};
 use crate::admission::{Admitted, WhenFull};
+use crate::any_server::Server;
 use crate::connections::{ConnectionInfo, ConnectionState, Facts};
 use crate::context::ConnectionContext;
 use crate::drain::{Drain, DrainProgress, DrainReport};
 use crate::entrance::{Entrance, ListenOptions};
 use crate::error::ListenError;
-use crate::handle::{OpenConnection, ServerHandle, remove_all};
+use crate::handle::{OpenConnection, ServerHandle};
 use crate::handler::{Failure, HandleStream, Outcome};
 use crate::listener::{Connection, Listener};
 use crate::metrics::Metrics;
@@ -38,8 +38,8 @@ use crate::reset::reset;
 /// Nagle's algorithm is off for its connections.
 #[doc(alias = "TCPServer")]
 pub struct TcpServer<H> {
-    handler: Rc<H>,
-    entrance: Rc<Entrance>,
+    pub(crate) handler: Rc<H>,
+    pub(crate) entrance: Rc<Entrance>,
 }
 
 impl<H: HandleStream> TcpServer<H> {
@@ -167,19 +167,8 @@ impl<H: HandleStream> TcpServer<H> {
     where
         L: TryInto<Listener, Error: Into<ListenError>>,
     {
-        let mut added = Vec::new();
-        for listener in listeners {
-            match self.accept_on(listener) {
-                Ok(handle) => added.push(handle),
-                Err(error) => {
-                    remove_all(added);
-                    return Err(error);
-                }
-            }
-        }
-        self.handle().state.listeners.borrow_mut().extend(added);
-        self.handle().state.drain.begin_anew();
-        Ok(())
+        let ready = listeners.into_iter().map(|listener| listener.try_into().map_err(Into::into));
+        self.erased().add(ready.collect::<Result<_, _>>()?)
     }
 
     /// Serves one listener, TCP or Unix, at once (TS4).
@@ -297,19 +286,12 @@ impl<H: HandleStream> TcpServer<H> {
         self.handle().connections()
     }
 
-    fn accept_on(
-        &self,
-        listener: impl TryInto<Listener, Error: Into<ListenError>>,
-    ) -> Result<AcceptHandle, ListenError> {
-        let listener = listener.try_into().map_err(Into::into)?;
-        listener.set_nodelay()?;
-        let server = self.clone();
-        accept_admitted(listener, Rc::clone(&self.entrance), move |connection, peer| {
-            server.serve(connection, peer);
-        })
+    /// The options of the listeners that are added through this.
+    pub(crate) fn listen_options(&self) -> &ListenOptions {
+        &self.entrance.options
     }
 
-    fn serve(&self, connection: Connection, peer: PeerAddr) {
+    pub(crate) fn serve(&self, connection: Connection, peer: PeerAddr) {
         let Some(admitted) = self.entrance.admit(&peer, IoLoop::current().now()) else { return };
         if let Err(error) = connection.set_nodelay() {
             tracing::debug!(%error, %peer, "cannot turn Nagle's algorithm off");

@@ -114,6 +114,12 @@ impl Loops {
         Loops::new(0)
     }
 
+    /// So many loops, in the place of what was said before; 0 means one per CPU.
+    pub fn count(mut self, count: usize) -> Loops {
+        self.count = count;
+        self
+    }
+
     /// The name of the workers' threads, which an index follows: `http-0`. Default: `loop`. Linux shows the first 15 bytes.
     pub fn name(mut self, name: impl Into<String>) -> Loops {
         self.name = name.into();

@@ -1,0 +1,90 @@
+//! HTTP on several loops: `bind` and `start(n)`.
+
+use std::cell::Cell;
+use std::io::{Read, Write};
+use std::net::{SocketAddr, TcpStream};
+use std::rc::Rc;
+use std::thread;
+use std::time::Duration;
+
+use httpserver::{
+    AcceptStrategy, BindOptions, HttpOptions, HttpServer, Request, Response, Servers, ServersHandle,
+};
+use ioloop::{IoLoop, worker_index};
+
+const HOUR: Duration = Duration::from_secs(3_600);
+
+async fn place(_request: Request) -> Response {
+    Response::text(format!("{:?}", worker_index()))
+}
+
+/// A request, and all that comes until the end.
+fn ask(address: SocketAddr) -> String {
+    let mut stream = TcpStream::connect(address).unwrap();
+    stream.write_all(b"GET / HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n").unwrap();
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).unwrap();
+    answer
+}
+
+/// Asks so often, and drains. The answers.
+fn answers(io_loop: &IoLoop, servers: &ServersHandle, address: SocketAddr, count: usize) -> Vec<String> {
+    let stop = io_loop.remote();
+    let client = thread::spawn(move || {
+        let answers = (0..count).map(|_| ask(address)).collect();
+        stop.stop();
+        answers
+    });
+    io_loop.start().unwrap();
+    let answers = client.join().unwrap();
+    let report = io_loop.run_sync(servers.drain(HOUR)).unwrap();
+    assert_eq!(report.aborted, 0);
+    answers
+}
+
+fn loopback() -> BindOptions {
+    BindOptions::new().address("127.0.0.1")
+}
+
+#[test]
+fn hs1_bind_and_start_serve_on_as_many_loops_with_the_same_options() {
+    for (loops, place_of_all) in [(1, "None"), (2, "Some(")] {
+        let io_loop = IoLoop::new().unwrap();
+        io_loop.make_current();
+        let options = HttpOptions::new().server_name("many").unwrap();
+        let server = HttpServer::new(place).options(options).accept_strategy(AcceptStrategy::Dispatch);
+        let address = server.bind_with(0, &loopback()).unwrap()[0];
+        let servers = server.start(loops).unwrap();
+        let answers = answers(&io_loop, &servers, address, 6);
+        for answer in &answers {
+            assert!(answer.to_ascii_lowercase().contains("\r\nserver: many\r\n"), "{answer}");
+            assert!(answer.contains(place_of_all), "{answer}");
+        }
+        if loops == 2 {
+            let on_first = answers.iter().filter(|answer| answer.ends_with("Some(0)")).count();
+            assert_eq!(on_first, 3, "in turns: {answers:?}");
+        }
+    }
+}
+
+#[test]
+fn hs1_a_handler_that_cannot_change_threads_is_made_on_each_loop() {
+    let io_loop = IoLoop::new().unwrap();
+    io_loop.make_current();
+    let servers = Servers::new(|index| {
+        let count = Rc::new(Cell::new(100 * index));
+        HttpServer::new(move |_: Request| {
+            count.set(count.get() + 1);
+            let text = count.get().to_string();
+            async move { Response::text(text) }
+        })
+    });
+    let servers = servers.accept_strategy(AcceptStrategy::Dispatch);
+    let address = servers.bind_with(0, &loopback()).unwrap()[0];
+    let servers = servers.start(2).unwrap();
+    let answers = answers(&io_loop, &servers, address, 4);
+    let mut counts: Vec<_> =
+        answers.iter().map(|answer| answer.rsplit("\r\n").next().unwrap().to_owned()).collect();
+    counts.sort();
+    assert_eq!(counts, ["1", "101", "102", "2"]);
+}
