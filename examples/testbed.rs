@@ -1,111 +1,115 @@
 //! The server that benchmarks and fault tests drive: a few routes that each load one thing.
 //!
-//! Run it:          cargo run --release --example testbed -- [--port N] [--header-timeout S] [--idle-timeout S]
-//!                      [--body-timeout S] [--write-timeout S] [--max-body BYTES]
+//! Run it:          cargo run --release --example testbed -- [--port N] [--loops N] [--grace S] [--max-connections N]
+//!                      [--header-timeout S] [--idle-timeout S] [--body-timeout S] [--write-timeout S] [--handler-timeout S]
+//!                      [--max-body BYTES]
 //! In another shell: curl -s http://127.0.0.1:8888/plaintext
 //!
-//! GET /plaintext   GET /json   POST /echo   GET /bytes/N   GET /chunked/N   GET /sleep/MS   GET /panic
+//! GET /plaintext   GET /json   POST /echo   GET /bytes/N   GET /chunked/N   POST /count   POST /form   GET /sleep/MS
+//! GET /counters    GET /panic  POST /die (with --loops: one of them)
+//!
+//! It ends in good order on SIGTERM and Ctrl-C, within --grace, and counts SIGHUP, SIGUSR1 and SIGUSR2.
+
+#[path = "testbed/routes.rs"]
+mod routes;
+#[path = "testbed/watch.rs"]
+mod watch;
 
 use std::error::Error;
+use std::future::{Future, poll_fn};
+use std::net::TcpListener;
+use std::pin::pin;
+use std::task::Poll;
 use std::time::Duration;
 
-use bytes::Bytes;
-use http::{Method, StatusCode};
-use httpserver::{Exchange, HttpError, HttpOptions, HttpServer, Response};
-use ioloop::IoLoop;
-use serde::Serialize;
+use httpserver::{Handler, HttpOptions, HttpServer, Streaming};
+use ioloop::{IoLoop, Loops, SignalKind, Worker, signal};
 
-const USAGE: &str = "testbed [--port N] [--header-timeout S] [--idle-timeout S] [--body-timeout S] [--write-timeout S] \
-                     [--max-body BYTES]";
-const FLAGS: [&str; 6] =
-    ["--port", "--header-timeout", "--idle-timeout", "--body-timeout", "--write-timeout", "--max-body"];
+use routes::route;
 
-/// The size of the pieces of a streamed answer.
-const PIECE: usize = 16 * 1024;
-static ZEROS: [u8; 1024 * 1024] = [b'0'; 1024 * 1024];
+const USAGE: &str = "testbed [--port N] [--loops N] [--grace S] [--max-connections N] [--header-timeout S] \
+                     [--idle-timeout S] [--body-timeout S] [--write-timeout S] [--handler-timeout S] [--max-body BYTES]";
+const FLAGS: [&str; 10] = [
+    "--port",
+    "--loops",
+    "--grace",
+    "--max-connections",
+    "--header-timeout",
+    "--idle-timeout",
+    "--body-timeout",
+    "--write-timeout",
+    "--handler-timeout",
+    "--max-body",
+];
 
-#[derive(Serialize)]
-struct Message {
-    message: &'static str,
-}
-
-async fn route(exchange: &mut Exchange<'_>) -> Result<(), HttpError> {
-    let path = exchange.path();
-    let (first, argument) =
-        path[1.min(path.len())..].split_once('/').unwrap_or((&path[1.min(path.len())..], ""));
-    let number = argument.parse::<u64>();
-    match (exchange.method(), first, number) {
-        (&Method::GET | &Method::HEAD, "plaintext", _) => {
-            exchange.send(Response::text("Hello, World!").content_type("text/plain")).await
-        }
-        (&Method::GET | &Method::HEAD, "json", _) => {
-            let body =
-                serde_json::to_vec(&Message { message: "Hello, World!" }).map_err(HttpError::handler)?;
-            exchange.send(Response::bytes(body).content_type("application/json")).await
-        }
-        (&Method::POST, "echo", _) => echo(exchange).await,
-        (&Method::GET | &Method::HEAD, "bytes", Ok(n)) => bytes(exchange, n).await,
-        (&Method::GET | &Method::HEAD, "chunked", Ok(n)) => chunked(exchange, n).await,
-        (&Method::GET | &Method::HEAD, "sleep", Ok(ms)) => {
-            ioloop::sleep(Duration::from_millis(ms)).await;
-            exchange.send(Response::text("slept\n")).await
-        }
-        (_, "panic", _) => panic!("asked to"),
-        _ => exchange.send(Response::text("not found\n").status(StatusCode::NOT_FOUND)).await,
-    }
-}
-
-/// Sends the request body back as it comes.
-async fn echo(exchange: &mut Exchange<'_>) -> Result<(), HttpError> {
-    let mut response = exchange.respond(StatusCode::OK);
-    if let Some(length) = exchange.headers().text("content-length").and_then(|text| text.parse().ok()) {
-        response = response.content_length(length);
-    }
-    let mut response = response.header("Content-Type", "application/octet-stream").start().await?;
-    while let Some(chunk) = exchange.body().chunk().await? {
-        response.write(chunk).await?;
-    }
-    response.finish().await
-}
-
-/// Sends `n` bytes with a Content-Length, without a copy.
-async fn bytes(exchange: &mut Exchange<'_>, mut n: u64) -> Result<(), HttpError> {
-    let response = exchange.respond(StatusCode::OK).header("Content-Type", "application/octet-stream");
-    let mut response = response.content_length(n).start().await?;
-    while n > 0 {
-        let piece = n.min(ZEROS.len() as u64);
-        response.write(Bytes::from_static(&ZEROS[..piece as usize])).await?;
-        n -= piece;
-    }
-    response.finish().await
-}
-
-/// Streams `n` bytes in pieces.
-async fn chunked(exchange: &mut Exchange<'_>, mut n: u64) -> Result<(), HttpError> {
-    let response = exchange.respond(StatusCode::OK).header("Content-Type", "application/octet-stream");
-    let mut response = response.start().await?;
-    while n > 0 {
-        let piece = n.min(PIECE as u64);
-        response.write(Bytes::from_static(&ZEROS[..piece as usize])).await?;
-        n -= piece;
-    }
-    response.finish().await
-}
-
-fn main() -> Result<(), Box<dyn Error>> {
-    let flags = examples::Flags::parse(USAGE, &FLAGS);
-    examples::log_to_stderr();
+fn options(flags: &examples::Flags) -> HttpOptions {
     let mut options = HttpOptions::new();
     options.header_timeout = flags.seconds("--header-timeout").unwrap_or(options.header_timeout);
     options.idle_connection_timeout = flags.seconds("--idle-timeout").or(options.idle_connection_timeout);
     options.body_timeout = flags.seconds("--body-timeout").unwrap_or(options.body_timeout);
     options.write_timeout = flags.seconds("--write-timeout").unwrap_or(options.write_timeout);
+    options.handler_timeout = flags.seconds("--handler-timeout").or(options.handler_timeout);
     options.limits.body_bytes = flags.value("--max-body").unwrap_or(options.limits.body_bytes);
+    options
+}
 
+/// A server for the loop of this thread, which listens already.
+fn server(
+    options: HttpOptions,
+    most: Option<usize>,
+    listeners: Vec<TcpListener>,
+) -> Result<HttpServer<impl Handler<Streaming>, Streaming>, Box<dyn Error>> {
+    let mut server = HttpServer::new(route).options(options);
+    if let Some(most) = most {
+        server = server.max_connections(most);
+    }
+    watch::watch(server.handle());
+    server.add_sockets(listeners)?;
+    Ok(server)
+}
+
+fn main() -> Result<(), Box<dyn Error>> {
+    let flags = examples::Flags::parse(USAGE, &FLAGS);
+    examples::log_to_stderr();
+    let (options, most) = (options(&flags), flags.value("--max-connections"));
+    let grace = flags.seconds("--grace").unwrap_or(Duration::from_secs(30));
+    let listeners = netutil::bind_sockets(flags.value("--port").unwrap_or(8888), &Default::default())?;
+    let addresses = listeners.iter().map(TcpListener::local_addr).collect::<Result<Vec<_>, _>>()?;
     let io_loop = IoLoop::current();
-    let server = HttpServer::new(route).options(options);
-    examples::announce(&server.listen(flags.value("--port").unwrap_or(8888))?)?;
-    examples::stop_on_signals(&io_loop)?;
-    io_loop.start()?;
+    watch::count_signals(&io_loop)?;
+
+    let Some(loops) = flags.value("--loops") else {
+        let server = server(options, most, listeners)?;
+        examples::announce(&addresses)?;
+        server.run_until_signal(grace)?;
+        return Ok(());
+    };
+
+    let loops = Loops::new(loops).name("http").spawn(move |worker: Worker| {
+        let shared = listeners.iter().map(TcpListener::try_clone).collect::<Result<Vec<_>, _>>();
+        let options = options.clone();
+        async move {
+            let server = server(options, most, shared.map_err(|error| error.to_string())?);
+            let server = server.map_err(|error| error.to_string())?;
+            let (mut stopping, mut dying) = (pin!(worker.stopping()), pin!(watch::until_dying()));
+            worker.ready();
+            poll_fn(|cx| match dying.as_mut().poll(cx) {
+                Poll::Ready(()) => Poll::Ready(()),
+                Poll::Pending => stopping.as_mut().poll(cx),
+            })
+            .await;
+            server.drain(grace).await;
+            Ok::<(), String>(())
+        }
+    })?;
+    loops.wait_ready(Duration::from_secs(10))?;
+    examples::announce(&addresses)?;
+    let mut terminate = signal(SignalKind::Terminate)?;
+    let stop = loops.clone();
+    io_loop.spawn_detached(async move {
+        terminate.recv().await;
+        stop.stop();
+    });
+    io_loop.run_sync(loops.ended())??;
     Ok(())
 }
