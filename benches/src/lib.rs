@@ -3,6 +3,7 @@
 //! - `load` (the module and the program) puts load on a server and has less work with a request than the server.
 //! - `floor` is the least a server can do; `peers/` are the servers that people would pick instead.
 //! - `compare` runs them side by side and prints tables of **server CPU time per request**, paired within rounds.
+//! - `faults` has peers, descriptors and threads do their worst, and says what becomes of the server.
 //! - `ioloop_ratios` sets the loop alone beside other runtimes (feature `runtimes`).
 //! - `iostream_ratios` sets streams beside tokio's, plain and over TLS (feature `streams`).
 //! - `instructions` counts user instructions and syscalls per request, which repeat where times drift.
@@ -16,6 +17,7 @@ mod connection;
 #[cfg(any(feature = "runtimes", feature = "streams"))]
 pub mod contest;
 mod drive;
+pub mod faults;
 pub mod load;
 pub mod machine;
 mod outside;

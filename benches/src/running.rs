@@ -4,7 +4,7 @@ use std::ffi::OsString;
 use std::io::{self, BufRead as _, BufReader};
 use std::net::{Ipv4Addr, SocketAddr, TcpStream};
 use std::path::Path;
-use std::process::{Child, ChildStdout, Command, Stdio};
+use std::process::{Child, ChildStdout, Command, ExitStatus, Stdio};
 use std::sync::mpsc;
 use std::thread;
 use std::time::{Duration, Instant};
@@ -79,9 +79,34 @@ impl Running {
     /// # Errors
     /// When it is still there after a minute.
     pub fn stop(mut self) -> io::Result<()> {
-        let pid = i32::try_from(self.pid()).ok().and_then(Pid::from_raw);
-        kill_process(pid.ok_or_else(|| io::Error::other("no process id"))?, Signal::TERM)?;
+        self.signal(Signal::TERM)?;
         self.wait_for(STOP, |running| Ok(running.child.try_wait()?.is_some()))
+    }
+
+    /// Sends it a signal.
+    ///
+    /// # Errors
+    /// When it is gone.
+    pub fn signal(&self, signal: Signal) -> io::Result<()> {
+        let pid = i32::try_from(self.pid()).ok().and_then(Pid::from_raw);
+        Ok(kill_process(pid.ok_or_else(|| io::Error::other("no process id"))?, signal)?)
+    }
+
+    /// Waits until it has ended; gives its status, and when that was to within a millisecond.
+    ///
+    /// # Errors
+    /// When it is still there after so long.
+    pub fn wait(&mut self, at_most: Duration) -> io::Result<(ExitStatus, Instant)> {
+        let deadline = Instant::now() + at_most;
+        loop {
+            if let Some(status) = self.child.try_wait()? {
+                return Ok((status, Instant::now()));
+            }
+            if Instant::now() > deadline {
+                return Err(io::ErrorKind::TimedOut.into());
+            }
+            thread::sleep(Duration::from_millis(1));
+        }
     }
 
     fn wait_until_it_accepts(&mut self) -> io::Result<()> {

@@ -1,0 +1,229 @@
+//! Has peers, descriptors and threads do their worst to our server and, side by side, to hyper and nginx, and prints what became
+//! of each.
+//!
+//!     cargo run --release -p benches --bin faults
+//!     cargo run --release -p benches --bin faults -- --line resets --peer waterspout
+//!
+//! Ends with status 1 if ours is out of its bounds anywhere. One CPU has the server, another the clients.
+
+#![forbid(unsafe_code)]
+
+use std::error::Error;
+use std::path::Path;
+use std::process::ExitCode;
+use std::time::{Duration, Instant};
+
+use benches::faults::report::{Finding, Report, bytes, replace_section};
+use benches::faults::target::{Kind, Place, Start, Target};
+use benches::faults::{Extent, Findings, LINES, Line, Run};
+use benches::machine::{pin_to, raise_descriptor_limit};
+use lexopt::prelude::*;
+
+const HELP: &str = "\
+faults [options]: what becomes of a server under attack
+  --line NAME       only this line; may be repeated (--list names them)
+  --peer NAME       only this server: waterspout, hyper or nginx; may be repeated
+  --limit SECONDS   the limit of time in every phase, for all servers (default 10)
+  --quick           ours alone, little of each, short limits; times are shown and not judged
+  --no-build        take the programs that are there
+  --write           put the table into docs/limits.md
+";
+
+struct Options {
+    lines: Vec<&'static Line>,
+    kinds: Vec<Kind>,
+    limit: Option<Duration>,
+    extent: Extent,
+    build: bool,
+    write: bool,
+}
+
+fn main() -> ExitCode {
+    match run() {
+        Ok(missed) if missed.is_empty() => ExitCode::SUCCESS,
+        Ok(missed) => {
+            missed.iter().for_each(|line| eprintln!("out of bounds: {line}"));
+            ExitCode::FAILURE
+        }
+        Err(error) => {
+            eprintln!("faults: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run() -> Result<Vec<String>, Box<dyn Error>> {
+    let Some(options) = parse_options()? else { return Ok(Vec::new()) };
+    let began = Instant::now();
+    raise_descriptor_limit()?;
+    let limit = options.extent.pick(Duration::from_secs(10), Duration::from_secs(1));
+    let place = Place::find(options.limit.unwrap_or(limit))?;
+    let mut kinds = Vec::new();
+    for kind in options.kinds {
+        match if options.build { place.build(kind) } else { Ok(()) } {
+            Ok(()) => kinds.push(kind),
+            Err(reason) if kind == Kind::Waterspout => return Err(reason.into()),
+            Err(reason) => eprintln!("left out: {}: {reason}", kind.name()),
+        }
+    }
+    pin_to(0)?;
+    let mut report = Report::default();
+    for kind in &kinds {
+        println!("{}", kind.name());
+        attack(*kind, &place, options.extent, &options.lines, &mut report)?;
+    }
+    let seconds = place.limit.as_secs_f64();
+    let text = format!(
+        "Limits of {seconds} s in every phase, for all; the rest is as by default. Took {:.0} s.\n\n{}",
+        began.elapsed().as_secs_f64(),
+        report.table(&kinds)
+    );
+    println!("\n{text}");
+    if options.write {
+        replace_section(Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/../docs/limits.md")), &text)?;
+    }
+    Ok(report.missed)
+}
+
+fn attack(
+    kind: Kind,
+    place: &Place,
+    extent: Extent,
+    lines: &[&Line],
+    report: &mut Report,
+) -> Result<(), Box<dyn Error>> {
+    let excused = extent == Extent::Quick;
+    let is_shared = |line: &&&Line| matches!(line.run, Run::Shared(_));
+    if lines.iter().any(|line| is_shared(&line)) {
+        let target = place.start(kind, Start::default())?;
+        let before = if target.is_ours() { Some(State::of(&target, extent)?) } else { None };
+        for line in lines {
+            if let Run::Shared(run) = line.run {
+                report.add(kind, checked(kind, line, run(&target, extent))?, excused);
+                target.settle(extent);
+            }
+        }
+        if let Some(before) = before {
+            report.add(kind, before.compared_with(&State::of(&target, extent)?), excused);
+        }
+    }
+    for line in lines {
+        let findings = match line.run {
+            Run::Own(run) => run(kind, place, extent),
+            Run::OursAlone(run) if kind == Kind::Waterspout => run(place, extent),
+            _ => continue,
+        };
+        report.add(kind, checked(kind, line, findings)?, excused);
+    }
+    Ok(())
+}
+
+/// A line that cannot be tried on ours is an error; on another server its cells stay empty.
+fn checked(kind: Kind, line: &Line, findings: Findings) -> Result<Vec<Finding>, Box<dyn Error>> {
+    findings.or_else(|error| {
+        let what = format!("{}, {}: {error}", line.name, kind.name());
+        if kind == Kind::Waterspout {
+            return Err(what.into());
+        }
+        eprintln!("{what}");
+        Ok(Vec::new())
+    })
+}
+
+/// What must be the same after everything as before.
+struct State {
+    counters: Vec<(String, u64)>,
+    descriptors: usize,
+    memory: i64,
+}
+
+impl State {
+    /// After a moment in which nobody is there.
+    fn of(target: &Target, extent: Extent) -> Result<State, Box<dyn Error>> {
+        target.settle(extent);
+        let counters = target.counters()?;
+        let stand_still = ["connections", "tasks", "timers", "sources", "blocks"];
+        let counters =
+            stand_still.map(|name| (name.to_owned(), counters.get(name).copied().unwrap_or_default()));
+        Ok(State {
+            counters: counters.to_vec(),
+            descriptors: target.descriptors()?,
+            memory: target.memory()?,
+        })
+    }
+
+    fn compared_with(&self, after: &State) -> Vec<Finding> {
+        let mut findings = Vec::new();
+        for ((name, before), (_, after)) in self.counters.iter().zip(&after.counters) {
+            findings.push(Finding::fact(
+                format!("after all of the above: {name}, by its own count"),
+                "as before",
+                format!("{before} before, {after} after"),
+                before == after,
+            ));
+        }
+        let (before, now) = (self.descriptors, after.descriptors);
+        let seen = format!("{before} before, {now} after");
+        findings.push(Finding::fact(
+            "after all of the above: descriptors, by /proc",
+            "as before",
+            seen,
+            before == now,
+        ));
+        let seen = format!("{} before, {} after", bytes(self.memory), bytes(after.memory));
+        // What the pool keeps for the next connections is 64 blocks of 64 KiB for reading, as many write buffers of 16 KiB.
+        let kept = (64 * (64 + 16)) << 10;
+        let holds = after.memory <= self.memory + kept + (1 << 20);
+        findings.push(Finding::fact(
+            "after all of the above: memory, by /proc",
+            "as before, and 5 MiB of pool",
+            seen,
+            holds,
+        ));
+        findings
+    }
+}
+
+fn parse_options() -> Result<Option<Options>, Box<dyn Error>> {
+    let (mut lines, mut kinds) = (Vec::new(), Vec::new());
+    let mut options = Options {
+        lines: Vec::new(),
+        kinds: Vec::new(),
+        limit: None,
+        extent: Extent::Full,
+        build: true,
+        write: false,
+    };
+    let mut arguments = lexopt::Parser::from_env();
+    while let Some(argument) = arguments.next()? {
+        match argument {
+            Long("line") => lines.push(arguments.value()?.string()?),
+            Long("peer") => kinds.push(arguments.value()?.string()?),
+            Long("limit") => options.limit = Some(Duration::try_from_secs_f64(arguments.value()?.parse()?)?),
+            Long("quick") => options.extent = Extent::Quick,
+            Long("no-build") => options.build = false,
+            Long("write") => options.write = true,
+            Long("list") => {
+                LINES.iter().for_each(|line| println!("{}", line.name));
+                return Ok(None);
+            }
+            Short('h') | Long("help") => {
+                print!("{HELP}");
+                return Ok(None);
+            }
+            other => return Err(other.unexpected().into()),
+        }
+    }
+    let all = match options.extent {
+        Extent::Full => vec![Kind::Waterspout, Kind::Hyper, Kind::Nginx],
+        Extent::Quick => vec![Kind::Waterspout],
+    };
+    let named = |kind: &Kind| kinds.is_empty() || kinds.iter().any(|name| name == kind.name());
+    options.kinds = all.into_iter().filter(named).collect();
+    options.lines =
+        LINES.iter().filter(|line| lines.is_empty() || lines.iter().any(|name| name == line.name)).collect();
+    if options.kinds.is_empty() || options.lines.is_empty() {
+        return Err("no such line or peer; see --help and --list".into());
+    }
+    Ok(Some(options))
+}

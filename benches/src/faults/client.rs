@@ -1,0 +1,175 @@
+//! A small blocking client, a polite one that measures how long it waits, and the rude ends of a connection.
+
+use std::io::{self, Read, Write};
+use std::net::TcpStream;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread::{self, JoinHandle};
+use std::time::{Duration, Instant};
+
+use hdrhistogram::Histogram;
+use socket2::SockRef;
+
+use super::target::Target;
+
+/// Only ever met when something is wrong.
+const PATIENCE: Duration = Duration::from_secs(30);
+/// Between two requests of the polite client.
+const PACE: Duration = Duration::from_millis(2);
+
+/// A request without a body.
+pub(crate) fn get(path: &str) -> String {
+    format!("GET {path} HTTP/1.1\r\nHost: a\r\n\r\n")
+}
+
+/// The head of a request with a body.
+pub(crate) fn post(path: &str, length: u64) -> String {
+    format!("POST {path} HTTP/1.1\r\nHost: a\r\nContent-Length: {length}\r\n\r\n")
+}
+
+/// The head of a request whose body comes in chunks.
+pub(crate) fn post_chunked(path: &str) -> String {
+    format!("POST {path} HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n")
+}
+
+/// An answer.
+#[derive(Debug)]
+pub(crate) struct Answer {
+    pub(crate) status: u16,
+    pub(crate) body: Vec<u8>,
+}
+
+/// One connection.
+#[derive(Debug)]
+pub(crate) struct Client {
+    pub(crate) stream: TcpStream,
+    buffer: Vec<u8>,
+}
+
+impl Client {
+    pub(crate) fn new(stream: TcpStream) -> Client {
+        Client { stream, buffer: Vec::new() }
+    }
+
+    pub(crate) fn ask(&mut self, request: &[u8]) -> io::Result<Answer> {
+        self.stream.write_all(request)?;
+        self.answer()
+    }
+
+    /// Reads an answer of known length.
+    pub(crate) fn answer(&mut self) -> io::Result<Answer> {
+        self.stream.set_read_timeout(Some(PATIENCE))?;
+        let end = loop {
+            if let Some(at) = self.buffer.windows(4).position(|four| four == b"\r\n\r\n") {
+                break at + 4;
+            }
+            self.more()?;
+        };
+        let head = String::from_utf8_lossy(&self.buffer[..end]).into_owned();
+        let status = status_of(&self.buffer).ok_or_else(|| io::Error::other("no status line"))?;
+        let length = head.lines().find_map(|line| {
+            let (name, value) = line.split_once(':')?;
+            name.eq_ignore_ascii_case("content-length").then(|| value.trim().parse::<usize>().ok())?
+        });
+        let length = length.ok_or_else(|| io::Error::other("an answer without a length"))?;
+        while self.buffer.len() < end + length {
+            self.more()?;
+        }
+        let body = self.buffer[end..end + length].to_vec();
+        self.buffer.drain(..end + length);
+        Ok(Answer { status, body })
+    }
+
+    fn more(&mut self) -> io::Result<()> {
+        let mut piece = [0; 16 * 1024];
+        match self.stream.read(&mut piece) {
+            Ok(0) => Err(io::ErrorKind::UnexpectedEof.into()),
+            Ok(n) => {
+                self.buffer.extend_from_slice(&piece[..n]);
+                Ok(())
+            }
+            // A read that has a time limit is not begun again by the kernel.
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => Ok(()),
+            Err(error) => Err(error),
+        }
+    }
+}
+
+/// The status that an answer begins with.
+pub(crate) fn status_of(bytes: &[u8]) -> Option<u16> {
+    std::str::from_utf8(bytes.get(9..12)?).ok()?.parse().ok()
+}
+
+/// Ends a connection by a reset.
+pub(crate) fn reset(stream: &TcpStream) -> io::Result<()> {
+    SockRef::from(stream).set_linger(Some(Duration::ZERO))
+}
+
+/// One client that asks for little, every now and then, on one connection, and notes how long it waits.
+#[derive(Debug)]
+pub(crate) struct Polite {
+    enough: Arc<AtomicBool>,
+    thread: JoinHandle<Waits>,
+}
+
+/// How long it waited.
+#[derive(Debug)]
+pub(crate) struct Waits {
+    pub(crate) micros: Histogram<u64>,
+    pub(crate) failures: u64,
+}
+
+impl Waits {
+    pub(crate) fn p99(&self) -> Duration {
+        Duration::from_micros(self.micros.value_at_quantile(0.99))
+    }
+
+    pub(crate) fn text(&self) -> String {
+        format!("{:.1} ms", self.p99().as_secs_f64() * 1e3)
+    }
+}
+
+impl Polite {
+    pub(crate) fn start(target: &Target) -> io::Result<Polite> {
+        let mut client = Client::new(target.connect()?);
+        let enough = Arc::new(AtomicBool::new(false));
+        let until = Arc::clone(&enough);
+        let thread = thread::spawn(move || {
+            first_in_line();
+            let mut waits = Waits {
+                micros: Histogram::new(3).unwrap_or_else(|_| unreachable!("3 digits are allowed")),
+                failures: 0,
+            };
+            while !until.load(Ordering::Relaxed) {
+                let began = Instant::now();
+                if client.ask(get("/plaintext").as_bytes()).is_ok_and(|answer| answer.status == 200) {
+                    waits.micros.saturating_record(began.elapsed().as_micros() as u64);
+                } else {
+                    waits.failures += 1;
+                    break;
+                }
+                thread::sleep(PACE);
+            }
+            waits
+        });
+        Ok(Polite { enough, thread })
+    }
+
+    pub(crate) fn stop(self) -> io::Result<Waits> {
+        self.enough.store(true, Ordering::Relaxed);
+        self.thread.join().map_err(|_| io::Error::other("the polite client panicked"))
+    }
+
+    /// For so long.
+    pub(crate) fn watch(target: &Target, time: Duration) -> io::Result<Waits> {
+        let polite = Polite::start(target)?;
+        thread::sleep(time);
+        polite.stop()
+    }
+}
+
+/// The load comes from the same CPU; what is measured is how long the server takes, not how long this thread waits for those.
+fn first_in_line() {
+    // Where this is not allowed the figures are worse than they are.
+    let _ = rustix::process::setpriority_process(Some(rustix::thread::gettid()), -20);
+}

@@ -1,0 +1,58 @@
+//! Three that take all they can get, beside one that asks for little.
+
+use std::io::{Read, Write};
+use std::net::Shutdown;
+use std::thread;
+use std::time::Duration;
+
+use super::client::{Polite, get, post};
+use super::report::Finding;
+use super::target::{Kind, Target};
+use super::{Extent, Findings};
+
+pub(super) fn three_greedy_and_one_polite(target: &Target, extent: Extent) -> Findings {
+    let time = extent.pick(Duration::from_secs(3), Duration::from_millis(500));
+    let requests = get("/plaintext").repeat(1_000).into_bytes();
+    let downloads = get("/bytes/1048576").repeat(16).into_bytes();
+    let mut upload = post("/count", 1 << 20).into_bytes();
+    upload.extend(std::iter::repeat_n(b'x', 1 << 20));
+    let mut findings = vec![
+        beside(target, "requests, pipelined", &requests, time)?,
+        beside(target, "downloads", &downloads, time)?,
+    ];
+    if target.kind != Kind::Nginx {
+        findings.push(beside(target, "uploads", &upload, time)?); // that one would send them on
+    }
+    Ok(findings)
+}
+
+/// Each sends `greed` over and over and drops what comes back, for so long.
+fn beside(
+    target: &Target,
+    what: &str,
+    greed: &[u8],
+    time: Duration,
+) -> Result<Finding, Box<dyn std::error::Error>> {
+    let mut greedy = Vec::new();
+    for _ in 0..3 {
+        let stream = target.connect()?;
+        let (mut out, mut input, greed) = (stream.try_clone()?, stream.try_clone()?, greed.to_vec());
+        thread::spawn(move || while out.write_all(&greed).is_ok() {});
+        let reader = thread::spawn(move || {
+            let mut piece = vec![0; 256 * 1024];
+            while input.read(&mut piece).is_ok_and(|n| n > 0) {}
+        });
+        greedy.push((stream, reader));
+    }
+    thread::sleep(time / 10);
+    let waits = Polite::watch(target, time)?;
+    for (stream, reader) in greedy {
+        let _ = stream.shutdown(Shutdown::Both);
+        let _ = reader.join();
+    }
+    let seen = if waits.failures > 0 { "not served".to_owned() } else { waits.text() };
+    let holds = waits.failures == 0 && waits.p99() <= Duration::from_millis(5);
+    let mut finding = Finding::timed(format!("p99 beside three greedy clients: {what}"), "5 ms", seen, holds);
+    finding.timed = waits.failures == 0;
+    Ok(finding)
+}
