@@ -3,6 +3,7 @@
 //! Run it:          cargo run --release --example testbed -- [--port N] [--loops N] [--grace S] [--max-connections N]
 //!                      [--header-timeout S] [--idle-timeout S] [--body-timeout S] [--write-timeout S] [--handler-timeout S]
 //!                      [--max-body BYTES]
+//!                  with --features tls also [--cert FILE --key FILE], PEM both
 //! In another shell: curl -s http://127.0.0.1:8888/plaintext
 //!
 //! GET /plaintext   GET /json   POST /echo   GET /bytes/N   GET /chunked/N   POST /count   POST /form   GET /sleep/MS
@@ -24,12 +25,15 @@ use std::time::Duration;
 
 use httpserver::{Handler, HttpOptions, HttpServer, Streaming};
 use ioloop::{IoLoop, Loops, SignalKind, Worker, signal};
+#[cfg(feature = "tls")]
+use iostream::tls::TlsServerConfig;
 
 use routes::route;
 
 const USAGE: &str = "testbed [--port N] [--loops N] [--grace S] [--max-connections N] [--header-timeout S] \
-                     [--idle-timeout S] [--body-timeout S] [--write-timeout S] [--handler-timeout S] [--max-body BYTES]";
-const FLAGS: [&str; 10] = [
+                     [--idle-timeout S] [--body-timeout S] [--write-timeout S] [--handler-timeout S] [--max-body BYTES] \
+                     [--cert FILE --key FILE]";
+const FLAGS: &[&str] = &[
     "--port",
     "--loops",
     "--grace",
@@ -40,7 +44,32 @@ const FLAGS: [&str; 10] = [
     "--write-timeout",
     "--handler-timeout",
     "--max-body",
+    #[cfg(feature = "tls")]
+    "--cert",
+    #[cfg(feature = "tls")]
+    "--key",
 ];
+
+/// What each loop's server is given.
+#[derive(Clone)]
+struct Settings {
+    http: HttpOptions,
+    most: Option<usize>,
+    #[cfg(feature = "tls")]
+    tls: Option<TlsServerConfig>,
+}
+
+fn settings(flags: &examples::Flags) -> Result<Settings, Box<dyn Error>> {
+    Ok(Settings {
+        http: options(flags),
+        most: flags.value("--max-connections"),
+        #[cfg(feature = "tls")]
+        tls: match (flags.value::<String>("--cert"), flags.value::<String>("--key")) {
+            (Some(cert), Some(key)) => Some(TlsServerConfig::from_pem_files(cert, key)?),
+            _ => None,
+        },
+    })
+}
 
 fn options(flags: &examples::Flags) -> HttpOptions {
     let mut options = HttpOptions::new();
@@ -55,13 +84,16 @@ fn options(flags: &examples::Flags) -> HttpOptions {
 
 /// A server for the loop of this thread, which listens already.
 fn server(
-    options: HttpOptions,
-    most: Option<usize>,
+    settings: Settings,
     listeners: Vec<TcpListener>,
 ) -> Result<HttpServer<impl Handler<Streaming>, Streaming>, Box<dyn Error>> {
-    let mut server = HttpServer::new(route).options(options);
-    if let Some(most) = most {
+    let mut server = HttpServer::new(route).options(settings.http);
+    if let Some(most) = settings.most {
         server = server.max_connections(most);
+    }
+    #[cfg(feature = "tls")]
+    if let Some(tls) = settings.tls {
+        server = server.tls(tls);
     }
     watch::watch(server.handle());
     server.add_sockets(listeners)?;
@@ -69,9 +101,9 @@ fn server(
 }
 
 fn main() -> Result<(), Box<dyn Error>> {
-    let flags = examples::Flags::parse(USAGE, &FLAGS);
+    let flags = examples::Flags::parse(USAGE, FLAGS);
     examples::log_to_stderr();
-    let (options, most) = (options(&flags), flags.value("--max-connections"));
+    let settings = settings(&flags)?;
     let grace = flags.seconds("--grace").unwrap_or(Duration::from_secs(30));
     let listeners = netutil::bind_sockets(flags.value("--port").unwrap_or(8888), &Default::default())?;
     let addresses = listeners.iter().map(TcpListener::local_addr).collect::<Result<Vec<_>, _>>()?;
@@ -79,7 +111,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     watch::count_signals(&io_loop)?;
 
     let Some(loops) = flags.value("--loops") else {
-        let server = server(options, most, listeners)?;
+        let server = server(settings, listeners)?;
         examples::announce(&addresses)?;
         server.run_until_signal(grace)?;
         return Ok(());
@@ -87,9 +119,9 @@ fn main() -> Result<(), Box<dyn Error>> {
 
     let loops = Loops::new(loops).name("http").spawn(move |worker: Worker| {
         let shared = listeners.iter().map(TcpListener::try_clone).collect::<Result<Vec<_>, _>>();
-        let options = options.clone();
+        let settings = settings.clone();
         async move {
-            let server = server(options, most, shared.map_err(|error| error.to_string())?);
+            let server = server(settings, shared.map_err(|error| error.to_string())?);
             let server = server.map_err(|error| error.to_string())?;
             let (mut stopping, mut dying) = (pin!(worker.stopping()), pin!(watch::until_dying()));
             worker.ready();

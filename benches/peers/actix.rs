@@ -1,4 +1,4 @@
-//! actix-web with one worker.
+//! actix-web with as many workers as loops are asked for.
 
 #![forbid(unsafe_code)]
 
@@ -10,13 +10,14 @@ use std::error::Error;
 use actix_web::http::header::{CONTENT_TYPE, SERVER};
 use actix_web::rt::System;
 use actix_web::{App, HttpResponse, HttpResponseBuilder, HttpServer, web};
-use benches::peer::{self, HELLO};
+use benches::peer::{self, HELLO, Options};
 use bytes::Bytes;
 use futures_util::stream;
 use message::Message;
 
 fn main() -> Result<(), Box<dyn Error>> {
-    let listener = peer::listen(peer::port_from_arguments()?)?;
+    let options = Options::from_arguments()?;
+    let listener = peer::listen(options.port)?;
     peer::announce(listener.local_addr()?)?;
     let server = HttpServer::new(|| {
         App::new()
@@ -27,7 +28,7 @@ fn main() -> Result<(), Box<dyn Error>> {
             .route("/bytes/{length}", web::get().to(bytes))
             .route("/chunked/{length}", web::get().to(chunked))
     });
-    System::new().block_on(server.workers(1).listen(listener)?.run())?;
+    System::new().block_on(server.workers(options.loops).listen(listener)?.run())?;
     Ok(())
 }
 

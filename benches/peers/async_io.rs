@@ -12,7 +12,7 @@ use benches::peer;
 use futures_lite::io::{AsyncBufReadExt as _, AsyncWriteExt as _, BufReader};
 
 fn main() -> Result<(), Box<dyn Error>> {
-    let listener = Async::new(peer::listen(peer::port_from_arguments()?)?)?;
+    let listener = Async::new(peer::listen(peer::Options::from_arguments()?.port)?)?;
     peer::announce(listener.get_ref().local_addr()?)?;
     let executor = LocalExecutor::new();
     async_io::block_on(executor.run(async {

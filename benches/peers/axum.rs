@@ -1,4 +1,5 @@
-//! axum, as its documentation shows it: a router, extractors, `axum::serve`, on tokio's current-thread runtime.
+//! axum, as its documentation shows it: a router, extractors, `axum::serve`, on tokio's current-thread runtime, or for
+//! several loops on tokio's own pool of threads.
 
 #![forbid(unsafe_code)]
 
@@ -12,11 +13,12 @@ use axum::extract::{DefaultBodyLimit, Path};
 use axum::http::header::{CONTENT_TYPE, HeaderName, SERVER};
 use axum::response::{IntoResponse, Json, Response};
 use axum::routing::{Router, get, post};
-use benches::peer::{self, HELLO};
+use benches::peer::{self, HELLO, Options};
 use bytes::Bytes;
 use futures_util::stream;
 use message::Message;
 use tokio::net::TcpListener;
+use tokio::runtime::Builder;
 
 type Named = [(HeaderName, &'static str); 1];
 const NAMED: Named = [(SERVER, "axum")];
@@ -24,9 +26,12 @@ const OCTETS: [(HeaderName, &str); 1] = [(CONTENT_TYPE, "application/octet-strea
 const TEXT: [(HeaderName, &str); 1] = [(CONTENT_TYPE, "text/plain")];
 
 fn main() -> Result<(), Box<dyn Error>> {
-    let port = peer::port_from_arguments()?;
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_io().enable_time().build()?;
-    runtime.block_on(serve(port))
+    let options = Options::from_arguments()?;
+    let runtime = match options.loops {
+        1 => Builder::new_current_thread().enable_io().enable_time().build()?,
+        loops => Builder::new_multi_thread().worker_threads(loops).enable_io().enable_time().build()?,
+    };
+    runtime.block_on(serve(options.port))
 }
 
 async fn serve(port: u16) -> Result<(), Box<dyn Error>> {

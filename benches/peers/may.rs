@@ -1,4 +1,4 @@
-//! may_minihttp: stackful coroutines, the fastest of TechEmpower's Rust entries on plain text. One scheduler thread.
+//! may_minihttp: stackful coroutines, the fastest of TechEmpower's Rust entries on plain text. A scheduler thread for each loop.
 //!
 //! It has no timeouts, no limits and no chunked framing in either direction, and it never closes a connection
 //! by itself, so the scenarios that need those are not run against it.
@@ -10,7 +10,7 @@ mod message;
 use std::error::Error;
 use std::io::{self, Read as _};
 
-use benches::peer::{self, HELLO, Route};
+use benches::peer::{self, HELLO, Options, Route};
 use bytes::BufMut as _;
 use may_minihttp::{HttpServer, HttpService, Request, Response};
 use message::Message;
@@ -19,9 +19,10 @@ use message::Message;
 struct Service;
 
 fn main() -> Result<(), Box<dyn Error>> {
-    may::config().set_workers(1);
+    let options = Options::from_arguments()?;
+    may::config().set_workers(options.loops);
     // It takes an address, not a listener: a port that was free a moment ago stands in for port 0.
-    let address = peer::listen(peer::port_from_arguments()?)?.local_addr()?;
+    let address = peer::listen(options.port)?.local_addr()?;
     let server = HttpServer(Service).start(address)?;
     peer::announce(address)?;
     server.wait();

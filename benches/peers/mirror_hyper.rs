@@ -21,7 +21,7 @@ use tokio::net::TcpListener;
 const MOST: usize = 1_000;
 
 fn main() -> Result<(), Box<dyn Error>> {
-    let port = peer::port_from_arguments()?;
+    let port = peer::Options::from_arguments()?.port;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_io().build()?;
     runtime.block_on(serve(port))
 }

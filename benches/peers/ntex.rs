@@ -1,4 +1,4 @@
-//! ntex's HTTP service without its web layer, one worker, on its own polling runtime.
+//! ntex's HTTP service without its web layer, a worker for each loop, on its own polling runtime.
 
 #![forbid(unsafe_code)]
 
@@ -9,7 +9,7 @@ use std::error::Error;
 use std::io;
 use std::rc::Rc;
 
-use benches::peer::{self, HELLO, Route};
+use benches::peer::{self, HELLO, Options, Route};
 use futures_util::{TryStreamExt as _, stream};
 use message::Message;
 use ntex::http::body::SizedStream;
@@ -19,10 +19,11 @@ use ntex::util::Bytes;
 
 #[ntex::main]
 async fn main() -> Result<(), Box<dyn Error>> {
-    let listener = peer::listen(peer::port_from_arguments()?)?;
+    let options = Options::from_arguments()?;
+    let listener = peer::listen(options.port)?;
     peer::announce(listener.local_addr()?)?;
     ntex::server::build()
-        .workers(1)
+        .workers(options.loops)
         .listen("http", listener, async |_| HttpService::new(answer))?
         .run()
         .await?;

@@ -10,7 +10,7 @@ use tokio::io::{AsyncBufReadExt as _, AsyncWriteExt as _, BufReader};
 use tokio::net::{TcpListener, TcpStream};
 
 fn main() -> Result<(), Box<dyn Error>> {
-    let port = peer::port_from_arguments()?;
+    let port = peer::Options::from_arguments()?.port;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_io().build()?;
     runtime.block_on(async move {
         let listener = TcpListener::from_std(peer::listen(port)?)?;

@@ -10,7 +10,7 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio_util::codec::{Framed, LinesCodec, LinesCodecError};
 
 fn main() -> Result<(), Box<dyn Error>> {
-    let port = peer::port_from_arguments()?;
+    let port = peer::Options::from_arguments()?.port;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_io().build()?;
     runtime.block_on(async move {
         let listener = TcpListener::from_std(peer::listen(port)?)?;

@@ -3,6 +3,7 @@
 import argparse
 import asyncio
 import json
+import ssl
 import time
 
 from tornado.http1connection import HTTP1Connection
@@ -64,13 +65,23 @@ class LineEcho(TCPServer):
             pass
 
 
+def tls(options):
+    if options.cert is None:
+        return None
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(options.cert, options.key)
+    return context
+
+
 async def main():
     parser = argparse.ArgumentParser()
     parser.add_argument("--port", type=int, default=0)
     parser.add_argument("--lines", action="store_true")
+    parser.add_argument("--cert")
+    parser.add_argument("--key")
     options = parser.parse_args()
     sockets = bind_sockets(options.port, "127.0.0.1", backlog=1024)
-    server = LineEcho() if options.lines else HTTPServer(answer)
+    server = LineEcho() if options.lines else HTTPServer(answer, ssl_options=tls(options))
     server.add_sockets(sockets)
     print("listening on 127.0.0.1:%d" % sockets[0].getsockname()[1], flush=True)
     await asyncio.Event().wait()

@@ -1,4 +1,4 @@
-//! xitca-http with one worker: the same level as hyper, on its own server.
+//! xitca-http with a worker for each loop: the same level as hyper, on its own server.
 
 #![forbid(unsafe_code)]
 
@@ -8,7 +8,7 @@ use std::convert::Infallible;
 use std::error::Error;
 use std::task::Poll;
 
-use benches::peer::{self, HELLO, Route};
+use benches::peer::{self, HELLO, Options, Route};
 use futures_util::stream;
 use message::Message;
 use xitca_http::body::{BoxBody, Frame, RequestBody, ResponseBody, StreamBody};
@@ -19,10 +19,11 @@ use xitca_http::{BodyError, HttpServiceBuilder};
 use xitca_service::{ServiceExt as _, fn_service};
 
 fn main() -> Result<(), Box<dyn Error>> {
-    let listener = peer::listen(peer::port_from_arguments()?)?;
+    let options = Options::from_arguments()?;
+    let listener = peer::listen(options.port)?;
     peer::announce(listener.local_addr()?)?;
     xitca_server::Builder::new()
-        .worker_threads(1)
+        .worker_threads(options.loops)
         .listen("http", listener, fn_service(answer).enclosed(HttpServiceBuilder::h1()))
         .build()
         .wait()?;

@@ -1,6 +1,6 @@
 //! One connection of the load generator: sends a batch of requests, then counts what comes back.
 
-use std::io::{self, Read as _, Write as _};
+use std::io::{self, Read, Write};
 use std::net::SocketAddr;
 use std::time::Instant;
 
@@ -10,11 +10,12 @@ use mio::{Interest, Registry, Token};
 
 use crate::answer::{AnswerReader, Answers, Shape};
 use crate::load::{LoadError, Wanted};
+use crate::tls::TlsStream;
 
 /// A socket, registered once for both directions, and the batch that is under way on it.
 #[derive(Debug)]
 pub(crate) struct Connection {
-    stream: TcpStream,
+    stream: Stream,
     reader: Reader,
     /// How much of the batch the kernel has taken.
     sent: usize,
@@ -24,6 +25,12 @@ pub(crate) struct Connection {
     pub(crate) began: Instant,
     /// The peer has closed it, or it broke: the next batch needs a new one.
     pub(crate) spent: bool,
+}
+
+#[derive(Debug)]
+enum Stream {
+    Tcp(TcpStream),
+    Tls(Box<TlsStream>),
 }
 
 /// What one readiness event brought.
@@ -55,6 +62,10 @@ impl Connection {
             stream.set_nodelay(true)?;
         }
         registry.register(&mut stream, token, Interest::READABLE | Interest::WRITABLE)?;
+        let stream = match wanted.is_over_tls() {
+            true => Stream::Tls(Box::new(TlsStream::new(stream)?)),
+            false => Stream::Tcp(stream),
+        };
         let reader =
             if wanted.is_echo() { Reader::Echo { at: 0 } } else { Reader::Http(AnswerReader::default()) };
         Ok(Connection {
@@ -84,7 +95,7 @@ impl Connection {
                 Err(error) => return Err(error),
             }
         }
-        Ok(())
+        self.stream.flush()
     }
 
     /// Reads until the socket is drained: a short read says so, and after the FIN has been announced it also says
@@ -115,9 +126,41 @@ impl Connection {
                 return Err(LoadError::TooManyAnswers);
             }
             self.waiting -= answers.whole;
-            if read < buffer.len() && !event.is_error() {
+            if read < buffer.len() && self.stream.is_drained_by_a_short_read() && !event.is_error() {
                 return Ok(Received { closed: announced, ..received });
             }
+        }
+    }
+}
+
+impl Stream {
+    /// A short read of a socket says that it holds no more; one of a TLS stream may have ended with a record.
+    fn is_drained_by_a_short_read(&self) -> bool {
+        matches!(self, Stream::Tcp(_))
+    }
+}
+
+impl Read for Stream {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        match self {
+            Stream::Tcp(stream) => stream.read(buffer),
+            Stream::Tls(stream) => stream.read(buffer),
+        }
+    }
+}
+
+impl Write for Stream {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        match self {
+            Stream::Tcp(stream) => stream.write(bytes),
+            Stream::Tls(stream) => stream.write(bytes),
+        }
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        match self {
+            Stream::Tcp(_) => Ok(()),
+            Stream::Tls(stream) => stream.flush(),
         }
     }
 }

@@ -128,7 +128,7 @@ fn named(
 /// A contender's process: for each line with a number of times it prints what that has cost, in nanoseconds.
 fn serve(case: &Case, contender: &Contender, cpu: usize) -> Result<(), Box<dyn Error>> {
     if case.alone {
-        pin_to(cpu)?;
+        pin_to(&[cpu])?;
     }
     let mut measure = (contender.prepare)();
     for line in io::stdin().lock().lines() {

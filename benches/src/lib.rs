@@ -12,18 +12,28 @@
 
 #![forbid(unsafe_code)]
 
+pub mod about;
 pub mod answer;
+pub mod building;
+pub mod comparison;
 mod connection;
 #[cfg(any(feature = "runtimes", feature = "streams"))]
 pub mod contest;
+pub mod counting;
 mod drive;
+pub mod fairness;
 pub mod faults;
+pub mod growth;
 pub mod load;
 pub mod machine;
 mod outside;
+pub mod page;
 pub mod peer;
+mod plots;
 pub mod process_cost;
+pub mod record;
 pub mod report;
+pub mod results;
 pub mod running;
 #[cfg(feature = "runtimes")]
 pub mod runtimes;
@@ -34,3 +44,7 @@ pub mod slice;
 pub mod spread;
 #[cfg(feature = "streams")]
 pub mod streams;
+mod svg;
+pub mod targets;
+pub mod tls;
+mod traffic;

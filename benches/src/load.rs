@@ -35,6 +35,7 @@ pub struct Wanted {
     batch: Vec<u8>,
     depth: u32,
     answer: Answer,
+    over_tls: bool,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -47,17 +48,28 @@ enum Answer {
 impl Wanted {
     /// `depth` HTTP requests at a time on kept-alive connections. A depth of 0 counts as 1.
     pub fn http(request: &[u8], depth: u32) -> Wanted {
-        Wanted { batch: request.repeat(depth.max(1) as usize), depth: depth.max(1), answer: Answer::Http }
+        Wanted::batches(request, depth, Answer::Http)
     }
 
     /// One HTTP request per connection: the server closes after its answer, and the next request opens anew.
     pub fn http_then_close(request: &[u8]) -> Wanted {
-        Wanted { batch: request.to_vec(), depth: 1, answer: Answer::HttpThenClose }
+        Wanted::batches(request, 1, Answer::HttpThenClose)
     }
 
     /// `depth` lines at a time, each to come back as it is.
     pub fn echo(line: &[u8], depth: u32) -> Wanted {
-        Wanted { batch: line.repeat(depth.max(1) as usize), depth: depth.max(1), answer: Answer::Echo }
+        Wanted::batches(line, depth, Answer::Echo)
+    }
+
+    /// The same over TLS: see [`Over::Tls`](crate::scenario::Over).
+    #[must_use]
+    pub fn over_tls(self) -> Wanted {
+        Wanted { over_tls: true, ..self }
+    }
+
+    fn batches(one: &[u8], depth: u32, answer: Answer) -> Wanted {
+        let depth = depth.max(1);
+        Wanted { batch: one.repeat(depth as usize), depth, answer, over_tls: false }
     }
 
     pub(crate) fn batch(&self) -> &[u8] {
@@ -70,6 +82,10 @@ impl Wanted {
 
     pub(crate) fn kept_alive(&self) -> bool {
         self.answer != Answer::HttpThenClose
+    }
+
+    pub(crate) fn is_over_tls(&self) -> bool {
+        self.over_tls
     }
 
     pub(crate) fn is_echo(&self) -> bool {

@@ -11,22 +11,14 @@ use std::time::{Duration, Instant};
 
 use rustix::process::{Pid, Signal, kill_process};
 
-use crate::machine::pin_to;
+use crate::machine::{Cpus, pin_to};
+use crate::process_cost::children;
 use crate::server::Launch;
 
 /// An interpreter under callgrind takes a while.
 const START: Duration = Duration::from_secs(60);
 const STOP: Duration = Duration::from_secs(60);
 const LOOK_AGAIN: Duration = Duration::from_millis(10);
-
-/// Who runs where.
-#[derive(Clone, Copy, Debug)]
-pub struct Cpus {
-    /// The load generator's, this process's own.
-    pub load: usize,
-    /// The server's.
-    pub server: usize,
-}
 
 /// A started server. Killed when dropped.
 #[derive(Debug)]
@@ -49,10 +41,10 @@ impl Running {
         let words = [&die_with_parent(), wrapper, &launch.words].concat();
         let mut command = Command::new(&words[0]);
         command.args(&words[1..]).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::null());
-        // A child inherits the CPU of the thread that starts it, from its first instruction on.
-        pin_to(cpus.server)?;
+        // A child inherits the CPUs of the thread that starts it, from its first instruction on.
+        pin_to(&cpus.of_server(launch.loops))?;
         let spawned = command.spawn();
-        let back = pin_to(cpus.load);
+        let back = pin_to(&[cpus.load]);
         let mut child = spawned?;
         let stdout = child.stdout.take();
         let mut running = Running { child, address: (Ipv4Addr::LOCALHOST, launch.port.unwrap_or(0)).into() };
@@ -134,10 +126,18 @@ impl Running {
 
 impl Drop for Running {
     fn drop(&mut self) {
+        let workers = children(self.pid());
         // It may be gone already; there is nobody to tell.
         let _ = self.child.kill();
         let _ = self.child.wait();
+        for worker in workers.into_iter().filter_map(process) {
+            let _ = kill_process(worker, Signal::KILL);
+        }
     }
+}
+
+fn process(id: u32) -> Option<Pid> {
+    i32::try_from(id).ok().and_then(Pid::from_raw)
 }
 
 /// Reads what the server prints, on a thread of its own so that the wait has an end, until the line that says where it

@@ -1,6 +1,7 @@
 //! What is asked of the servers: the scenarios, as data.
 
 use crate::load::Wanted;
+pub use crate::traffic::Traffic;
 
 /// One way of putting load on a server.
 #[derive(Clone, Copy, Debug)]
@@ -11,25 +12,34 @@ pub struct Scenario {
     pub traffic: Traffic,
     /// How it is sent.
     pub pace: Pace,
+    /// Over what it is sent.
+    pub over: Over,
     /// Open at the same time.
     pub connections: usize,
     /// Requests or lines sent at once on each connection.
     pub depth: u32,
+    /// Loops, or worker threads, that the server is given. With more than one, nobody is pinned but the load generator.
+    pub loops: usize,
+    /// Who is asked.
+    pub field: Field,
 }
 
-/// What is sent, and so which route answers.
+/// Over what a scenario's bytes are sent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Traffic {
-    /// A short request, as TechEmpower's load generator sends it, and the body bytes of its answer.
-    Get(&'static str, u64),
-    /// The same with the 14 fields that a browser sends.
-    BrowserGet(&'static str, u64),
-    /// A body of this many bytes with Content-Length, to `/echo`.
-    Post(usize),
-    /// The same in chunks of 16 KiB.
-    PostChunked(usize),
-    /// Lines of this many bytes, each echoed.
-    Lines(usize),
+pub enum Over {
+    /// TCP.
+    Tcp,
+    /// TLS 1.3 over TCP: every handshake a full one, X25519, an ECDSA certificate on P-256, AES-128-GCM.
+    Tls,
+}
+
+/// Who is asked.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Field {
+    /// Every server that can.
+    All,
+    /// Only those that a curve of growth shows: the floor, ours, hyper and nginx.
+    Few,
 }
 
 /// How requests follow one another.
@@ -45,37 +55,75 @@ pub enum Pace {
 
 const PLAINTEXT: Traffic = Traffic::Get("/plaintext", 13);
 const MEBIBYTE: u64 = 1 << 20;
+const LINES: Traffic = Traffic::Lines(64);
 const UPLOAD: usize = 100 * 1024;
-const CHUNK: usize = 16 * 1024;
 
-/// Every scenario, in the order of the report.
+/// Every scenario, in the order of the report; after those that all servers take come the points of the curves in
+/// [`growth`](crate::growth).
 pub const SCENARIOS: &[Scenario] = &[
-    keep_alive("plaintext-1", PLAINTEXT, 1, 1),
-    keep_alive("plaintext-64", PLAINTEXT, 64, 1),
-    keep_alive("plaintext-512", PLAINTEXT, 512, 1),
-    keep_alive("plaintext-4096", PLAINTEXT, 4096, 1),
-    keep_alive("pipelined-16", PLAINTEXT, 64, 16),
-    keep_alive("browser", Traffic::BrowserGet("/plaintext", 13), 64, 1),
-    keep_alive("json", Traffic::Get("/json", 27), 64, 1),
-    Scenario {
-        name: "close",
-        traffic: PLAINTEXT,
-        pace: Pace::ConnectionPerRequest,
-        connections: 64,
-        depth: 1,
-    },
-    keep_alive("bytes-1m", Traffic::Get("/bytes/1048576", MEBIBYTE), 16, 1),
-    keep_alive("chunked-1m", Traffic::Get("/chunked/1048576", MEBIBYTE), 16, 1),
-    keep_alive("post-100k", Traffic::Post(UPLOAD), 64, 1),
-    keep_alive("post-100k-chunked", Traffic::PostChunked(UPLOAD), 64, 1),
-    keep_alive("lines-64", Traffic::Lines(64), 64, 1),
-    keep_alive("lines-1024", Traffic::Lines(64), 1024, 1),
-    keep_alive("lines-pipelined", Traffic::Lines(64), 64, 16),
-    Scenario { name: "rate-10k", traffic: PLAINTEXT, pace: Pace::Rate(10_000.0), connections: 64, depth: 1 },
+    keep_alive("plaintext-1", PLAINTEXT, 1),
+    keep_alive("plaintext-64", PLAINTEXT, 64),
+    keep_alive("plaintext-512", PLAINTEXT, 512),
+    keep_alive("plaintext-4096", PLAINTEXT, 4096),
+    keep_alive("pipelined-16", PLAINTEXT, 64).pipelined(16),
+    keep_alive("browser", Traffic::BrowserGet("/plaintext", 13), 64),
+    keep_alive("json", Traffic::Get("/json", 27), 64),
+    keep_alive("close", PLAINTEXT, 64).paced(Pace::ConnectionPerRequest),
+    keep_alive("bytes-1m", Traffic::GetBytes(MEBIBYTE), 16),
+    keep_alive("chunked-1m", Traffic::Get("/chunked/1048576", MEBIBYTE), 16),
+    keep_alive("post-100k", Traffic::Post(UPLOAD), 64),
+    keep_alive("post-100k-chunked", Traffic::PostChunked(UPLOAD), 64),
+    keep_alive("tls", PLAINTEXT, 64).over_tls(),
+    keep_alive("tls-close", PLAINTEXT, 64).over_tls().paced(Pace::ConnectionPerRequest),
+    keep_alive("lines-64", LINES, 64),
+    keep_alive("lines-1024", LINES, 1024),
+    keep_alive("lines-pipelined", LINES, 64).pipelined(16),
+    keep_alive("rate-10k", PLAINTEXT, 64).paced(Pace::Rate(10_000.0)),
+    keep_alive("two-loops", PLAINTEXT, 64).on_loops(2),
+    few("connections-8", PLAINTEXT, 8),
+    few("connections-16000", PLAINTEXT, 16_000),
+    few("depth-4", PLAINTEXT, 64).pipelined(4),
+    few("depth-64", PLAINTEXT, 64).pipelined(64),
+    few("depth-256", PLAINTEXT, 64).pipelined(256),
+    few("fields-1", Traffic::GetWithFields(1), 64),
+    few("fields-3", Traffic::GetWithFields(3), 64),
+    few("fields-10", Traffic::GetWithFields(10), 64),
+    few("fields-30", Traffic::GetWithFields(30), 64),
+    few("fields-100", Traffic::GetWithFields(100), 64),
+    few("body-1", Traffic::GetBytes(1), 4),
+    few("body-1k", Traffic::GetBytes(1 << 10), 4),
+    few("body-16k", Traffic::GetBytes(16 << 10), 4),
+    few("body-128k", Traffic::GetBytes(128 << 10), 4),
+    few("body-1m", Traffic::GetBytes(MEBIBYTE), 4),
+    few("body-10m", Traffic::GetBytes(10 * MEBIBYTE), 4),
+    few("body-100m", Traffic::GetBytes(100 * MEBIBYTE), 4),
 ];
 
-const fn keep_alive(name: &'static str, traffic: Traffic, connections: usize, depth: u32) -> Scenario {
-    Scenario { name, traffic, pace: Pace::KeepAlive, connections, depth }
+const fn keep_alive(name: &'static str, traffic: Traffic, connections: usize) -> Scenario {
+    let (pace, over, field) = (Pace::KeepAlive, Over::Tcp, Field::All);
+    Scenario { name, traffic, pace, over, connections, depth: 1, loops: 1, field }
+}
+
+const fn few(name: &'static str, traffic: Traffic, connections: usize) -> Scenario {
+    Scenario { field: Field::Few, ..keep_alive(name, traffic, connections) }
+}
+
+impl Scenario {
+    const fn pipelined(self, depth: u32) -> Scenario {
+        Scenario { depth, ..self }
+    }
+
+    const fn paced(self, pace: Pace) -> Scenario {
+        Scenario { pace, ..self }
+    }
+
+    const fn over_tls(self) -> Scenario {
+        Scenario { over: Over::Tls, ..self }
+    }
+
+    const fn on_loops(self, loops: usize) -> Scenario {
+        Scenario { loops, ..self }
+    }
 }
 
 impl Scenario {
@@ -84,88 +132,39 @@ impl Scenario {
         SCENARIOS.iter().find(|scenario| scenario.name == name)
     }
 
+    /// How many connections, and what is out of the ordinary about them.
+    pub fn load_in_words(&self) -> String {
+        let mut words = match self.connections {
+            1 => "one connection".to_string(),
+            connections => format!("{connections} connections"),
+        };
+        if self.depth > 1 {
+            words += &format!(", {} at a time", self.depth);
+        }
+        match self.pace {
+            Pace::KeepAlive => {}
+            Pace::ConnectionPerRequest => words += ", each for one request",
+            Pace::Rate(per_second) => words += &format!(", {per_second} requests a second"),
+        }
+        if self.over == Over::Tls {
+            words += ", TLS";
+        }
+        if self.loops > 1 {
+            words += &format!(", {} loops", self.loops);
+        }
+        words
+    }
+
     /// What the load generator sends and expects.
     pub fn wanted(&self) -> Wanted {
         let one = self.traffic.request(self.pace == Pace::ConnectionPerRequest);
-        match (self.traffic, self.pace) {
+        let wanted = match (self.traffic, self.pace) {
             (Traffic::Lines(_), _) => Wanted::echo(&one, self.depth),
             (_, Pace::ConnectionPerRequest) => Wanted::http_then_close(&one),
             _ => Wanted::http(&one, self.depth),
-        }
+        };
+        if self.over == Over::Tls { wanted.over_tls() } else { wanted }
     }
-}
-
-impl Traffic {
-    /// The bytes of one request, or of one line.
-    pub fn request(&self, close: bool) -> Vec<u8> {
-        let connection = if close { "close" } else { "keep-alive" };
-        match *self {
-            Traffic::Get(path, _) => format!(
-                "GET {path} HTTP/1.1\r\nHost: 127.0.0.1:8080\r\nConnection: {connection}\r\n\
-                 Accept: text/plain,text/html;q=0.9,application/xhtml+xml;q=0.9,application/xml;q=0.8,*/*;q=0.7\r\n\r\n"
-            )
-            .into_bytes(),
-            Traffic::BrowserGet(path, _) => browser_request(path, connection).into_bytes(),
-            Traffic::Post(bytes) => {
-                let mut request = post_head(&format!("Content-Length: {bytes}"), connection).into_bytes();
-                request.resize(request.len() + bytes, b'x');
-                request
-            }
-            Traffic::PostChunked(bytes) => chunked_post(bytes, connection),
-            Traffic::Lines(bytes) => {
-                let mut line = vec![b'x'; bytes.max(1)];
-                line[bytes.max(1) - 1] = b'\n';
-                line
-            }
-        }
-    }
-
-    /// Body bytes of one right answer. None: not HTTP.
-    pub fn answer_bytes(&self) -> Option<u64> {
-        match *self {
-            Traffic::Get(_, bytes) | Traffic::BrowserGet(_, bytes) => Some(bytes),
-            Traffic::Post(bytes) | Traffic::PostChunked(bytes) => Some(bytes as u64),
-            Traffic::Lines(_) => None,
-        }
-    }
-}
-
-fn post_head(framing: &str, connection: &str) -> String {
-    format!(
-        "POST /echo HTTP/1.1\r\nHost: 127.0.0.1:8080\r\nConnection: {connection}\r\n\
-         Content-Type: application/octet-stream\r\n{framing}\r\n\r\n"
-    )
-}
-
-fn chunked_post(bytes: usize, connection: &str) -> Vec<u8> {
-    let mut request = post_head("Transfer-Encoding: chunked", connection).into_bytes();
-    for chunk in vec![b'x'; bytes].chunks(CHUNK) {
-        request.extend_from_slice(format!("{:x}\r\n", chunk.len()).as_bytes());
-        request.extend_from_slice(chunk);
-        request.extend_from_slice(b"\r\n");
-    }
-    request.extend_from_slice(b"0\r\n\r\n");
-    request
-}
-
-fn browser_request(path: &str, connection: &str) -> String {
-    format!(
-        "GET {path} HTTP/1.1\r\n\
-         Host: 127.0.0.1:8080\r\n\
-         Connection: {connection}\r\n\
-         Cache-Control: max-age=0\r\n\
-         sec-ch-ua: \"Chromium\";v=\"130\", \"Not?A_Brand\";v=\"99\"\r\n\
-         sec-ch-ua-mobile: ?0\r\n\
-         sec-ch-ua-platform: \"Linux\"\r\n\
-         Upgrade-Insecure-Requests: 1\r\n\
-         User-Agent: Mozilla/5.0 (X11; Linux x86_64) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/130.0.0.0 Safari/537.36\r\n\
-         Accept: text/html,application/xhtml+xml,application/xml;q=0.9,image/avif,image/webp,image/apng,*/*;q=0.8\r\n\
-         Sec-Fetch-Site: none\r\n\
-         Sec-Fetch-Mode: navigate\r\n\
-         Accept-Encoding: gzip, deflate, br, zstd\r\n\
-         Accept-Language: en-GB,en;q=0.9,de;q=0.8\r\n\
-         Cookie: session=9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08; theme=dark; consent=analytics%2Cnone; csrf=5feceb66ffc86f38d952786c6d696c79\r\n\r\n"
-    )
 }
 
 #[cfg(test)]
@@ -173,29 +172,19 @@ mod tests {
     use super::*;
 
     #[test]
+    fn a_load_is_said_in_words() {
+        let words = |name| Scenario::named(name).unwrap().load_in_words();
+        assert_eq!(words("plaintext-1"), "one connection");
+        assert_eq!(words("pipelined-16"), "64 connections, 16 at a time");
+        assert_eq!(words("tls-close"), "64 connections, each for one request, TLS");
+        assert_eq!(words("rate-10k"), "64 connections, 10000 requests a second");
+        assert_eq!(words("two-loops"), "64 connections, 2 loops");
+    }
+
+    #[test]
     fn names_are_unique() {
         for scenario in SCENARIOS {
             assert_eq!(SCENARIOS.iter().filter(|other| other.name == scenario.name).count(), 1);
         }
-    }
-
-    #[test]
-    fn a_browser_sends_14_fields_in_about_750_bytes() {
-        let request = Traffic::BrowserGet("/plaintext", 13).request(false);
-        let mut fields = [httparse::EMPTY_HEADER; 32];
-        let mut parsed = httparse::Request::new(&mut fields);
-        assert_eq!(parsed.parse(&request).unwrap(), httparse::Status::Complete(request.len()));
-        assert_eq!(parsed.headers.len(), 14);
-        assert!((700..=800).contains(&request.len()), "{}", request.len());
-    }
-
-    #[test]
-    fn a_chunked_upload_carries_every_byte() {
-        let request = chunked_post(UPLOAD, "close");
-        assert_eq!(
-            request.iter().filter(|byte| **byte == b'x').count(),
-            UPLOAD + "application/octet-stream".matches('x').count()
-        );
-        assert!(request.ends_with(b"\r\n0\r\n\r\n"));
     }
 }

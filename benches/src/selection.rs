@@ -3,7 +3,8 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use crate::running::Cpus;
+use crate::building::build;
+use crate::machine::Cpus;
 use crate::scenario::{SCENARIOS, Scenario};
 use crate::server::{BASELINE, Places, SERVERS, Server};
 
@@ -54,11 +55,11 @@ impl Selection {
         Ok(SCENARIOS.iter().filter(wanted).collect())
     }
 
-    /// The servers asked for that those scenarios need, built. Who cannot be built is left out, and said so.
+    /// The servers asked for that those scenarios need, built; and who was asked for and cannot be built, with the reason.
     ///
     /// # Errors
     /// With the name that no server has.
-    pub fn servers(&self, scenarios: &[&Scenario], places: &Places) -> Result<Vec<&'static Server>, String> {
+    pub fn servers(&self, scenarios: &[&Scenario], places: &Places) -> Result<Field, String> {
         if let Some(name) = self.peers.iter().find(|name| !SERVERS.iter().any(|server| server.name == **name))
         {
             return Err(format!("no server is named {name}"));
@@ -67,16 +68,23 @@ impl Selection {
             let named = self.peers.is_empty() || self.peers.iter().any(|name| name == server.name);
             (named || server.name == BASELINE) && scenarios.iter().any(|scenario| server.takes(scenario))
         };
-        let mut servers = Vec::new();
-        for server in SERVERS.iter().filter(wanted) {
-            match if self.build == Build::UpToDate { server.build(places) } else { Ok(()) } {
-                Ok(()) => servers.push(server),
-                Err(reason) => eprintln!("left out: {} ({:?}): {reason}", server.name, server.speaks),
+        let servers: Vec<&Server> = SERVERS.iter().filter(wanted).collect();
+        if self.build == Build::AsIs {
+            return Ok((servers, Vec::new()));
+        }
+        let mut field: Field = (Vec::new(), Vec::new());
+        for (server, built) in servers.iter().zip(build(&servers, places)) {
+            match built {
+                Ok(()) => field.0.push(server),
+                Err(reason) => field.1.push((server.name, reason)),
             }
         }
-        Ok(servers)
+        Ok(field)
     }
 }
+
+/// Who takes part, and who does not and why.
+pub type Field = (Vec<&'static Server>, Vec<(&'static str, String)>);
 
 /// A flag that SIGINT and SIGTERM set; whoever sees it lets go of everything it holds, the servers among it.
 ///

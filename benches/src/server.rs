@@ -1,12 +1,13 @@
-//! Who is compared: the servers, as data, and how each is built and started.
+//! Who is compared: the servers, as data, and how each is started.
 
 use std::ffi::OsString;
 use std::io;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
 
+use crate::building::peer_bin;
 use crate::outside;
-use crate::scenario::{Pace, Scenario, Traffic};
+use crate::scenario::{Field, Over, Pace, Scenario, Traffic};
+use crate::tls::Certificate;
 
 /// One server of the comparison.
 #[derive(Clone, Copy, Debug)]
@@ -17,8 +18,12 @@ pub struct Server {
     pub speaks: Speaks,
     /// What it is.
     pub program: Program,
+    /// Takes part over TLS.
+    tls: bool,
+    /// Takes part with several loops.
+    loops: bool,
     /// Scenarios that it has no code for.
-    pub cannot: &'static [&'static str],
+    cannot: &'static [&'static str],
 }
 
 /// What a server answers.
@@ -43,6 +48,8 @@ pub enum Program {
     Nginx,
     /// Tornado as installed for `python3`.
     Tornado,
+    /// Node's own `http`, as installed.
+    Node,
 }
 
 /// The name of our own rows.
@@ -50,33 +57,38 @@ pub const OURS: &str = "waterspout";
 /// The row that the ratios are taken against.
 pub const BASELINE: &str = "floor";
 
+/// Who is shown in the curves of growth.
+const FEW: &[&str] = &[BASELINE, OURS, "hyper", "nginx"];
+
 /// Every server, in the order of the report.
 pub const SERVERS: &[Server] = &[
-    http(BASELINE, Program::Floor, &[]),
-    http(OURS, Program::Example("testbed"), &[]),
-    http("hyper", Program::Peer("hyper"), &[]),
-    http("axum", Program::Peer("axum"), &[]),
-    http("actix-web", Program::Peer("actix"), &[]),
-    http("xitca-http", Program::Peer("xitca"), &[]),
-    http("ntex", Program::Peer("ntex"), &[]),
-    http("may_minihttp", Program::Peer("may"), &["close", "chunked-1m", "post-100k-chunked"]),
-    http("nginx", Program::Nginx, &["json", "chunked-1m", "post-100k", "post-100k-chunked"]),
-    http("tornado", Program::Tornado, &[]),
-    lines(BASELINE, Program::Floor),
-    lines(OURS, Program::Example("echo")),
-    lines("tokio-bufreader", Program::Peer("tokio-bufreader")),
-    lines("tokio-lines", Program::Peer("tokio-lines")),
-    lines("async-io", Program::Peer("async-io")),
-    lines("tornado", Program::Tornado),
+    Server::of_http(BASELINE, Program::Floor).on_loops(),
+    Server::of_http(OURS, Program::Example("testbed")).over_tls().on_loops(),
+    Server::of_http("hyper", Program::Peer("hyper")).over_tls().on_loops(),
+    Server::of_http("axum", Program::Peer("axum")).on_loops(),
+    Server::of_http("actix-web", Program::Peer("actix")).on_loops(),
+    Server::of_http("xitca-http", Program::Peer("xitca")).on_loops(),
+    Server::of_http("ntex", Program::Peer("ntex")).on_loops(),
+    Server::of_http("may_minihttp", Program::Peer("may")).on_loops().without(&[
+        "close",
+        "chunked-1m",
+        "post-100k-chunked",
+    ]),
+    Server::of_http("nginx", Program::Nginx).over_tls().on_loops().without(&[
+        "json",
+        "chunked-1m",
+        "post-100k",
+        "post-100k-chunked",
+    ]),
+    Server::of_http("tornado", Program::Tornado).over_tls(),
+    Server::of_http("node", Program::Node).over_tls(),
+    Server::of_lines(BASELINE, Program::Floor),
+    Server::of_lines(OURS, Program::Example("echo")),
+    Server::of_lines("tokio-bufreader", Program::Peer("tokio-bufreader")),
+    Server::of_lines("tokio-lines", Program::Peer("tokio-lines")),
+    Server::of_lines("async-io", Program::Peer("async-io")),
+    Server::of_lines("tornado", Program::Tornado),
 ];
-
-const fn http(name: &'static str, program: Program, cannot: &'static [&'static str]) -> Server {
-    Server { name, speaks: Speaks::Http, program, cannot }
-}
-
-const fn lines(name: &'static str, program: Program) -> Server {
-    Server { name, speaks: Speaks::Lines, program, cannot: &[] }
-}
 
 /// Where programs are built to, and where a server may write.
 #[derive(Debug)]
@@ -87,6 +99,8 @@ pub struct Places {
     pub target: PathBuf,
     /// A folder that goes away with the comparison.
     pub scratch: tempfile::TempDir,
+    /// What servers over TLS show.
+    pub certificate: Certificate,
 }
 
 /// What to execute.
@@ -96,30 +110,57 @@ pub struct Launch {
     pub words: Vec<OsString>,
     /// Set when the program does not print where it listens.
     pub port: Option<u16>,
+    /// So many CPUs are given to it.
+    pub loops: usize,
+}
+
+impl Launch {
+    /// A program with one loop that prints where it listens.
+    pub fn announcing(words: Vec<OsString>) -> Launch {
+        Launch { words, port: None, loops: 1 }
+    }
+
+    /// A program with one loop that listens on this port.
+    pub fn on_port(words: Vec<OsString>, port: u16) -> Launch {
+        Launch { words, port: Some(port), loops: 1 }
+    }
 }
 
 impl Server {
+    const fn of_http(name: &'static str, program: Program) -> Server {
+        Server { name, speaks: Speaks::Http, program, tls: false, loops: false, cannot: &[] }
+    }
+
+    /// A server of lines, over TCP, with one loop.
+    pub const fn of_lines(name: &'static str, program: Program) -> Server {
+        Server { speaks: Speaks::Lines, ..Server::of_http(name, program) }
+    }
+
+    const fn over_tls(self) -> Server {
+        Server { tls: true, ..self }
+    }
+
+    const fn on_loops(self) -> Server {
+        Server { loops: true, ..self }
+    }
+
+    const fn without(self, cannot: &'static [&'static str]) -> Server {
+        Server { cannot, ..self }
+    }
+
     /// Whether this server has to do with that scenario.
     pub fn takes(&self, scenario: &Scenario) -> bool {
         let lines = matches!(scenario.traffic, Traffic::Lines(_));
-        lines == (self.speaks == Speaks::Lines) && !self.cannot.contains(&scenario.name)
+        lines == (self.speaks == Speaks::Lines)
+            && !self.cannot.contains(&scenario.name)
+            && (self.tls || scenario.over == Over::Tcp)
+            && (self.loops || scenario.loops == 1)
+            && (scenario.field == Field::All || FEW.contains(&self.name))
     }
 
-    /// Builds it, or for a program from outside looks whether it is installed.
-    ///
-    /// # Errors
-    /// With cargo's words when it cannot be built.
-    pub fn build(&self, places: &Places) -> Result<(), String> {
-        let arguments = match self.program {
-            Program::Example(name) => vec!["-p", "examples", "--example", name],
-            Program::Floor => vec!["-p", "benches", "--bin", "floor"],
-            Program::Peer(feature) => {
-                return cargo(places, &["-p", "benches", "--features", feature, "--bin", &peer_bin(feature)]);
-            }
-            Program::Nginx => return succeeds(Command::new("nginx").arg("-v")),
-            Program::Tornado => return succeeds(Command::new("python3").args(["-c", "import tornado"])),
-        };
-        cargo(places, &arguments)
+    /// Whether it is machine code that was there before it ran, whose instructions can be counted.
+    pub fn is_compiled(&self) -> bool {
+        !matches!(self.program, Program::Tornado | Program::Node)
     }
 
     /// What to execute for that scenario.
@@ -128,18 +169,26 @@ impl Server {
     /// When a file that the server needs cannot be written.
     pub fn launch(&self, scenario: &Scenario, places: &Places) -> io::Result<Launch> {
         let release = places.target.join("release");
-        let announcing = |program: PathBuf, arguments: &[String]| {
-            let mut words: Vec<OsString> = vec![program.into(), "--port".into(), "0".into()];
-            words.extend(arguments.iter().map(OsString::from));
-            Launch { words, port: None }
-        };
-        Ok(match self.program {
-            Program::Example(name) => announcing(release.join("examples").join(name), &[]),
-            Program::Floor => announcing(release.join("floor"), &floor_arguments(scenario)),
-            Program::Peer(feature) => announcing(release.join(peer_bin(feature)), &[]),
-            Program::Nginx => outside::nginx(places.scratch.path())?,
+        let mut words: Vec<OsString> = match self.program {
+            Program::Example(name) => vec![release.join("examples").join(name).into()],
+            Program::Floor => vec![release.join("floor").into()],
+            Program::Peer(feature) => vec![release.join(peer_bin(feature)).into()],
+            Program::Nginx => return outside::nginx(scenario, places),
             Program::Tornado => outside::tornado(&places.workspace, self.speaks == Speaks::Lines),
-        })
+            Program::Node => outside::node(&places.workspace),
+        };
+        words.extend(["--port", "0"].map(OsString::from));
+        if self.program == Program::Floor {
+            words.extend(floor_arguments(scenario).into_iter().map(OsString::from));
+        }
+        if scenario.over == Over::Tls {
+            let Certificate { chain, key } = &places.certificate;
+            words.extend(["--cert".into(), chain.into(), "--key".into(), key.into()]);
+        }
+        if scenario.loops > 1 {
+            words.extend(["--loops".into(), scenario.loops.to_string().into()]);
+        }
+        Ok(Launch { loops: scenario.loops, ..Launch::announcing(words) })
     }
 }
 
@@ -153,12 +202,10 @@ impl Places {
         let workspace = manifest.parent().unwrap_or(manifest).to_path_buf();
         let program = std::env::current_exe()?;
         let target = program.ancestors().nth(2).unwrap_or(&workspace).to_path_buf();
-        Ok(Places { workspace, target, scratch: tempfile::tempdir()? })
+        let scratch = tempfile::tempdir()?;
+        let certificate = Certificate::create(scratch.path())?;
+        Ok(Places { workspace, target, scratch, certificate })
     }
-}
-
-fn peer_bin(feature: &str) -> String {
-    format!("peer-{feature}")
 }
 
 /// The floor parses nothing, so its arguments say what there is to count and to answer.
@@ -167,32 +214,16 @@ pub fn floor_arguments(scenario: &Scenario) -> Vec<String> {
     let mut option = |name: &str, value: usize| arguments.extend([name.to_string(), value.to_string()]);
     match scenario.traffic {
         Traffic::Lines(_) => return vec!["--lines".to_string()],
-        Traffic::Get(_, bytes) | Traffic::BrowserGet(_, bytes) => option("--answer-bytes", bytes as usize),
         Traffic::Post(bytes) | Traffic::PostChunked(bytes) => {
             option("--answer-bytes", bytes);
             option("--request-bytes", scenario.traffic.request(false).len());
         }
+        other => option("--answer-bytes", other.answer_bytes().unwrap_or_default() as usize),
     }
     if scenario.pace == Pace::ConnectionPerRequest {
         arguments.push("--close".to_string());
     }
     arguments
-}
-
-fn cargo(places: &Places, arguments: &[&str]) -> Result<(), String> {
-    let mut command = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
-    command.args(["build", "--release", "--quiet", "--target-dir"]).arg(&places.target).args(arguments);
-    succeeds(command.current_dir(&places.workspace))
-}
-
-fn succeeds(command: &mut Command) -> Result<(), String> {
-    let output = command.stdin(Stdio::null()).output().map_err(|error| error.to_string())?;
-    if output.status.success() {
-        return Ok(());
-    }
-    let words = String::from_utf8_lossy(&output.stderr);
-    let first = words.lines().find(|line| line.starts_with("error")).or_else(|| words.lines().last());
-    Err(first.unwrap_or("no reason given").to_string())
 }
 
 #[cfg(test)]
@@ -201,12 +232,12 @@ mod tests {
     use crate::scenario::SCENARIOS;
 
     #[test]
-    fn every_scenario_has_the_floor_and_us_exactly_once() {
+    fn every_scenario_has_us_exactly_once_and_the_floor_unless_it_is_over_tls() {
         for scenario in SCENARIOS {
-            for name in [BASELINE, OURS] {
-                let rows = SERVERS.iter().filter(|server| server.name == name && server.takes(scenario));
-                assert_eq!(rows.count(), 1, "{name} in {}", scenario.name);
-            }
+            let rows =
+                |name| SERVERS.iter().filter(|server| server.name == name && server.takes(scenario)).count();
+            assert_eq!(rows(OURS), 1, "{}", scenario.name);
+            assert_eq!(rows(BASELINE), usize::from(scenario.over == Over::Tcp), "{}", scenario.name);
         }
     }
 

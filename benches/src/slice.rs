@@ -11,14 +11,19 @@ use crate::scenario::{Pace, Scenario};
 
 /// Long enough for some thousand requests, short enough that the machine is the same for all servers of a round.
 pub const SLICE: Duration = Duration::from_millis(333);
+/// At a fixed rate there are fewer requests, and the rarest are of interest.
+const SLICE_AT_RATE: Duration = Duration::from_secs(1);
 /// The caches and the branch predictors see this server again.
 const WARM_UP: Duration = Duration::from_millis(60);
 
 /// A slice in which something else had the CPU for more than this share of the time is not to be trusted.
 pub const DISTURBED: f64 = 0.1;
 
+/// The quantiles of the latency that are kept.
+pub const QUANTILES: [f64; 8] = [0.5, 0.75, 0.9, 0.95, 0.99, 0.995, 0.999, 1.0];
+
 /// What one slice measured.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Sample {
     /// Good answers.
     pub answers: u64,
@@ -30,10 +35,8 @@ pub struct Sample {
     pub server: Cpu,
     /// Ours.
     pub load: Cpu,
-    /// Median latency, in microseconds.
-    pub p50: f64,
-    /// 99th percentile, in microseconds.
-    pub p99: f64,
+    /// Latencies at the [`QUANTILES`], in microseconds.
+    pub latency: [f64; QUANTILES.len()],
     /// The server's, while connections were opened and driven.
     pub peak_rss_bytes: u64,
 }
@@ -79,7 +82,7 @@ impl Sample {
         load.run(Until::Elapsed(WARM_UP))?;
         let before = (Cpu::of(server.pid())?, Cpu::of(std::process::id())?);
         let measured = match scenario.pace {
-            Pace::Rate(per_second) => load.run_at_rate(per_second, SLICE)?,
+            Pace::Rate(per_second) => load.run_at_rate(per_second, SLICE_AT_RATE)?,
             Pace::KeepAlive | Pace::ConnectionPerRequest => load.run(Until::Elapsed(SLICE))?,
         };
         let sample = Sample {
@@ -88,8 +91,7 @@ impl Sample {
             seconds: measured.elapsed.as_secs_f64(),
             server: Cpu::of(server.pid())? - before.0,
             load: Cpu::of(std::process::id())? - before.1,
-            p50: measured.latency.value_at_quantile(0.5) as f64 / 1e3,
-            p99: measured.latency.value_at_quantile(0.99) as f64 / 1e3,
+            latency: QUANTILES.map(|quantile| measured.latency.value_at_quantile(quantile) as f64 / 1e3),
             peak_rss_bytes: peak_rss_bytes(server.pid())?,
         };
         Ok(sample)
@@ -125,6 +127,16 @@ impl Sample {
         (self.answers > 0).then(|| self.server.ran.as_secs_f64() * 1e6 / self.answers as f64)
     }
 
+    /// The median of the latency, in microseconds.
+    pub fn p50(&self) -> f64 {
+        self.latency[0]
+    }
+
+    /// Its 99th percentile.
+    pub fn p99(&self) -> f64 {
+        self.latency[4]
+    }
+
     /// Answers a second.
     pub fn rate(&self) -> f64 {
         self.answers as f64 / self.seconds
@@ -145,5 +157,15 @@ impl Sample {
     pub fn disturbed(&self) -> f64 {
         let server = if self.server.threads == 1 { self.server.waited } else { Duration::ZERO };
         self.load.waited.max(server).as_secs_f64() / self.seconds
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_named_percentiles_are_where_they_are_looked_for() {
+        assert_eq!((QUANTILES[0], QUANTILES[4]), (0.5, 0.99));
     }
 }

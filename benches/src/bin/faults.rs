@@ -66,7 +66,7 @@ fn run() -> Result<Vec<String>, Box<dyn Error>> {
             Err(reason) => eprintln!("left out: {}: {reason}", kind.name()),
         }
     }
-    pin_to(0)?;
+    pin_to(&[0])?;
     let mut report = Report::default();
     for kind in &kinds {
         println!("{}", kind.name());

@@ -6,6 +6,7 @@
 //!     floor --port 0 --request-bytes 102558           # an answer for every so many bytes (uploads)
 //!     floor --port 0 --close                          # and the connection closed behind each answer
 //!     floor --port 0 --lines                          # everything comes back as it is
+//!     floor --port 0 --loops 2                        # two of them, each with a listener of its own
 //!
 //! One recv and one send per batch, no epoll_ctl after the accept, one receive buffer for all connections.
 
@@ -13,6 +14,7 @@
 
 use std::error::Error;
 use std::io::{self, Read as _, Write as _};
+use std::thread;
 use std::time::SystemTime;
 
 use benches::peer;
@@ -32,9 +34,19 @@ const EVENTS: usize = 1024;
 
 fn main() -> Result<(), Box<dyn Error>> {
     let options = Options::from_arguments()?;
+    let mut listeners = peer::listen_for_each(options.loops, options.port)?;
+    peer::announce(listeners[0].local_addr()?)?;
+    let own = listeners.pop();
+    for listener in listeners {
+        let options = options.clone();
+        thread::spawn(|| serve(listener, options).expect("the loop of a thread"));
+    }
+    Ok(own.map_or(Ok(()), |listener| serve(listener, options))?)
+}
+
+fn serve(listener: std::net::TcpListener, options: Options) -> io::Result<()> {
     let mut poll = Poll::new()?;
-    let mut listener = TcpListener::from_std(peer::listen(options.port)?);
-    peer::announce(listener.local_addr()?)?;
+    let mut listener = TcpListener::from_std(listener);
     poll.registry().register(&mut listener, LISTENER, Interest::READABLE)?;
     let answers = Answers::new(options.answer_bytes);
     let mut floor = Floor { clients: Slab::new(), buffer: vec![0; BUFFER_BYTES], answers, options };
@@ -54,8 +66,10 @@ fn main() -> Result<(), Box<dyn Error>> {
     }
 }
 
+#[derive(Clone)]
 struct Options {
     port: u16,
+    loops: usize,
     answer_bytes: usize,
     request_bytes: Option<usize>,
     close: bool,
@@ -82,9 +96,11 @@ struct Client {
     last: bool,
 }
 
-/// The answer, several times over, so that a pipelined batch is one slice of it.
+/// The answer, several times over, so that a pipelined batch is one slice of it; of a large one its beginning, and the
+/// rest is the same memory again and again.
 struct Answers {
     bytes: Vec<u8>,
+    head: usize,
     one: usize,
     date: usize,
     second: u64,
@@ -176,7 +192,7 @@ impl Client {
             self.echo.drain(..sent);
         }
         while self.owed > 0 {
-            let rest = &answers.bytes[self.at..];
+            let rest = answers.from(self.at);
             let sent = send(&mut self.stream, &rest[..rest.len().min(self.owed)])?;
             if sent == 0 {
                 return Ok(false);
@@ -231,11 +247,23 @@ impl Answers {
     fn new(body_bytes: usize) -> Answers {
         let head = "HTTP/1.1 200 OK\r\nServer: floor\r\nContent-Type: text/plain\r\nDate: ";
         let date = head.len();
-        let body = if body_bytes == 13 { b"Hello, World!".to_vec() } else { vec![b'x'; body_bytes] };
-        let mut one = format!("{head}{}\r\nContent-Length: {body_bytes}\r\n\r\n", http_date()).into_bytes();
-        one.extend_from_slice(&body);
-        let copies = (ANSWERS_BYTES / one.len()).max(1);
-        Answers { bytes: one.repeat(copies), one: one.len(), date, second: 0 }
+        let body = if body_bytes == 13 { peer::HELLO.as_bytes() } else { peer::body(body_bytes) };
+        let mut bytes = format!("{head}{}\r\nContent-Length: {body_bytes}\r\n\r\n", http_date()).into_bytes();
+        let head = bytes.len();
+        bytes.extend_from_slice(body);
+        let copies = (ANSWERS_BYTES / bytes.len()).max(1);
+        Answers { bytes: bytes.repeat(copies), head, one: head + body_bytes, date, second: 0 }
+    }
+
+    /// What is to be sent next when so much of an answer has been sent.
+    fn from(&self, at: usize) -> &[u8] {
+        match self.bytes.get(at..) {
+            Some(bytes) if !bytes.is_empty() => bytes,
+            _ => {
+                let again = &peer::body(peer::PIECE_BYTES)[(at - self.head) % peer::PIECE_BYTES..];
+                &again[..again.len().min(self.one - at)]
+            }
+        }
     }
 
     fn refresh_date(&mut self) {
@@ -244,7 +272,8 @@ impl Answers {
         if second != self.second {
             self.second = second;
             let date = http_date();
-            for answer in self.bytes.chunks_mut(self.one) {
+            let one = self.one.min(self.bytes.len());
+            for answer in self.bytes.chunks_mut(one) {
                 answer[self.date..self.date + date.len()].copy_from_slice(date.as_bytes());
             }
         }
@@ -258,11 +287,12 @@ fn http_date() -> String {
 impl Options {
     fn from_arguments() -> Result<Options, lexopt::Error> {
         let mut options =
-            Options { port: 0, answer_bytes: 13, request_bytes: None, close: false, lines: false };
+            Options { port: 0, loops: 1, answer_bytes: 13, request_bytes: None, close: false, lines: false };
         let mut arguments = lexopt::Parser::from_env();
         while let Some(argument) = arguments.next()? {
             match argument {
                 Long("port") => options.port = arguments.value()?.parse()?,
+                Long("loops") => options.loops = arguments.value()?.parse::<usize>()?.max(1),
                 Long("answer-bytes") => options.answer_bytes = arguments.value()?.parse()?,
                 Long("request-bytes") => {
                     options.request_bytes = Some(arguments.value()?.parse::<usize>()?.max(1));

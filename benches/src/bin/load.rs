@@ -62,7 +62,7 @@ fn run_with_arguments() -> Result<(), Box<dyn Error>> {
     let Some(options) = parse_options()? else { return Ok(()) };
     let interrupted = interrupted()?;
     raise_descriptor_limit()?;
-    pin_to(options.cpu)?;
+    pin_to(&[options.cpu])?;
     let address = SocketAddr::from((Ipv4Addr::LOCALHOST, options.port));
     let scenario = options.scenario;
     let mut load = Load::open(address, scenario.connections, scenario.wanted(), interrupted)?;

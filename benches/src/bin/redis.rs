@@ -15,11 +15,12 @@ use std::net::TcpListener;
 use std::process::{Command, ExitCode, Stdio};
 use std::time::{Duration, Instant};
 
-use benches::machine::pin_to;
+use benches::building::build;
+use benches::machine::{Cpus, pin_to};
 use benches::process_cost::Cpu;
 use benches::report::aligned;
-use benches::running::{Cpus, Running};
-use benches::server::{Launch, Places, Program, Server, Speaks};
+use benches::running::Running;
+use benches::server::{Launch, Places, Program, Server};
 use benches::slice::DISTURBED;
 use benches::spread::Spread;
 use lexopt::prelude::*;
@@ -32,8 +33,7 @@ const COMMANDS: [&str; 2] = ["set", "get"];
 const PIPELINES: [(u32, u64); 2] = [(1, 40_000), (16, 480_000)];
 /// Ours first: ratios are ours to the other.
 const NAMES: [&str; 2] = ["redis_mini", "redis-server"];
-const OURS: Server =
-    Server { name: NAMES[0], speaks: Speaks::Lines, program: Program::Example(NAMES[0]), cannot: &[] };
+const OURS: Server = Server::of_lines(NAMES[0], Program::Example(NAMES[0]));
 
 /// What one slice measured.
 #[derive(Clone, Copy)]
@@ -56,14 +56,14 @@ fn main() -> ExitCode {
 fn run() -> Result<(), Box<dyn Error>> {
     let Some((rounds, cpus)) = options()? else { return Ok(()) };
     let places = Places::find()?;
-    OURS.build(&places)?;
+    build(&[&OURS], &places).into_iter().collect::<Result<(), String>>()?;
     let program = places.target.join("release/examples").join(NAMES[0]);
-    let ours = Launch { words: words(program, &["--port", "0"]), port: None };
+    let ours = Launch::announcing(words(program, &["--port", "0"]));
     let port = free_port()?;
     let settings = ["--port", &port.to_string(), "--save", "", "--appendonly", "no"];
-    let theirs = Launch { words: words("redis-server", &settings), port: Some(port) };
+    let theirs = Launch::on_port(words("redis-server", &settings), port);
     let servers = [Running::start(&ours, &[], cpus)?, Running::start(&theirs, &[], cpus)?];
-    pin_to(cpus.load)?; // what is started from here inherits it
+    pin_to(&[cpus.load])?; // what is started from here inherits it
     let mut lines =
         vec![["", "requests/s", "ours ÷ it", "CPU µs/request", "ours ÷ it"].map(str::to_string).to_vec()];
     for (pipeline, requests) in PIPELINES {

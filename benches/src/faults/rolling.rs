@@ -104,5 +104,5 @@ http {{
         ),
     )?;
     let words = ["nginx".into(), "-p".into(), home.into(), "-c".into(), file.into()];
-    Ok(Launch { words: words.to_vec(), port: Some(port) })
+    Ok(Launch::on_port(words.to_vec(), port))
 }

@@ -12,9 +12,10 @@ use std::time::{Duration, Instant};
 
 use super::Extent;
 use super::client::{Client, get};
+use crate::machine::Cpus;
 use crate::peer;
 use crate::process_cost::Cpu;
-use crate::running::{Cpus, Running};
+use crate::running::Running;
 use crate::server::Launch;
 
 /// Which server.
@@ -144,12 +145,12 @@ impl Place {
                     all.extend(words(&[phase, &seconds]));
                 }
                 all.extend(words(start.arguments));
-                Launch { words: all, port: None }
+                Launch::announcing(all)
             }
             Kind::Hyper => {
                 let mut all = vec![self.programs.join("peer-hyper").into()];
                 all.extend(words(&["--port", &start.port.to_string(), "--header-timeout", &seconds]));
-                Launch { words: all, port: None }
+                Launch::announcing(all)
             }
             Kind::Nginx => nginx(&home, &seconds)?,
         };
@@ -188,7 +189,7 @@ http {{
         ),
     )?;
     let words = ["nginx".into(), "-p".into(), home.into(), "-c".into(), configuration.into()];
-    Ok(Launch { words: words.to_vec(), port: Some(port) })
+    Ok(Launch::on_port(words.to_vec(), port))
 }
 
 /// The size of an answer that nobody takes at once.

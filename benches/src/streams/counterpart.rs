@@ -53,7 +53,7 @@ impl Counterpart {
         let session = tls.as_ref().map(Sides::client);
         let (orders, told) = channel();
         thread::spawn(move || {
-            pin_to(CPU).expect("CPU 0");
+            pin_to(&[CPU]).expect("CPU 0");
             match session {
                 Some(session) => serve(role, StreamOwned::new(session, other), &told),
                 None => serve(role, other, &told),
