@@ -4,7 +4,7 @@
 use std::cell::RefCell;
 use std::future::Future;
 use std::marker::PhantomData;
-use std::net::{SocketAddr, TcpListener};
+use std::net::SocketAddr;
 use std::rc::Rc;
 
 use iostream::{IoStream, StreamOptions};
@@ -89,12 +89,29 @@ impl<M: 'static, H: Handler<M>> HttpServer<H, M> {
         self.tcp.listen_with(port, options)
     }
 
+    /// Listens on a Unix socket, and serves at once: see [`TcpServer::listen_unix`].
+    ///
+    /// # Errors
+    ///
+    /// As for [`listen`](HttpServer::listen), or when the path is taken.
+    #[cfg(unix)]
+    pub fn listen_unix(
+        &self,
+        path: impl AsRef<std::path::Path>,
+        options: &tcpserver::UnixBindOptions,
+    ) -> Result<(), ListenError> {
+        self.tcp.listen_unix(path, options)
+    }
+
     /// Serves listeners that were bound before, at once.
     ///
     /// # Errors
     ///
     /// When the loop refuses one; none of them is then served.
-    pub fn add_sockets(&self, listeners: impl IntoIterator<Item = TcpListener>) -> Result<(), ListenError> {
+    pub fn add_sockets<L>(&self, listeners: impl IntoIterator<Item = L>) -> Result<(), ListenError>
+    where
+        L: TryInto<Listener, Error: Into<ListenError>>,
+    {
         self.tcp.add_sockets(listeners)
     }
 
@@ -105,7 +122,7 @@ impl<M: 'static, H: Handler<M>> HttpServer<H, M> {
     /// When the socket cannot be made non-blocking, or the loop refuses it.
     pub fn add_socket(
         &self,
-        listener: impl TryInto<Listener, Error = std::io::Error>,
+        listener: impl TryInto<Listener, Error: Into<ListenError>>,
     ) -> Result<(), ListenError> {
         self.tcp.add_socket(listener)
     }

@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 use std::sync::{Mutex, PoisonError};
 
-use tcpserver::{AcceptStrategy, AnyServer, BindOptions, ListenError, Server, ServersHandle};
+use tcpserver::{AcceptStrategy, AnyServer, BindOptions, ListenError, Server, ServersHandle, SharedListener};
 
 use crate::handler::Handler;
 use crate::server::HttpServer;
@@ -33,6 +33,16 @@ impl<M: 'static, H: Handler<M>> HttpServer<H, M> {
     /// As for [`bind`](HttpServer::bind).
     pub fn bind_with(&self, port: u16, bind: &BindOptions) -> Result<Vec<SocketAddr>, ListenError> {
         self.tcp.bind_with(port, bind)
+    }
+
+    /// Queues a listener that was bound elsewhere, to be served from [`start`](HttpServer::start) on: a Unix socket, one that a supervisor
+    /// has passed.
+    ///
+    /// # Errors
+    ///
+    /// When the server was started.
+    pub fn bind_socket(&self, listener: impl Into<SharedListener>) -> Result<(), ListenError> {
+        self.tcp.bind_socket(listener)
     }
 
     /// Serves what was bound, on so many loops: 1 means the current loop, any other number threads with a loop and a clone of the

@@ -80,6 +80,16 @@ impl ConnectionContext {
         self.stream()?.tls_info()
     }
 
+    /// Who has connected to a Unix socket: process, user and group. Asks the operating system. `None` for a connection of another kind,
+    /// for one that has ended, and elsewhere than on Linux.
+    #[cfg(all(unix, feature = "credentials"))]
+    #[must_use]
+    #[doc(alias = "SO_PEERCRED")]
+    pub fn peer_credentials(&self) -> Option<crate::PeerCredentials> {
+        let stream = self.stream().filter(|_| matches!(self.peer_addr(), PeerAddr::Unix(_)))?;
+        crate::PeerCredentials::of(&stream)
+    }
+
     fn stream(&self) -> Option<IoStream> {
         self.server().state.connections.stream(&self.facts)
     }

@@ -52,6 +52,8 @@ mod any_server;
 mod backoff;
 mod connections;
 mod context;
+#[cfg(all(unix, feature = "credentials"))]
+mod credentials;
 mod drain;
 mod entrance;
 mod error;
@@ -76,6 +78,8 @@ pub use admission::WhenFull;
 pub use any_server::{AnyServer, Server};
 pub use connections::{ConnectionInfo, ConnectionState};
 pub use context::ConnectionContext;
+#[cfg(all(unix, feature = "credentials"))]
+pub use credentials::PeerCredentials;
 pub use drain::{Drain, DrainPhase, DrainProgress, DrainReport};
 pub use entrance::ListenOptions;
 pub use error::ListenError;
@@ -89,5 +93,7 @@ pub use reset::reset;
 pub use server::TcpServer;
 pub use servers::{AcceptStrategy, LoopMetrics, Servers, ServersHandle, SharedListener};
 
+#[cfg(unix)]
+pub use netutil::UnixBindOptions;
 /// How listeners are bound, from `netutil`.
 pub use netutil::{BindError, BindOptions, Network, NetworkError};

@@ -4,6 +4,8 @@
 use std::future::{Future, poll_fn};
 use std::io;
 use std::net::SocketAddr;
+#[cfg(unix)]
+use std::path::Path;
 use std::pin::pin;
 use std::rc::Rc;
 use std::task::Poll;
@@ -12,6 +14,8 @@ use std::time::Duration;
 use ioloop::{IoLoop, caught};
 use iostream::{IoStream, StreamOptions};
 use netutil::{BindOptions, bind_sockets};
+#[cfg(unix)]
+use netutil::{UnixBindOptions, bind_unix_socket};
 use tracing::Span;
 
 use crate::admission::{Admitted, WhenFull};
@@ -156,6 +160,18 @@ impl<H: HandleStream> TcpServer<H> {
         let addresses = listeners.iter().filter_map(|listener| listener.local_addr().ok()).collect();
         self.add_sockets(listeners)?;
         Ok(addresses)
+    }
+
+    /// Listens on a Unix socket, and serves at once. What has the path already decides whether it may be taken: see
+    /// [`bind_unix_socket`]. The socket's file stays, as in Tornado; where it shall not, add the listener of
+    /// [`bind_unix_socket_guarded`](netutil::bind_unix_socket_guarded) and keep its guard.
+    ///
+    /// # Errors
+    ///
+    /// When the socket cannot be bound, or the loop refuses it; it is not left open then.
+    #[cfg(unix)]
+    pub fn listen_unix(&self, path: impl AsRef<Path>, options: &UnixBindOptions) -> Result<(), ListenError> {
+        self.add_socket(bind_unix_socket(path, options)?)
     }
 
     /// Serves listeners that were bound before, at once (TS4): `bind_sockets` returns such, and so does a supervisor.

@@ -248,3 +248,36 @@ fn ts12_the_server_counts_its_connections() {
     run_until(&io_loop, || server.open_connections() == 2);
     assert_eq!(handle.accepted_connections(), 3);
 }
+
+#[cfg(target_os = "linux")]
+#[test]
+fn ts11_a_unix_peer_is_known_by_process_user_and_group_and_a_tcp_peer_by_the_address_it_has_reached() {
+    use std::os::unix::net::UnixStream;
+
+    use rustix::process::{getegid, geteuid, getpid};
+    use tcpserver::{BindOptions, UnixBindOptions};
+
+    let io_loop = current_loop();
+    let seen = Rc::new(RefCell::new(Vec::new()));
+    let known = Rc::clone(&seen);
+    let server = TcpServer::new(move |_: IoStream, context: ConnectionContext| {
+        known.borrow_mut().push((context.peer_credentials(), context.local_addr()));
+        async {}
+    });
+    let path = std::env::temp_dir().join(format!("waterspout-credentials-{}", std::process::id()));
+    server.listen_unix(&path, &UnixBindOptions::new()).expect("a free path");
+    let address = server.listen_with(0, &BindOptions::new().address("127.0.0.1")).expect("a port")[0];
+    let at = path.clone();
+    with_client(&io_loop, move || {
+        let mut rest = Vec::new();
+        UnixStream::connect(at).expect("it listens").read_to_end(&mut rest).expect("an end");
+        connect(address).read_to_end(&mut rest).expect("an end");
+    });
+    let seen = seen.borrow();
+    let (peer, local) = seen[0];
+    let peer = peer.expect("it is known");
+    assert_eq!(peer.process, Some(getpid().as_raw_nonzero().get() as u32));
+    assert_eq!((peer.user, peer.group), (geteuid().as_raw(), getegid().as_raw()));
+    assert_eq!((local, seen[1]), (None, (None, Some(address))));
+    std::fs::remove_file(path).expect("its file stays");
+}

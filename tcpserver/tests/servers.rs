@@ -380,7 +380,7 @@ fn ts4_several_loops_share_tcp_and_unix_listeners_each_with_its_own_options() {
         let listener = netutil::bind_unix_socket(&path, &options).expect("a free path");
         let servers = Servers::new(|_| TcpServer::new(label)).accept_strategy(strategy);
         let tcp = servers.bind_with(0, &loopback()).expect("a port")[0];
-        servers.with(ListenOptions::new().label("unix")).add_socket(listener).expect("not started");
+        servers.with(ListenOptions::new().label("unix")).bind_socket(listener).expect("not started");
         let servers = servers.start(2).expect("threads");
         let at = path.clone();
         with_client(&io_loop, move || {

@@ -141,7 +141,7 @@ impl Servers {
     /// # Errors
     ///
     /// When the servers were started.
-    pub fn add_socket(&self, listener: impl Into<SharedListener>) -> Result<(), ListenError> {
+    pub fn bind_socket(&self, listener: impl Into<SharedListener>) -> Result<(), ListenError> {
         self.queue.push(Queued::sockets(vec![listener.into()], self.options.clone()))
     }
 
@@ -217,7 +217,7 @@ impl Queue {
         Ok(addresses)
     }
 
-    fn push(&self, queued: Queued) -> Result<(), ListenError> {
+    pub(crate) fn push(&self, queued: Queued) -> Result<(), ListenError> {
         let mut waiting = self.shared.borrow_mut();
         if waiting.is_started {
             return Err(ListenError::AlreadyStarted);

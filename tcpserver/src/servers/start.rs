@@ -11,7 +11,8 @@ use crate::error::ListenError;
 use crate::handler::HandleStream;
 use crate::server::TcpServer;
 use crate::servers::member::{Plan, lock};
-use crate::servers::{AcceptStrategy, Servers, ServersHandle, serve_here};
+use crate::servers::queue::Queued;
+use crate::servers::{AcceptStrategy, Servers, ServersHandle, SharedListener, serve_here};
 
 impl<H: HandleStream> TcpServer<H> {
     /// How the loops come by their connections, if [`start`](TcpServer::start) has several. To be said before anything is bound. Default:
@@ -41,6 +42,17 @@ impl<H: HandleStream> TcpServer<H> {
     /// As for [`bind`](TcpServer::bind).
     pub fn bind_with(&self, port: u16, bind: &BindOptions) -> Result<Vec<SocketAddr>, ListenError> {
         self.handle().state.queue.bind(port, bind, Some(self.listen_options().clone()))
+    }
+
+    /// Queues a listener that was bound elsewhere, to be served from [`start`](TcpServer::start) on: a Unix socket, one that a supervisor
+    /// has passed.
+    ///
+    /// # Errors
+    ///
+    /// When the server was started.
+    pub fn bind_socket(&self, listener: impl Into<SharedListener>) -> Result<(), ListenError> {
+        let options = Some(self.listen_options().clone());
+        self.handle().state.queue.push(Queued::sockets(vec![listener.into()], options))
     }
 
     /// Serves what was bound, on so many loops (TS5): 1 means the current loop, any other number threads with a loop and a clone of the
