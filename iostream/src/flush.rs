@@ -27,7 +27,7 @@ pub(crate) struct WriteSide {
     queued: Cell<u64>,
     sent: Cell<u64>,
     /// Who waits for `sent` to reach a position; boxed, as hardly any stream has somebody who does.
-    #[expect(clippy::box_collection, reason = "an idle stream pays for the pointer alone")]
+    #[expect(clippy::type_complexity, reason = "an idle stream pays for the pointer alone")]
     waiting: Cell<Option<Box<Vec<(u64, Waker)>>>>,
 }
 
