@@ -67,7 +67,8 @@ impl Chart {
              font-size=\"12\">\n<rect width=\"{WIDTH}\" height=\"{HEIGHT}\" fill=\"#fff\"/>\n"
         );
         self.draw_frame(&mut svg, &x, &y, &y_ticks);
-        for line in &self.lines {
+        let main = |line: &&Line| line.style == Style::Main;
+        for line in self.lines.iter().filter(|line| !main(line)).chain(self.lines.iter().filter(main)) {
             draw_line(&mut svg, line, &x, &y);
         }
         self.draw_names(&mut svg, &y);
