@@ -55,9 +55,12 @@ fn a_request_with_a_small_body_is_one_read_and_one_write() {
 #[test]
 fn a_large_answer_is_one_write() {
     let stage = Stage::new();
-    let peer = stage.connect(&HttpServer::new(async |_: Request| Response::bytes(vec![b'x'; 500_000])));
-    stage.exchange(&peer, GET);
-    assert_eq!(cost(&stage, &peer, GET), (1, 1));
+    for bytes in [500_000, 1 << 20] {
+        let answer = async move |_: Request| Response::bytes(vec![b'x'; bytes]);
+        let peer = stage.connect(&HttpServer::new(answer));
+        stage.exchange(&peer, GET);
+        assert_eq!(cost(&stage, &peer, GET), (1, 1));
+    }
 }
 
 #[test]

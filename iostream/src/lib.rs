@@ -38,7 +38,7 @@
 //! blocks of 64 KiB are borrowed from the thread's pool while bytes are in flight ([`leased_blocks`] counts them), and a
 //! small remainder that waits for more is moved to memory of its own size. A reader that stops with bytes unread keeps the
 //! block that they are in; over TLS that may be two. A result is one copy out of the block, or the block itself where it is
-//! most of it. Writes of 16 KiB and more are not copied. One turn reads 256 KiB and sends 1 MiB per stream at most.
+//! most of it. Writes of 16 KiB and more are not copied. One turn reads 256 KiB and sends 1088 KiB per stream at most.
 
 #![forbid(unsafe_code)]
 
