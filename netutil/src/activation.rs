@@ -1,5 +1,7 @@
-//! Sockets that systemd has opened for us.
+//! Sockets that systemd has opened for us, or the process before this one.
 
+#[cfg(target_os = "linux")]
+mod handed_over;
 #[cfg(target_os = "linux")]
 mod passed;
 
@@ -16,13 +18,15 @@ use std::{mem, slice, vec};
 /// has our PID too; remove them there, with [`Command::env_remove`](std::process::Command::env_remove).
 pub const ACTIVATION_VARIABLES: [&str; 4] = ["LISTEN_PID", "LISTEN_FDS", "LISTEN_FDNAMES", "LISTEN_PIDFDID"];
 
-/// Takes the sockets that systemd has opened for this process (socket activation).
+/// Takes the sockets that systemd has opened for this process (socket activation), or that the process before it hands over
+/// ([`Handover`](crate::Handover)).
 ///
 /// With them a service needs no rights to bind its port, may start when somebody first connects, and loses
 /// no connection while it restarts. A socket has the name that its unit gives it (`FileDescriptorName=`,
 /// otherwise the unit's own name), and several sockets may share one.
 ///
-/// Empty when the process was not started that way, which is no error: then bind.
+/// Empty when the process was not started either way, which is no error: then bind. A program that serves says so by
+/// [`ready`](ActivatedSockets::ready).
 ///
 /// ```
 /// use netutil::{BindOptions, activated_sockets, bind_sockets};
@@ -51,15 +55,14 @@ pub const ACTIVATION_VARIABLES: [&str; 4] = ["LISTEN_PID", "LISTEN_FDS", "LISTEN
 /// - [`AlreadyTaken`](ActivationError::AlreadyTaken): there were sockets, and an earlier call has taken them.
 /// - [`NotPassed`](ActivationError::NotPassed): the environment names a descriptor that was not passed. Those
 ///   that were are closed.
-/// - [`System`](ActivationError::System): a system call failed. All of them are closed.
+/// - [`System`](ActivationError::System), [`Handover`](ActivationError::Handover): a system call failed. All of them are closed.
 #[doc(alias = "sd_listen_fds")]
 #[doc(alias = "LISTEN_FDS")]
 pub fn activated_sockets() -> Result<ActivatedSockets, ActivationError> {
     #[cfg(target_os = "linux")]
-    let sockets = passed::take()?;
+    return passed::take();
     #[cfg(not(target_os = "linux"))]
-    let sockets = Vec::new();
-    Ok(ActivatedSockets { sockets })
+    Ok(ActivatedSockets::default())
 }
 
 /// What [`activated_sockets`] found, in the order of the descriptors.
@@ -69,6 +72,8 @@ pub fn activated_sockets() -> Result<ActivatedSockets, ActivationError> {
 #[derive(Debug, Default)]
 pub struct ActivatedSockets {
     sockets: Vec<ActivatedSocket>,
+    #[cfg(target_os = "linux")]
+    predecessor: Option<handed_over::Predecessor>,
 }
 
 impl ActivatedSockets {
@@ -94,6 +99,23 @@ impl ActivatedSockets {
             Activated::Unix(listener) => Some(listener),
             _ => None,
         })
+    }
+
+    /// Tells the process that has handed the sockets over that this one serves, so that it may end; harmless where none
+    /// has, and when repeated. When this value is dropped before, the other takes it that this program has failed: it goes on
+    /// serving, and ends this process.
+    ///
+    /// So call it last, when what can fail has succeeded: the configuration is read, the listeners accept.
+    ///
+    /// # Errors
+    ///
+    /// When the other process has ended meanwhile, or has lost its patience. Serve on: there is nobody else.
+    pub fn ready(&mut self) -> io::Result<()> {
+        #[cfg(target_os = "linux")]
+        if let Some(predecessor) = self.predecessor.take() {
+            return predecessor.is_told();
+        }
+        Ok(())
     }
 
     /// Whether nothing is left.
@@ -123,7 +145,7 @@ impl ActivatedSockets {
     }
 }
 
-/// Takes what is left.
+/// Takes what is left. Say that you are [`ready`](ActivatedSockets::ready) before, or never.
 impl IntoIterator for ActivatedSockets {
     type Item = ActivatedSocket;
     type IntoIter = vec::IntoIter<ActivatedSocket>;
@@ -149,7 +171,7 @@ impl<'a> IntoIterator for &'a ActivatedSockets {
 pub struct ActivatedSocket {
     /// Its name; `"unknown"` if the supervisor gives none.
     pub name: String,
-    /// Its number: 3 and up, in the order of the unit.
+    /// Its number: from systemd 3 and up, in the order of the unit.
     pub descriptor: RawFd,
     /// The socket itself.
     pub socket: Activated,
@@ -212,6 +234,10 @@ pub enum ActivationError {
         expected: &'static str,
     },
 
+    /// What the process before this one hands over could not be taken.
+    #[error("the sockets that are handed over cannot be taken: {0}")]
+    Handover(#[source] io::Error),
+
     /// A passed descriptor could not be made close-on-exec or nonblocking.
     #[error("{step} failed for descriptor {descriptor}: {source}")]
     System {
@@ -228,7 +254,7 @@ pub enum ActivationError {
 impl From<ActivationError> for io::Error {
     fn from(error: ActivationError) -> Self {
         let kind = match &error {
-            ActivationError::System { source, .. } => source.kind(),
+            ActivationError::System { source, .. } | ActivationError::Handover(source) => source.kind(),
             _ => io::ErrorKind::InvalidInput,
         };
         io::Error::new(kind, error)

@@ -19,6 +19,7 @@
 //!   [`UnlinkOnDrop`], which removes its file (Unix only).
 //! - [`activated_sockets`]: the sockets that systemd has opened for this process, by name (Unix only; elsewhere
 //!   than on Linux there are none).
+//! - [`Handover`]: the same sockets for the process that takes over from this one, without a connection lost (Linux only).
 //! - [`Resolver`]: from a host to its addresses; [`BlockingResolver`] asks the system, [`OverrideResolver`]
 //!   sends some hosts elsewhere.
 //! - [`raise_descriptor_limit`]: as many connections as the system allows (Unix only).
@@ -61,6 +62,8 @@ mod close_exec;
 #[cfg(unix)]
 mod descriptor_limit;
 mod error;
+#[cfg(target_os = "linux")]
+mod handover;
 mod ip;
 mod lookup;
 mod network;
@@ -84,6 +87,8 @@ pub use crate::close_exec::set_close_exec;
 #[cfg(unix)]
 pub use crate::descriptor_limit::{DescriptorLimit, descriptor_limit, raise_descriptor_limit};
 pub use crate::error::{BindError, BindStep};
+#[cfg(target_os = "linux")]
+pub use crate::handover::{Handover, HandoverError};
 pub use crate::ip::is_valid_ip;
 pub use crate::network::{Network, NetworkError};
 pub use crate::options::{BindOptions, DEFAULT_BACKLOG, Family};

@@ -1,4 +1,5 @@
-//! The receiving end of sd_listen_fds(3): what the environment promises, and the descriptors themselves.
+//! The receiving end of sd_listen_fds(3): what the environment promises, and the descriptors themselves. What has been handed over
+//! goes before.
 
 use std::env;
 use std::ffi::OsString;
@@ -10,7 +11,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use rustix::io::{FdFlags, fcntl_getfd};
 use socket2::{Domain, Protocol, SockRef, Type};
 
-use super::{Activated, ActivatedSocket, ActivationError};
+use super::{Activated, ActivatedSocket, ActivatedSockets, ActivationError, handed_over};
 use crate::close_exec::set_close_exec;
 
 /// Far more than a unit has, and little enough to ask each whether it is there.
@@ -25,17 +26,27 @@ const UNNAMED: &str = "unknown";
 /// sd-listen-fds makes an owner for each descriptor, each time it is asked.
 static TAKEN: AtomicBool = AtomicBool::new(false);
 
-pub(super) fn take() -> Result<Vec<ActivatedSocket>, ActivationError> {
+pub(super) fn take() -> Result<ActivatedSockets, ActivationError> {
+    if handed_over::is_promised() && TAKEN.load(Ordering::Relaxed) {
+        return Err(ActivationError::AlreadyTaken);
+    }
+    if handed_over::is_promised()
+        && let Some((sockets, predecessor)) = handed_over::take().map_err(ActivationError::Handover)?
+    {
+        TAKEN.store(true, Ordering::Relaxed);
+        return Ok(ActivatedSockets { sockets: adopt_all(sockets)?, predecessor: Some(predecessor) });
+    }
     let names = promised_names(|variable| env::var_os(variable), process::id())?;
     if names.is_empty() {
-        return Ok(Vec::new());
+        return Ok(ActivatedSockets::default());
     }
     if TAKEN.swap(true, Ordering::Relaxed) {
         return Err(ActivationError::AlreadyTaken);
     }
     // It reads what has just been read and found well formed.
     let descriptors = only_passed(sd_listen_fds::get().unwrap_or_default())?;
-    names.into_iter().zip(descriptors).map(|(name, descriptor)| adopt(name, descriptor)).collect()
+    let sockets = adopt_all(names.into_iter().zip(descriptors))?;
+    Ok(ActivatedSockets { sockets, predecessor: None })
 }
 
 /// The names of the descriptors that the environment promises to the process `own_id`: one each, in order.
@@ -95,6 +106,12 @@ fn only_passed(
 /// What comes through exec cannot be close-on-exec; what std and well-behaved libraries open always is.
 fn was_passed(descriptor: &OwnedFd) -> bool {
     fcntl_getfd(descriptor).is_ok_and(|flags| !flags.contains(FdFlags::CLOEXEC))
+}
+
+fn adopt_all(
+    sockets: impl IntoIterator<Item = (String, OwnedFd)>,
+) -> Result<Vec<ActivatedSocket>, ActivationError> {
+    sockets.into_iter().map(|(name, descriptor)| adopt(name, descriptor)).collect()
 }
 
 fn adopt(name: String, owned: OwnedFd) -> Result<ActivatedSocket, ActivationError> {
