@@ -113,7 +113,7 @@ impl ActivatedSockets {
     pub fn ready(&mut self) -> io::Result<()> {
         #[cfg(target_os = "linux")]
         if let Some(predecessor) = self.predecessor.take() {
-            return predecessor.is_told();
+            return predecessor.tell();
         }
         Ok(())
     }

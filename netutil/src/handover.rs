@@ -23,7 +23,7 @@ use thiserror::Error;
 
 use crate::activation::ACTIVATION_VARIABLES;
 
-pub(crate) use message::receive;
+pub(crate) use message::{Named, receive};
 
 /// The variable by which a process knows that its standard input holds sockets for it.
 pub(crate) const HANDOVER_VARIABLE: &str = "LISTEN_HANDOVER";
@@ -66,7 +66,7 @@ const LAST_MOMENTS: Duration = Duration::from_secs(1);
 #[derive(Debug)]
 pub struct Handover {
     command: Command,
-    sockets: Vec<(String, OwnedFd)>,
+    sockets: Named,
 }
 
 /// Why nobody has taken over. No process is left behind.

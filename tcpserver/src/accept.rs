@@ -4,6 +4,8 @@
 use std::cell::{Cell, RefCell};
 use std::future::poll_fn;
 use std::io;
+#[cfg(target_os = "linux")]
+use std::os::fd::{AsFd, OwnedFd};
 use std::rc::Rc;
 use std::task::{Context, Poll, Waker};
 
@@ -106,6 +108,14 @@ impl AcceptHandle {
         self.accepting.last_ones.set(Some(LAST_ONES));
         self.accepting.registration.set_ready(Ready::READABLE);
         self.accepting.admission().wake_waiting();
+    }
+
+    /// A descriptor more for the listener, if it is still there and its entrance is one of those.
+    #[cfg(target_os = "linux")]
+    pub(crate) fn duplicate(&self, of: impl FnOnce(&Rc<Entrance>) -> bool) -> Option<io::Result<OwnedFd>> {
+        let listener = self.accepting.listener.borrow();
+        let listener = listener.as_ref().filter(|_| of(&self.accepting.entrance))?;
+        Some(listener.as_fd().try_clone_to_owned())
     }
 
     /// Whether the last ones have to wait until there is room for them.

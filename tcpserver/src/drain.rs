@@ -74,6 +74,8 @@ pub(crate) struct Draining {
     aborted: Cell<usize>,
     /// Connections that had been accepted when it began.
     accepted: Cell<u64>,
+    /// Another process serves newcomers, so there is no hurry: whoever has not asked yet may.
+    pub(crate) is_replaced: Cell<bool>,
 }
 
 impl Draining {
@@ -92,6 +94,7 @@ impl Draining {
 
     /// Who listens again serves again.
     pub(crate) fn begin_anew(&self) {
+        self.is_replaced.set(false);
         self.enter(DrainPhase::Serving);
     }
 
@@ -152,7 +155,8 @@ impl ServerHandle {
         let listeners = state.listeners.take();
         listeners.iter().for_each(AcceptHandle::remove_when_empty);
         state.drain.aborted.set(0);
-        state.drain.accepted.set(self.accepted_connections());
+        let is_replaced = state.drain.is_replaced.get();
+        state.drain.accepted.set(if is_replaced { 0 } else { self.accepted_connections() });
         state.drain.enter(DrainPhase::Draining);
         state.connections.wake_idle();
         let before = self.accepted_connections() - self.open_connections() as u64;
@@ -248,11 +252,21 @@ pub(crate) async fn ended_by_signal(
     lame_duck: Duration,
     grace: Duration,
 ) -> std::io::Result<DrainReport> {
-    let mut signals = [signal(SignalKind::Terminate)?, signal(SignalKind::Interrupt)?];
+    let mut signals = ends()?;
     any_of(&mut signals).await;
+    Ok(ended_unless(server, &mut signals, lame_duck, grace).await)
+}
+
+/// Ends `server` in good order, which one of the signals cuts short.
+pub(crate) async fn ended_unless(
+    server: &impl Ending,
+    signals: &mut [Signal; 2],
+    lame_duck: Duration,
+    grace: Duration,
+) -> DrainReport {
     tracing::info!("asked to end: draining");
     server.lame_duck();
-    let mut again = pin!(any_of(&mut signals));
+    let mut again = pin!(any_of(signals));
     let is_patient = unless(again.as_mut(), ioloop::sleep(lame_duck)).await.is_some();
     let mut drain = pin!(server.drain(grace));
     let report = if is_patient { unless(again, drain.as_mut()).await } else { None };
@@ -265,7 +279,7 @@ pub(crate) async fn ended_by_signal(
         }
     };
     tracing::info!(report.finished, report.aborted, took = ?report.took, "drained");
-    Ok(report)
+    report
 }
 
 /// What `future` gives, `None` if `end` is done first.
@@ -281,7 +295,12 @@ pub(crate) async fn unless<T>(
     .await
 }
 
-async fn any_of(signals: &mut [Signal; 2]) {
+/// The signals that end a server.
+pub(crate) fn ends() -> std::io::Result<[Signal; 2]> {
+    Ok([signal(SignalKind::Terminate)?, signal(SignalKind::Interrupt)?])
+}
+
+pub(crate) async fn any_of(signals: &mut [Signal; 2]) {
     let [one, other] = signals;
     let (mut one, mut other) = (pin!(one.recv()), pin!(other.recv()));
     poll_fn(|cx| match one.as_mut().poll(cx) {

@@ -59,6 +59,8 @@ mod entrance;
 mod error;
 mod handle;
 mod handler;
+#[cfg(target_os = "linux")]
+mod handover;
 #[cfg(feature = "tls")]
 mod handshakes;
 mod listener;
@@ -97,3 +99,7 @@ pub use servers::{AcceptStrategy, LoopMetrics, Servers, ServersHandle, SharedLis
 pub use netutil::UnixBindOptions;
 /// How listeners are bound, from `netutil`.
 pub use netutil::{BindError, BindOptions, Network, NetworkError};
+
+/// How listeners go to another process, from `netutil`.
+#[cfg(target_os = "linux")]
+pub use netutil::{Handover, HandoverError};

@@ -2,6 +2,8 @@
 
 use std::io;
 use std::net::SocketAddr;
+#[cfg(unix)]
+use std::os::fd::{AsFd, BorrowedFd};
 
 use ioloop::Registration;
 use iostream::{IoStream, StreamOptions};
@@ -101,6 +103,16 @@ impl Connection {
         match &self.0 {
             Accepted::Tcp(socket) if !cfg!(target_os = "linux") => socket.set_nodelay(true),
             _ => Ok(()),
+        }
+    }
+}
+
+#[cfg(unix)]
+impl AsFd for Listener {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        match &self.0 {
+            Kind::Tcp(listener) => listener.as_fd(),
+            Kind::Unix(listener) => listener.as_fd(),
         }
     }
 }

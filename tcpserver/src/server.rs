@@ -215,6 +215,11 @@ impl<H: HandleStream> TcpServer<H> {
         self.handle().stop();
     }
 
+    #[cfg(target_os = "linux")]
+    pub(crate) fn entrance(&self) -> &Rc<Entrance> {
+        &self.entrance
+    }
+
     /// The server without the type of its handler, for whoever watches it or ends it.
     #[must_use]
     pub fn handle(&self) -> &ServerHandle {

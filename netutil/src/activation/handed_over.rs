@@ -3,17 +3,17 @@
 use std::env;
 use std::fs::File;
 use std::io::{self, Write, stdin};
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::AsFd;
 use std::os::unix::net::UnixStream;
 
-use crate::handover::{HANDOVER_VARIABLE, READY, receive};
+use crate::handover::{HANDOVER_VARIABLE, Named, READY, receive};
 
 /// The process that waits to hear whether this one serves. Hears that it does not when this is dropped.
 #[derive(Debug)]
 pub(super) struct Predecessor(UnixStream);
 
 impl Predecessor {
-    pub(super) fn is_told(mut self) -> io::Result<()> {
+    pub(super) fn tell(mut self) -> io::Result<()> {
         self.0.write_all(&[READY])
     }
 }
@@ -24,7 +24,7 @@ pub(super) fn is_promised() -> bool {
 }
 
 /// What has been handed over, if anything has. The standard input is empty afterwards.
-pub(super) fn take() -> io::Result<Option<(Vec<(String, OwnedFd)>, Predecessor)>> {
+pub(super) fn take() -> io::Result<Option<(Named, Predecessor)>> {
     let stdin = stdin();
     let Some(sockets) = receive(stdin.as_fd())? else { return Ok(None) };
     // A descriptor that no child process inherits, so that the end of this process is heard.

@@ -10,6 +10,9 @@ use rustix::net::{
     SendAncillaryMessage, SendFlags, recvmsg, sendmsg,
 };
 
+/// Sockets with their names.
+pub(crate) type Named = Vec<(String, OwnedFd)>;
+
 /// What the kernel takes in one message (`SCM_MAX_FD`).
 pub(super) const MAX_SOCKETS: usize = 253;
 
@@ -44,7 +47,7 @@ pub(super) fn send(socket: impl AsFd, sockets: &[(String, OwnedFd)]) -> io::Resu
 }
 
 /// Takes what was sent, without waiting. `None` if that is nothing of ours, which then stays where it is.
-pub(crate) fn receive(socket: impl AsFd) -> io::Result<Option<Vec<(String, OwnedFd)>>> {
+pub(crate) fn receive(socket: impl AsFd) -> io::Result<Option<Named>> {
     let mut begin = [0; GREETING.len()];
     let flags = RecvFlags::DONTWAIT | RecvFlags::PEEK;
     let peeked =
