@@ -130,4 +130,49 @@ impl<M: 'static, H: Handler<M>> HttpServer<H, M> {
     pub fn run_until_signal(&self, grace: Duration) -> io::Result<DrainReport> {
         self.tcp.run_until_signal(grace)
     }
+
+    /// Passes the listeners on to a successor by `name`: see [`TcpServer::pass_on`](tcpserver::TcpServer::pass_on).
+    ///
+    /// # Errors
+    ///
+    /// When there is no descriptor for one.
+    #[cfg(target_os = "linux")]
+    pub fn pass_on(&self, handover: tcpserver::Handover, name: &str) -> io::Result<tcpserver::Handover> {
+        self.tcp.pass_on(handover, name)
+    }
+
+    /// Waits until SIGHUP has called for a successor that is ready, or for SIGTERM or SIGINT, and drains; for `lame_duck` before that
+    /// each response says `Connection: close`, so that clients lose no request that they are about to send. See
+    /// [`TcpServer::drained_when_replaced`](tcpserver::TcpServer::drained_when_replaced).
+    ///
+    /// # Errors
+    ///
+    /// When the signals cannot be listened for.
+    #[cfg(target_os = "linux")]
+    pub async fn drained_when_replaced(
+        &self,
+        name: &str,
+        sockets: tcpserver::ActivatedSockets,
+        lame_duck: Duration,
+        grace: Duration,
+    ) -> io::Result<DrainReport> {
+        self.tcp.drained_when_replaced(name, sockets, lame_duck, grace).await
+    }
+
+    /// Runs the current loop until SIGTERM or SIGINT, or until SIGHUP has called for a successor that is ready, and until the
+    /// server has drained since: the last line of the `main` of a server that is replaced while it serves. See
+    /// [`TcpServer::run_until_replaced`](tcpserver::TcpServer::run_until_replaced).
+    ///
+    /// # Errors
+    ///
+    /// When the signals cannot be listened for, or the loop cannot run.
+    #[cfg(target_os = "linux")]
+    pub fn run_until_replaced(
+        &self,
+        name: &str,
+        sockets: tcpserver::ActivatedSockets,
+        grace: Duration,
+    ) -> io::Result<DrainReport> {
+        self.tcp.run_until_replaced(name, sockets, grace)
+    }
 }

@@ -65,6 +65,24 @@ ask_proxied() {
   [[ $greeting == "client 203.0.113.9:4660 by 127.0.0.1:"*", who connected to 198.51.100.7:443" ]] && [ "$line" = "a line" ]
 }
 
+answering() { # port: the process that answers a line
+  local answer
+  exec 3<>"/dev/tcp/127.0.0.1/$1" || return 1
+  printf 'who\n' >&3
+  read -r answer <&3
+  exec 3>&-
+  echo "${answer#process }"
+}
+ask_process() { # the program is replaced, and its successor ended; the original ends by itself
+  local first next
+  first=$(answering "$1")
+  kill -HUP "$first"
+  until next=$(answering "$1") && [ "$next" != "$first" ]; do kill -0 "$first" || return 1; done
+  # Whoever comes last is to be stopped by SIGTERM, and the first must not hear it, nor need to.
+  kill -TERM "$next"
+  pid=$first
+}
+
 ask_redis() {
   local line
   exec 3<>"/dev/tcp/127.0.0.1/$1"
@@ -106,6 +124,7 @@ smoke echo ask_client
 smoke line_protocol ask_sum
 smoke proxy_echo ask_proxied
 smoke redis_mini ask_redis
+smoke handover ask_process
 smoke chat ask_chat
 
 # pipe_filter has no port: what goes in comes out, and so does the status of a command.

@@ -102,4 +102,4 @@ pub use netutil::{BindError, BindOptions, Network, NetworkError};
 
 /// How listeners go to another process, from `netutil`.
 #[cfg(target_os = "linux")]
-pub use netutil::{Handover, HandoverError};
+pub use netutil::{ActivatedSockets, Handover, HandoverError};
