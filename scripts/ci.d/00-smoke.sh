@@ -82,6 +82,14 @@ ask_process() { # the program is replaced, and its successor ended; the original
   kill -TERM "$next"
   pid=$first
 }
+ask_loop() { # which of the loops it is depends
+  local line
+  exec 3<>"/dev/tcp/127.0.0.1/$1"
+  printf '\n' >&3
+  read -r line <&3
+  exec 3>&-
+  [[ $line =~ ^(this loop|loop [0-9]+),\ line\ 1$ ]]
+}
 
 ask_redis() {
   local line
@@ -123,6 +131,7 @@ smoke echo ask_line
 smoke echo ask_client
 smoke line_protocol ask_sum
 smoke proxy_echo ask_proxied
+smoke multi_loop ask_loop
 smoke redis_mini ask_redis
 smoke handover ask_process
 smoke chat ask_chat

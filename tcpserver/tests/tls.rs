@@ -10,7 +10,9 @@ use std::time::Duration;
 use ioloop::IoLoop;
 use ioloop::testing::{VirtualLoop, for_each_seed};
 use iostream::testing::{Pair, pair};
-use iostream::tls::{DEFAULT_HANDSHAKE_TIMEOUT, Pem, TlsAcceptor, TlsClientConfig, TlsServerConfig};
+use iostream::tls::{
+    DEFAULT_HANDSHAKE_TIMEOUT, Pem, TlsAcceptor, TlsClientConfig, TlsConfigError, TlsServerConfig,
+};
 use iostream::{CloseReason, IoStream, StreamError};
 use support::{Log, echo};
 use tcpserver::{
@@ -283,4 +285,18 @@ fn ts10_no_place_is_lost_in_whatever_order_handshakes_come_fail_and_end() {
         let late = client_of(&server);
         test.run(speak(&late, &client)).expect("there is room");
     });
+}
+
+#[test]
+fn ts2_a_certificate_is_read_and_checked_before_there_is_a_server_to_give_it_to() {
+    let (one, other) = ["one.test", "other.test"]
+        .map(|name| rcgen::generate_simple_self_signed([name.to_owned()]).expect("a certificate"))
+        .into();
+    let (chain, key) = (one.cert.pem(), other.signing_key.serialize_pem());
+    let mismatched = TlsServerConfig::builder().certificate(Pem::text(&chain), Pem::text(&key)).build();
+    assert!(matches!(mismatched, Err(TlsConfigError::KeyMismatch)), "{mismatched:?}");
+    let missing = TlsServerConfig::builder().build();
+    assert!(matches!(missing, Err(TlsConfigError::MissingCertificate)), "{missing:?}");
+    let nowhere = TlsServerConfig::from_pem_files("/no/such/chain.pem", "/no/such/key.pem");
+    assert!(matches!(nowhere, Err(TlsConfigError::Read { .. })), "{nowhere:?}");
 }
