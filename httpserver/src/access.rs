@@ -15,7 +15,7 @@ use crate::http1::RequestHead;
 #[derive(Debug, Clone, Copy)]
 #[non_exhaustive]
 pub struct AccessRecord<'a> {
-    /// What was asked: method, target, version, fields as they came. `None` if it was not understood so far.
+    /// What was asked: method, target, version, fields as the handler saw them. `None` if it was not understood so far.
     pub head: Option<&'a RequestHead>,
     /// The status of the answer. `None` if there was none: the client had left, or the handler took the connection over as it was.
     pub status: Option<StatusCode>,

@@ -31,6 +31,8 @@ pub(crate) struct Active<'s> {
     /// Called when the connection is lost before the response is complete.
     pub(crate) on_close: Cell<Option<Box<dyn FnOnce()>>>,
     tally: Tally,
+    #[cfg(feature = "gzip")]
+    pub(crate) codings: crate::content_coding::Codings,
 }
 
 /// What came of a request so far.
@@ -66,6 +68,8 @@ impl<'s> Active<'s> {
             taken_over: Cell::default(),
             on_close: Cell::default(),
             tally: Tally::default(),
+            #[cfg(feature = "gzip")]
+            codings: Default::default(),
         }
     }
 
@@ -113,6 +117,15 @@ impl<'s> Active<'s> {
 
     /// The next piece of the request body; `None` at its end. Sends the 100 that the peer waits for, the first time.
     pub(crate) async fn chunk(&self) -> Result<Option<Bytes>, HttpError> {
+        #[cfg(feature = "gzip")]
+        if self.is_decoding() {
+            return Box::pin(self.decoded_chunk()).await;
+        }
+        self.encoded_chunk().await
+    }
+
+    /// The same as it was sent, whatever its Content-Encoding.
+    pub(crate) async fn encoded_chunk(&self) -> Result<Option<Bytes>, HttpError> {
         let chunk = self.piece().await?;
         if let Some(chunk) = &chunk {
             self.tally.received.set(self.tally.received.get() + chunk.len() as u64);
@@ -237,6 +250,14 @@ impl<'s> Active<'s> {
     }
 
     pub(crate) fn send_head(&self, head: &ResponseHead<'_>) -> Result<(), HttpError> {
+        #[cfg(feature = "gzip")]
+        if self.session.core.options.compress_response.is_some() {
+            return self.send_negotiated_head(head);
+        }
+        self.send_plain_head(head)
+    }
+
+    pub(crate) fn send_plain_head(&self, head: &ResponseHead<'_>) -> Result<(), HttpError> {
         self.step(|protocol, out| self.encode_head(protocol, head, out))
     }
 
@@ -259,6 +280,24 @@ impl<'s> Active<'s> {
 
     /// Sends a piece of the body. A large one is not copied.
     pub(crate) fn send_data(&self, data: Bytes) -> Result<(), HttpError> {
+        #[cfg(feature = "gzip")]
+        if self.is_encoding() {
+            return self.send_encoded(&data);
+        }
+        self.send_plain_data(data)
+    }
+
+    /// The same; where it takes long, others get their turn in between.
+    pub(crate) async fn write_data(&self, data: Bytes) -> Result<(), HttpError> {
+        #[cfg(feature = "gzip")]
+        if self.is_encoding() {
+            return Box::pin(self.send_encoded_by_blocks(data)).await;
+        }
+        self.send_plain_data(data)?;
+        self.session.room_for_more().await
+    }
+
+    pub(crate) fn send_plain_data(&self, data: Bytes) -> Result<(), HttpError> {
         let copied = data.len() < COPY_BODY_BYTES;
         let frame = self.step(|protocol, out| {
             let frame = protocol.frame_data(data.len(), out)?;
@@ -279,7 +318,18 @@ impl<'s> Active<'s> {
         Ok(())
     }
 
+    /// Sends what is kept back, for who wants to see it now.
+    pub(crate) fn flush_data(&self) -> Result<(), HttpError> {
+        #[cfg(feature = "gzip")]
+        self.flush_encoder()?;
+        Ok(())
+    }
+
     pub(crate) fn finish(&self, trailers: Option<&Headers>) -> Result<(), HttpError> {
+        #[cfg(feature = "gzip")]
+        if self.is_encoding() {
+            self.finish_encoder()?;
+        }
         self.step(|protocol, out| Ok(protocol.finish(trailers, out)?))
     }
 
@@ -325,6 +375,15 @@ impl<'s> Active<'s> {
         let now = self.session.now();
         let current = self.awaits_body.get().map(|since| now.saturating_duration_since(since));
         self.body_clock.get().waited + current.unwrap_or_default()
+    }
+
+    /// Whether there is something of the body that the handler has not read.
+    pub(crate) fn has_more_body(&self) -> bool {
+        #[cfg(feature = "gzip")]
+        if self.has_more_to_decode() {
+            return true;
+        }
+        self.body_unread()
     }
 
     /// Whether the request has a body that has not been read to its end.

@@ -97,6 +97,12 @@ async fn serve_requests<M, H: Handler<M>>(session: &Session, handler: &H) -> The
         if session.is_last_request() {
             active.protocol.borrow_mut().close_after_response();
         }
+        #[cfg(feature = "gzip")]
+        let head = {
+            let mut head = head;
+            active.begin_codings(&mut head);
+            head
+        };
         let peer_goes_on = head.framing().keep_alive;
         let (watched, span);
         let answered = {
@@ -256,7 +262,7 @@ async fn drop_rest_of_body(active: &Active<'_>) -> Result<(), Then> {
     }
     let mut dropped = 0;
     loop {
-        match active.chunk().await {
+        match active.encoded_chunk().await {
             Ok(Some(chunk)) => dropped += chunk.len() as u64,
             Ok(None) => return Ok(()),
             Err(HttpError::Stream(_)) => return Err(Then::Abandon),

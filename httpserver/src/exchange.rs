@@ -74,7 +74,7 @@ impl<'c> Exchange<'c> {
         if self.facts.read_body().is_err() {
             // Boxed: requests with a body are the rarer ones, and the usual one should be small.
             let body =
-                if self.active.body_unread() { Box::pin(self.body().bytes()).await? } else { Bytes::new() };
+                if self.active.has_more_body() { Box::pin(self.body().bytes()).await? } else { Bytes::new() };
             self.facts.set_body(body);
         }
         Ok(self.facts.whole_body())
@@ -148,6 +148,11 @@ impl<'c> Exchange<'c> {
                 }
                 Some(Extra::Error(error)) => self.active.note(error),
                 None => {}
+            }
+            #[cfg(feature = "gzip")]
+            if self.options().compress_response.is_some() {
+                let Some(encoded) = Box::pin(self.encode_response(response)).await? else { return Ok(()) };
+                response = encoded;
             }
             self.active.send(response)?;
             self.active.session.room_for_more().await
@@ -225,6 +230,7 @@ impl<'c> Exchange<'c> {
         if let ClassicResponse::Failed(error) = self.classic.get_mut() {
             return Err(error.clone());
         }
+        self.active.flush_data()?;
         self.active.session.flushed().await
     }
 

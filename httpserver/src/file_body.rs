@@ -68,8 +68,7 @@ async fn send_range(active: &Active<'_>, file: &Arc<File>, mut range: Range<u64>
         let len = BLOCK_BYTES.min(range.end - range.start);
         let (file, offset) = (Arc::clone(file), range.start);
         let block = blocking(move || read_at(&file, offset, len as usize)).await?;
-        active.send_data(block)?;
-        active.session.room_for_more().await?;
+        active.write_data(block).await?;
         range.start += len;
     }
     Ok(())

@@ -209,6 +209,17 @@ pub enum BodyError {
         /// Counted from 1.
         column: usize,
     },
+    /// It is not what its Content-Encoding says: corrupt, cut short, or with something behind its end.
+    #[cfg(feature = "gzip")]
+    #[error("content is not encoded as it says")]
+    CorruptEncoding,
+    /// Decoded it becomes larger than [`HttpOptions::max_inflation`](crate::HttpOptions::max_inflation) allows: a bomb.
+    #[cfg(feature = "gzip")]
+    #[error("content grows to more than {times} times its size")]
+    InflatesTooMuch {
+        /// What is allowed.
+        times: u64,
+    },
     /// It is not text in UTF-8.
     #[error("content is not UTF-8")]
     NotUtf8,
@@ -222,6 +233,8 @@ impl BodyError {
             BodyError::NotRead => StatusCode::INTERNAL_SERVER_ERROR,
             BodyError::Encoded | BodyError::WrongType => StatusCode::UNSUPPORTED_MEDIA_TYPE,
             BodyError::TooManyFields | BodyError::TooLarge { .. } => StatusCode::PAYLOAD_TOO_LARGE,
+            #[cfg(feature = "gzip")]
+            BodyError::InflatesTooMuch { .. } => StatusCode::PAYLOAD_TOO_LARGE,
             BodyError::Multipart(error) => error.status(),
             _ => StatusCode::BAD_REQUEST,
         }
@@ -239,6 +252,10 @@ impl BodyError {
             BodyError::TooLarge { .. } => "content_too_large",
             #[cfg(feature = "json")]
             BodyError::Json { .. } => "invalid_json",
+            #[cfg(feature = "gzip")]
+            BodyError::CorruptEncoding => "corrupt_encoding",
+            #[cfg(feature = "gzip")]
+            BodyError::InflatesTooMuch { .. } => "inflates_too_much",
             BodyError::NotUtf8 => "not_utf8",
         }
     }

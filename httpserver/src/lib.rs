@@ -45,6 +45,8 @@ mod admin;
 mod ambient;
 mod arguments;
 mod conditional;
+#[cfg(feature = "gzip")]
+mod content_coding;
 mod cookies;
 mod core;
 mod delegate;
@@ -87,6 +89,8 @@ mod writer;
 pub use access::{AccessRecord, log_request};
 pub use admin::{Admin, Mounted};
 pub use arguments::Arguments;
+#[cfg(feature = "gzip")]
+pub use content_coding::Compression;
 pub use cookies::Cookies;
 pub use delegate::{Delegated, HttpMessageDelegate, HttpServerConnectionDelegate};
 pub use error::{Fault, HttpError};

@@ -4,6 +4,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::access::{AccessLog, AccessRecord};
+#[cfg(feature = "gzip")]
+use crate::content_coding::Compression;
 use crate::form::FormLimits;
 use crate::headers::HeaderError;
 use crate::http1::{Ambient, Limits};
@@ -81,6 +83,18 @@ pub struct HttpOptions {
     /// with its request, is not that. Otherwise it runs on, within `handler_timeout`: for work that must not stop half-way. A
     /// handler can tell by [`Exchange::closed`](crate::Exchange::closed).
     pub cancel_on_disconnect: bool,
+    /// Whether request bodies with one Content-Encoding, gzip or deflate, are decoded (H1-53). Its handler then sees them as if they
+    /// had come so: without Content-Encoding and Content-Length, with X-Consumed-Content-Encoding. Limits on bodies hold before and
+    /// after (H1-55). What is corrupt is a 400. Other codings, and several, are left to the handler. It takes 112 KiB while such a
+    /// request is served. Tornado's `decompress_request`.
+    #[cfg(feature = "gzip")]
+    pub decompress_request: bool,
+    /// How many times its size a decoded request body may be, beyond the first MiB. Texts rarely come to 20; a bomb to 1000.
+    #[cfg(feature = "gzip")]
+    pub max_inflation: u32,
+    /// Whether and how responses are compressed with gzip. Tornado's `compress_response`.
+    #[cfg(feature = "gzip")]
+    pub compress_response: Option<Compression>,
     /// Where requests are counted.
     pub(crate) metrics: Option<HttpMetrics>,
     /// Who is told of each request.
@@ -109,6 +123,12 @@ impl Default for HttpOptions {
             max_connection_age: None,
             keep_alive: true,
             cancel_on_disconnect: true,
+            #[cfg(feature = "gzip")]
+            decompress_request: false,
+            #[cfg(feature = "gzip")]
+            max_inflation: 100,
+            #[cfg(feature = "gzip")]
+            compress_response: None,
             metrics: None,
             access_log: None,
             ambient: Ambient::with_server("waterspout").unwrap_or_default(),
@@ -239,6 +259,37 @@ impl HttpOptions {
     #[must_use]
     pub fn protocol(mut self, protocol: Protocol) -> HttpOptions {
         self.protocol = Some(protocol);
+        self
+    }
+
+    /// Has request bodies decoded: see [`decompress_request`](HttpOptions::decompress_request).
+    #[cfg(feature = "gzip")]
+    #[must_use]
+    pub fn decompress_request(mut self) -> HttpOptions {
+        self.decompress_request = true;
+        self
+    }
+
+    /// Sets [`max_inflation`](HttpOptions::max_inflation).
+    #[cfg(feature = "gzip")]
+    #[must_use]
+    pub fn max_inflation(mut self, times: u32) -> HttpOptions {
+        self.max_inflation = times;
+        self
+    }
+
+    /// Has responses compressed whose clients accept gzip: texts, JSON, XML and the like, of `minimum_bytes` or of unknown length, also
+    /// from files. Never parts of files, what has a Content-Encoding or `Cache-Control: no-transform`, or events. All such
+    /// responses get `Vary: Accept-Encoding`; encoded ones have a weak ETag and, beyond 64 KiB, no Content-Length; the answer to
+    /// HEAD has the same fields. What a handler streams is kept back until there is enough of it, or it is
+    /// [flushed](crate::ResponseWriter::flush).
+    ///
+    /// Compressing takes time on the loop, 64 KiB at a time, and 350 KiB of memory while a response goes out. A page that
+    /// shows a secret beside what a client chose should not be compressed: the length tells (BREACH).
+    #[cfg(feature = "gzip")]
+    #[must_use]
+    pub fn compress_response(mut self, compression: impl Into<Option<Compression>>) -> HttpOptions {
+        self.compress_response = compression.into();
         self
     }
 

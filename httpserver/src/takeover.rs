@@ -73,6 +73,6 @@ async fn take_over(active: &Active<'_>) -> Result<IoStream, HttpError> {
 }
 
 async fn drop_body(active: &Active<'_>) -> Result<(), HttpError> {
-    while active.body_unread() && active.chunk().await?.is_some() {}
+    while active.body_unread() && active.encoded_chunk().await?.is_some() {}
     Ok(())
 }

@@ -115,6 +115,7 @@ impl ResponseWriter<'_> {
     /// As for [`write`](ResponseWriter::write).
     pub async fn flush(&mut self) -> Result<(), HttpError> {
         self.send_head()?;
+        self.active.flush_data()?;
         self.active.session.flushed().await
     }
 
@@ -130,8 +131,7 @@ impl ResponseWriter<'_> {
     /// The piece is queued by the first poll; dropped after that, only the wait is given up.
     pub async fn write(&mut self, data: impl Into<Bytes>) -> Result<(), HttpError> {
         self.send_head()?;
-        self.active.send_data(data.into())?;
-        self.active.session.room_for_more().await
+        self.active.write_data(data.into()).await
     }
 
     /// Ends the response.

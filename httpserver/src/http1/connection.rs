@@ -171,6 +171,11 @@ impl Connection {
         self.max_body_size = bytes;
     }
 
+    /// The limit on the body of the current request.
+    pub fn max_body_size(&self) -> u64 {
+        self.max_body_size
+    }
+
     /// Judges the announced size of the body. Ask once the limit for this request is settled and before anything of the body is
     /// waited for; [`receive_body`](Self::receive_body) asks again, and [`expects_continue`](Self::expects_continue) is false
     /// for a body that is too large, so forgetting it costs only time.
