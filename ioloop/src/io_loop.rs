@@ -78,6 +78,8 @@ pub(crate) struct Inner {
     pub(crate) registry: mio::Registry,
     pub(crate) clock: Clock,
     pub(crate) now: Cell<Instant>,
+    /// When the loop was made, from which its timers count.
+    pub(crate) epoch: Instant,
     pub(crate) random: Random,
     pub(crate) order: Order,
     pub(crate) ready: RefCell<VecDeque<Runnable>>,
@@ -137,6 +139,7 @@ impl IoLoop {
             order,
             clock,
             now: Cell::new(now),
+            epoch: now,
             ready: RefCell::default(),
             tasks: RefCell::new(Tasks::new()),
             free_wakers: FreeWakers::default(),

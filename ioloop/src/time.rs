@@ -12,7 +12,7 @@ use crate::counters::count;
 use crate::error::TimedOut;
 use crate::io_loop::{Inner, RUNS_PER_POLL, announced, with_current};
 use crate::origin::WorkKind;
-use crate::timers::{Action, TimerKey};
+use crate::timers::{Action, Nanos, TimerKey};
 
 /// Beyond this a deadline is as good as never: it keeps `Instant` arithmetic from overflowing.
 pub(crate) const NEVER: Duration = Duration::from_secs(60 * 60 * 24 * 365 * 100);
@@ -76,7 +76,8 @@ impl Inner {
 #[derive(Debug)]
 pub struct Deadline {
     inner: Weak<Inner>,
-    deadline: Option<Instant>,
+    /// As the loop's timers count, which takes half of what an `Instant` takes.
+    deadline: Option<Nanos>,
     armed: TimerKey,
 }
 
@@ -89,13 +90,16 @@ impl Deadline {
 
     /// Moves the deadline; `None` means never. The wait for it begins with the next [`poll`](Deadline::poll).
     pub fn set(&mut self, deadline: Option<Instant>) {
-        self.deadline = deadline;
+        self.deadline = match (deadline, self.inner.upgrade()) {
+            (Some(deadline), Some(inner)) => Some(Nanos::between(inner.epoch, deadline)),
+            _ => None,
+        };
     }
 
-    /// The deadline as it stands.
+    /// The deadline as it stands. One from before the loop was made counts as the moment of that; `None` if the loop is gone.
     #[must_use]
     pub fn deadline(&self) -> Option<Instant> {
-        self.deadline
+        Some(self.deadline?.after(self.inner.upgrade()?.epoch))
     }
 
     /// Ready when the deadline has passed; otherwise the latest task to ask is woken when it does, and perhaps
@@ -103,7 +107,7 @@ impl Deadline {
     pub fn poll(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         let Some(deadline) = self.deadline else { return Poll::Pending };
         let Some(inner) = self.inner.upgrade() else { return Poll::Pending };
-        if deadline <= inner.now() {
+        if deadline <= Nanos::between(inner.epoch, inner.now()) {
             return Poll::Ready(());
         }
         if inner.closed.get() {

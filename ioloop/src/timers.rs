@@ -14,6 +14,7 @@
 
 use std::cmp::Ordering;
 use std::collections::BinaryHeap;
+use std::num::NonZeroU64;
 use std::time::{Duration, Instant};
 
 use crate::io_loop::Callback;
@@ -40,6 +41,28 @@ impl Action {
             WakeTarget::Task(key) => Action::Wake(key),
             foreign => Action::Call(Box::new(move |inner| inner.wake(foreign))),
         }
+    }
+}
+
+/// A moment, in nanoseconds since a loop's epoch; what was before counts as the epoch. No moment takes no more.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+pub(crate) struct Nanos(NonZeroU64);
+
+impl Nanos {
+    pub(crate) fn between(epoch: Instant, at: Instant) -> Nanos {
+        let since = at.saturating_duration_since(epoch);
+        // Not `as_nanos`, which reckons in 128 bits.
+        let nanos =
+            since.as_secs().saturating_mul(1_000_000_000).saturating_add(u64::from(since.subsec_nanos()));
+        Nanos(NonZeroU64::MIN.saturating_add(nanos))
+    }
+
+    pub(crate) fn after(self, epoch: Instant) -> Instant {
+        epoch + Duration::from_nanos(self.get())
+    }
+
+    fn get(self) -> u64 {
+        self.0.get() - 1
     }
 }
 
@@ -116,7 +139,10 @@ impl Timers {
     }
 
     pub(crate) fn insert(&mut self, deadline: Instant, action: Action) -> TimerKey {
-        let deadline = self.nanos(deadline);
+        self.insert_at(self.nanos(deadline), action)
+    }
+
+    fn insert_at(&mut self, deadline: u64, action: Action) -> TimerKey {
         let seq = self.next_seq;
         self.next_seq = seq.wrapping_add(1);
         let slot = self.slots.insert(Slot { deadline, action, seq, link: Link::NEAR });
@@ -150,15 +176,16 @@ impl Timers {
     pub(crate) fn arm(
         &mut self,
         armed: TimerKey,
-        deadline: Instant,
+        deadline: Nanos,
         action: Action,
     ) -> (TimerKey, Option<Action>) {
-        let at = self.nanos(deadline);
         match self.get(armed) {
-            Some(slot) if slot.deadline <= at => (armed, Some(std::mem::replace(&mut slot.action, action))),
+            Some(slot) if slot.deadline <= deadline.get() => {
+                (armed, Some(std::mem::replace(&mut slot.action, action)))
+            }
             _ => {
                 let too_late = self.remove(armed);
-                (self.insert(deadline, action), too_late)
+                (self.insert_at(deadline.get(), action), too_late)
             }
         }
     }
@@ -248,9 +275,7 @@ impl Timers {
     }
 
     fn nanos(&self, at: Instant) -> u64 {
-        let since = at.saturating_duration_since(self.epoch);
-        // Not `as_nanos`, which reckons in 128 bits.
-        since.as_secs().saturating_mul(1_000_000_000).saturating_add(u64::from(since.subsec_nanos()))
+        Nanos::between(self.epoch, at).get()
     }
 }
 

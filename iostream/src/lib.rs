@@ -89,7 +89,7 @@ pub use detach::{DetachError, DetachedTransport, Parts};
 pub use error::NotPollable;
 pub use error::{CloseReason, StreamError};
 pub use options::StreamOptions;
-pub use pool::leased_blocks;
+pub use pool::{leased_blocks, release_free_blocks};
 #[cfg(feature = "regex")]
 pub use read_until_regex::{Regex, RegexError};
 pub use stream::IoStream;

@@ -35,6 +35,12 @@ pub fn leased_blocks() -> usize {
     POOL.with(|pool| pool.leased.get())
 }
 
+/// Gives the blocks that this thread keeps for the next reads and writes back to the allocator: for after a spike. The next ones
+/// make their own.
+pub fn release_free_blocks() {
+    let _ = POOL.try_with(|pool| drop((pool.free.take(), pool.free_writes.take())));
+}
+
 /// Memory for reading, and which part of it is filled and not taken.
 #[derive(Debug, Default)]
 pub(crate) struct Piece {

@@ -2,8 +2,9 @@
 
 use std::cell::RefCell;
 use std::rc::Rc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
+use ioloop::IoLoop;
 use iostream::IoStream;
 
 use crate::accept::AcceptHandle;
@@ -167,12 +168,23 @@ pub(crate) struct OpenConnection {
     pub(crate) facts: Rc<Facts>,
 }
 
+impl OpenConnection {
+    /// Whether bytes are unsent, or unread.
+    pub(crate) fn has_something_left(&self) -> bool {
+        let stream = &self.stream;
+        !stream.is_closed() && (stream.pending() > 0 || stream.buffered() > 0)
+    }
+}
+
 impl Drop for OpenConnection {
     fn drop(&mut self) {
         let Facts { entrance, admitted, .. } = &*self.facts;
         let state = &entrance.server.state;
         self.stream.close(); // which sends, perhaps, so the bytes are counted after it
         state.connections.remove(&self.facts);
+        if state.connections.crowd_leaves() {
+            clear_up_later(&entrance.server, &self.stream.io_loop());
+        }
         state.tally.count(|metrics| {
             metrics.bytes_received += self.stream.bytes_received();
             metrics.bytes_sent += self.stream.bytes_sent();
@@ -180,4 +192,15 @@ impl Drop for OpenConnection {
         entrance.leave(self.facts.client(), admitted);
         state.drain.note_end();
     }
+}
+
+/// When a crowd has left, the blocks that it used are given back as soon as nobody has left for so long.
+const QUIET: Duration = Duration::from_millis(500);
+
+fn clear_up_later(server: &ServerHandle, io_loop: &IoLoop) {
+    let (server, open) = (server.clone(), server.state.connections.len());
+    io_loop.call_later(QUIET, move || match server.state.connections.len() < open {
+        true => clear_up_later(&server, &IoLoop::current()),
+        false => iostream::release_free_blocks(),
+    });
 }

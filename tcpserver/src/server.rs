@@ -360,18 +360,14 @@ fn run<H: HandleStream>(handler: Rc<H>, connection: OpenConnection) -> impl Futu
                 return;
             }
         }
-        let stream = &connection.stream;
         {
-            let context = ConnectionContext::of(&connection.facts);
-            let span = span_of(&connection.facts);
-            // A handler may do its work, and panic, before it gives a future.
-            let begin = || within(span.as_deref(), || handler.handle_stream(stream.clone(), context));
-            let mut served = pin!(match caught(begin) {
-                Ok(served) => served,
+            let (span, served) = match handed_over(&*handler, &connection) {
+                Ok(begun) => begun,
                 Err(panic) => return note_panic(&panic, &connection.facts),
-            });
+            };
+            let mut served = pin!(served);
             // The error is put into words in here: its Display is the handler's code too.
-            let outcome = poll_fn(|cx| {
+            let outcome = poll_fn(move |cx| {
                 let poll = || within(span.as_deref(), || served.as_mut().poll(cx).map(Outcome::failure));
                 match caught(poll) {
                     Ok(poll) => poll.map(Ok),
@@ -385,11 +381,23 @@ fn run<H: HandleStream>(handler: Rc<H>, connection: OpenConnection) -> impl Futu
             }
         }
         // Closing with input unread makes the kernel send a reset, which can overtake what was sent last.
-        if !stream.is_closed() && (stream.pending() > 0 || stream.buffered() > 0) {
+        if connection.has_something_left() {
             // Boxed, so that the rare case adds nothing to every connection's memory.
             Box::pin(end(&connection)).await;
         }
     }
+}
+
+/// The handler's future, and the span that it runs in. A handler may do its work, and panic, before it gives a future.
+fn handed_over<'h, H: HandleStream>(
+    handler: &'h H,
+    connection: &OpenConnection,
+) -> Result<(Option<Box<Span>>, impl Future<Output: Outcome> + use<'h, H>), String> {
+    let context = ConnectionContext::of(&connection.facts);
+    let span = span_of(&connection.facts);
+    let begin = || within(span.as_deref(), || handler.handle_stream(connection.stream.clone(), context));
+    let served = caught(begin)?;
+    Ok((span, served))
 }
 
 /// Sends what was written and hears the peer out, within the time for it. A peer that does not take it is cut.
@@ -463,6 +471,6 @@ mod tests {
         let connection = entrance.open(stream, peer, admitted);
         let size = size_of_val(&run(Rc::new(handler), connection));
         println!("{} bytes beside the handler's", size - HANDLERS);
-        assert!(size <= HANDLERS + 112, "{size} bytes");
+        assert!(size <= HANDLERS + 80, "{size} bytes");
     }
 }
