@@ -6,8 +6,8 @@
 //!                  with --features tls also [--cert FILE --key FILE], PEM both
 //! In another shell: curl -s http://127.0.0.1:8888/plaintext
 //!
-//! GET /plaintext   GET /json   POST /echo   GET /bytes/N   GET /chunked/N   POST /count   POST /form   GET /sleep/MS
-//! GET /counters    GET /panic  POST /die (with --loops: one of them)
+//! GET /plaintext   GET /json   POST /echo   GET /bytes/N   GET /chunked/N   GET /pieces/N   POST /count   POST /form
+//! GET /sleep/MS    GET /counters    GET /panic  POST /die (with --loops: one of them)
 //!
 //! It ends in good order on SIGTERM and Ctrl-C, within --grace, and counts SIGHUP, SIGUSR1 and SIGUSR2.
 

@@ -4,7 +4,8 @@
 //! `pipeline_flush` is on, as TechEmpower's entry has it: the answers of a pipelined batch leave in one write. Without
 //! `--header-timeout SECONDS` no timer is set, so its header timeout is without effect and without cost.
 //!
-//! For the faults there are `/count`, `/panic` and `/stream/N`, an answer of any size.
+//! For the faults, which set that, there are `/count`, `/panic` and `/stream/N`, an answer of any size; and `pipeline_flush` is off:
+//! with it hyper 1 keeps in memory whatever a body has ready for a client that does not read.
 
 #![forbid(unsafe_code)]
 
@@ -73,7 +74,7 @@ async fn serve(
 ) -> Result<(), Failure> {
     let listener = TcpListener::from_std(listener)?;
     let mut http = http1::Builder::new();
-    http.pipeline_flush(true);
+    http.pipeline_flush(header_timeout.is_none());
     if let Some(limit) = header_timeout {
         http.timer(TokioTimer::new()).header_read_timeout(limit);
     }

@@ -11,6 +11,8 @@ use crate::watch;
 
 /// The size of the pieces of a streamed answer.
 const PIECE: usize = 16 * 1024;
+/// The same, so small that they are copied behind each other.
+const SMALL_PIECE: usize = 1000;
 static ZEROS: [u8; 1024 * 1024] = [b'0'; 1024 * 1024];
 
 #[derive(Serialize)]
@@ -34,7 +36,8 @@ pub async fn route(exchange: &mut Exchange<'_>) -> Result<(), HttpError> {
         }
         (&Method::POST, "echo", _) => echo(exchange).await,
         (&Method::GET | &Method::HEAD, "bytes", Ok(n)) => bytes(exchange, n).await,
-        (&Method::GET | &Method::HEAD, "chunked", Ok(n)) => chunked(exchange, n).await,
+        (&Method::GET | &Method::HEAD, "chunked", Ok(n)) => chunked(exchange, n, PIECE).await,
+        (&Method::GET | &Method::HEAD, "pieces", Ok(n)) => chunked(exchange, n, SMALL_PIECE).await,
         (&Method::GET | &Method::HEAD, "sleep", Ok(ms)) => {
             ioloop::sleep(Duration::from_millis(ms)).await;
             exchange.send(Response::text("slept\n")).await
@@ -77,11 +80,11 @@ async fn bytes(exchange: &mut Exchange<'_>, mut n: u64) -> Result<(), HttpError>
 }
 
 /// Streams `n` bytes in pieces.
-async fn chunked(exchange: &mut Exchange<'_>, mut n: u64) -> Result<(), HttpError> {
+async fn chunked(exchange: &mut Exchange<'_>, mut n: u64, piece: usize) -> Result<(), HttpError> {
     let response = exchange.respond(StatusCode::OK).header("Content-Type", "application/octet-stream");
     let mut response = response.start().await?;
     while n > 0 {
-        let piece = n.min(PIECE as u64);
+        let piece = n.min(piece as u64);
         response.write(Bytes::from_static(&ZEROS[..piece as usize])).await?;
         n -= piece;
     }

@@ -125,7 +125,7 @@ impl Waits {
     }
 
     pub(crate) fn text(&self) -> String {
-        format!("{:.1} ms", self.p99().as_secs_f64() * 1e3)
+        format!("{:.2} ms", self.p99().as_secs_f64() * 1e3)
     }
 }
 

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use super::client::{get, post};
 use super::report::{Finding, bytes};
-use super::target::Target;
+use super::target::{Kind, LARGE, Target};
 use super::{Extent, Findings};
 use crate::process_cost::{peak_rss_bytes, reset_peak_rss};
 
@@ -17,12 +17,22 @@ const BLOCK: i64 = 64 * 1024;
 
 /// Fifty that take a little of 100 MiB every now and then.
 pub(super) fn slow_readers(target: &Target, extent: Extent) -> Findings {
+    let mut findings =
+        vec![fifty(target, extent, "50 slow readers of 100 MiB, memory each", &target.large())?];
+    if target.is_ours() {
+        let what = "the same of pieces of 1,000 bytes, which are copied";
+        findings.push(fifty(target, extent, what, &format!("/pieces/{LARGE}"))?);
+    }
+    Ok(findings)
+}
+
+fn fifty(target: &Target, extent: Extent, what: &str, path: &str) -> io::Result<Finding> {
     const READERS: usize = 50;
     let before = target.memory()?;
     let mut readers = Vec::new();
     for _ in 0..READERS {
         let mut reader = target.connect()?;
-        reader.write_all(get(&target.large()).as_bytes())?;
+        reader.write_all(get(path).as_bytes())?;
         readers.push(reader);
     }
     let mut grown = 0;
@@ -35,12 +45,7 @@ pub(super) fn slow_readers(target: &Target, extent: Extent) -> Findings {
         grown = grown.max(target.memory()? - before);
     }
     let each = grown / READERS as i64;
-    Ok(vec![Finding::fact(
-        "50 slow readers of 100 MiB, memory each",
-        "64 KiB, one block",
-        bytes(each),
-        each <= BLOCK,
-    )])
+    Ok(Finding::fact(what, "64 KiB, one block", bytes(each), each <= BLOCK))
 }
 
 /// Somebody who asks and asks, and reads nothing.
@@ -67,7 +72,7 @@ pub(super) fn pipelined_unread(target: &Target, extent: Extent) -> Findings {
 
 /// Uploads that come back, in segments of any size.
 pub(super) fn echo_uploads(target: &Target, extent: Extent) -> Findings {
-    if target.kind == super::target::Kind::Nginx {
+    if target.kind == Kind::Nginx {
         return Ok(Vec::new()); // it has no such handler
     }
     let size = extent.pick(10 << 20, 1 << 20);
