@@ -26,7 +26,7 @@ use crate::proxies::{Protocol, TrustedProxies};
 /// | `minimum_send_rate` | 240 bytes a second | as `write_timeout` |
 /// | `handler_timeout` | 60 s | 503, and the connection closes |
 /// | `linger` | 2 s | the connection closes |
-/// | `max_buffered_response` | 64 KiB | the handler waits; see there |
+/// | `max_buffered_response` | 48 KiB | the handler waits; see there |
 /// | `form` | 1000 fields; 100 parts, heads of 10 KiB, fields of 1 MiB | 413 when a handler asks for the form |
 #[derive(Debug, Clone)]
 #[non_exhaustive]
@@ -115,7 +115,7 @@ impl Default for HttpOptions {
             minimum_send_rate: 240,
             handler_timeout: Some(Duration::from_secs(60)),
             linger: Duration::from_secs(2),
-            max_buffered_response: 64 * 1024,
+            max_buffered_response: 48 * 1024,
             form: FormLimits::default(),
             xheaders: None,
             protocol: None,

@@ -132,14 +132,13 @@ impl Waits {
 impl Polite {
     pub(crate) fn start(target: &Target) -> io::Result<Polite> {
         let mut client = Client::new(target.connect()?);
+        let most = PATIENCE.as_micros() as u64;
+        let micros = Histogram::new_with_max(most, 3).map_err(io::Error::other)?;
         let enough = Arc::new(AtomicBool::new(false));
         let until = Arc::clone(&enough);
         let thread = thread::spawn(move || {
             first_in_line();
-            let mut waits = Waits {
-                micros: Histogram::new(3).unwrap_or_else(|_| unreachable!("3 digits are allowed")),
-                failures: 0,
-            };
+            let mut waits = Waits { micros, failures: 0 };
             while !until.load(Ordering::Relaxed) {
                 let began = Instant::now();
                 if client.ask(get("/plaintext").as_bytes()).is_ok_and(|answer| answer.status == 200) {
