@@ -102,6 +102,22 @@ if wanted nginx nginx-light; then
   kill "$NGINX_PID"
   wait "$NGINX_PID" || true
   NGINX_PID=
+
+  # The configuration that examples/behind_nginx.rs comes with
+  stop
+  start behind_nginx
+  sed "s#/tmp/behind_nginx#$folder/behind_nginx#; s#:8888#:$PORT#; s#:8080#:$front#" examples/behind_nginx.conf > "$folder/behind_nginx.conf"
+  nginx -p "$folder" -c "$folder/behind_nginx.conf" -e "$folder/behind_nginx.log" 2> "$folder/behind_nginx.log" &
+  NGINX_PID=$!
+  until (exec 3<> "/dev/tcp/127.0.0.1/$front") 2> /dev/null; do
+    kill -0 "$NGINX_PID" 2> /dev/null || fail "nginx: $(cat "$folder/behind_nginx.log")"
+    sleep 0.1
+  done
+  expect "behind nginx: the client, not what it says of itself" "127.0.0.2 asked for http://127.0.0.1:$front/story by 127.0.0.1" \
+    "$(ask --interface 127.0.0.2 -H 'X-Forwarded-For: 192.0.2.1' -H 'Forwarded: for=192.0.2.2' "http://127.0.0.1:$front/story" | sed 's/:[0-9]*$//')"
+  kill "$NGINX_PID"
+  wait "$NGINX_PID" || true
+  NGINX_PID=
 fi
 stop
 
