@@ -49,6 +49,14 @@ use crate::response::IntoResponse;
 ///
 /// A handler whose client goes away is dropped where it waits, unless
 /// [`no_cancel_on_disconnect`](crate::HttpOptions::no_cancel_on_disconnect) lets it run on.
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` is no handler of requests",
+    label = "not of one of the three shapes",
+    note = "a handler is an `async fn(Request) -> impl IntoResponse`, an `async fn(&mut Exchange<'_>) -> Result<(), HttpError>`, or a \
+            `fn(&mut Exchange<'_>)`",
+    note = "`IntoResponse` are `Response`, text, bytes, a `StatusCode`, pairs of a status and one of these, and `Result`s of them; a closure \
+            has to say of which type its argument is"
+)]
 pub trait Handler<Marker>: 'static {
     /// Answers one request.
     fn handle(&self, exchange: &mut Exchange<'_>) -> impl Future<Output = Result<(), HttpError>>;

@@ -128,6 +128,11 @@ impl Response {
 }
 
 /// What a handler may return.
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` is nothing that a handler may return",
+    note = "`Response`, text, bytes, a `StatusCode`, pairs of a status and one of these, and `Result`s of them are; `Json` with the \
+            feature `json`"
+)]
 pub trait IntoResponse {
     /// Makes a response of it.
     fn into_response(self) -> Response;

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # The three handler shapes, as functions and as closures, compile and answer in a crate outside the workspace that depends on
-# httpserver by path alone.
+# httpserver by path alone; and so do the programs of README.md compile.
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 root=$PWD
@@ -18,6 +18,8 @@ edition = "2024"
 [dependencies]
 httpserver = { path = "$root/httpserver" }
 ioloop = { path = "$root/ioloop" }
+iostream = { path = "$root/iostream" }
+tcpserver = { path = "$root/tcpserver" }
 TOML
 cat > "$outside/src/main.rs" <<'RUST'
 use httpserver::{Exchange, HttpError, HttpServer, Request, Response, StatusCode};
@@ -80,6 +82,14 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
 }
 RUST
 
+# Each block of Rust in README.md is a program.
+mkdir "$outside/src/bin"
+awk -v out="$outside/src/bin/readme_" '/^```rust$/ { program = out (++n) ".rs"; next } /^```$/ { program = "" } program { print > program }' README.md
+programs=$(ls "$outside/src/bin" | wc -l)
+[ "$programs" -ge 4 ] || { echo "README.md has lost its programs" >&2; exit 1; }
+
 cd "$outside"
 target=${CARGO_TARGET_DIR:-$root/target}
-CARGO_TARGET_DIR="$target/outside" cargo run --quiet
+CARGO_TARGET_DIR="$target/outside" cargo run --quiet --bin outside
+CARGO_TARGET_DIR="$target/outside" cargo check --quiet --bins
+echo "$programs programs of README.md compile"
