@@ -439,3 +439,24 @@ fn ts7_a_listener_with_a_limit_of_its_own_closes_newcomers_if_so_wished() {
     assert_eq!(clients.iter().filter(|client| is_closed(client)).count(), 3);
     assert_eq!((server.open_connections(), server.metrics().shed.max_connections), (2, 3));
 }
+
+/// Two loops at one listener, as the kernel sees it: each has a descriptor of its own, and both are told.
+#[test]
+fn ts5_a_wake_for_somebody_whom_another_has_accepted_is_counted_as_in_vain() {
+    let test = virtual_loop();
+    let (listener, address) = loopback();
+    let servers = [TcpServer::new(echo), TcpServer::new(echo)];
+    for server in &servers {
+        server.add_socket(listener.try_clone().expect("a descriptor")).expect("a listener");
+    }
+    test.run_until_stalled();
+    let _clients: Vec<_> = (0..10)
+        .map(|_| {
+            let client = connect(address);
+            test.run_until_stalled();
+            client
+        })
+        .collect();
+    let total = servers[0].metrics() + servers[1].metrics();
+    assert_eq!((total.accepted, total.wakes_in_vain), (10, 10));
+}

@@ -393,3 +393,38 @@ fn ts4_several_loops_share_tcp_and_unix_listeners_each_with_its_own_options() {
         std::fs::remove_file(path).expect("it was there");
     }
 }
+
+#[test]
+fn ts10_all_loops_speak_tls_and_take_a_new_certificate_at_once() {
+    use iostream::tls::{Pem, TlsAcceptor, TlsClientConfig, TlsServerConfig};
+
+    let sides = [(); 2].map(|()| {
+        let made = rcgen::generate_simple_self_signed(["server.test".to_owned()]).expect("a certificate");
+        let (chain, key) = (made.cert.pem(), made.signing_key.serialize_pem());
+        let server = TlsServerConfig::builder().certificate(Pem::text(&chain), Pem::text(&key)).build();
+        let client = TlsClientConfig::builder().trust(Pem::text(&chain)).build();
+        (server.expect("it fits"), client.expect("it is one"))
+    });
+    let [(old, trusts_old), (new, trusts_new)] = sides;
+    let io_loop = current_loop();
+    let acceptor = TlsAcceptor::new(old);
+    let server = TcpServer::new(tell).tls(acceptor.clone()).accept_strategy(AcceptStrategy::Dispatch);
+    let address = server.bind_with(0, &loopback()).expect("a port")[0];
+    let servers = server.start(2).expect("threads");
+    let places = async |config: &TlsClientConfig| {
+        let mut streams = Vec::new();
+        let mut places = Vec::new();
+        for _ in 0..2 {
+            let stream = IoStream::connect_tls(address, "server.test", config).await.expect("TLS");
+            places.push(stream.read_bytes(1).await.expect("it tells"));
+            streams.push(stream);
+        }
+        places.sort();
+        places.concat()
+    };
+    assert_eq!(run(&io_loop, places(&trusts_old)), b"01");
+    acceptor.replace(new);
+    assert_eq!(run(&io_loop, places(&trusts_new)), b"01");
+    assert_eq!(run(&io_loop, servers.metrics()).total().handshake_errors, 0);
+    end(&io_loop, &servers);
+}

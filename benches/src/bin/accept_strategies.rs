@@ -40,6 +40,7 @@ const LOADS: [(&str, usize, usize); 3] = [
 /// What one slice measured.
 struct Sample {
     cpu_micros: f64,
+    sleeps: f64,
     in_vain: f64,
     skew: f64,
     skew_of_active: f64,
@@ -105,7 +106,7 @@ fn slice(strategy: AcceptStrategy, load: usize, loops: usize) -> Result<Sample, 
     let threads = servers.loops().ok_or("two loops at least")?.clone();
     io_loop.run_sync(threads.ready())??;
 
-    let before = Cpu::of(std::process::id())?;
+    let (before, slept) = (Cpu::of(std::process::id())?, sleeps()?);
     let mut child = Command::new(std::env::current_exe()?)
         .args(["--visit", &address.to_string(), &count.to_string(), &at_once.to_string()])
         .stdin(Stdio::piped())
@@ -121,6 +122,7 @@ fn slice(strategy: AcceptStrategy, load: usize, loops: usize) -> Result<Sample, 
     io_loop.start()?;
     visits.join().map_err(|_| "the thread that listens has panicked")??;
     let metrics: LoopMetrics = io_loop.run_sync(servers.metrics())?;
+    let slept = sleeps()?.saturating_sub(slept);
     drop(hold);
     if !child.wait()?.success() {
         return Err("the clients have failed".into());
@@ -133,10 +135,23 @@ fn slice(strategy: AcceptStrategy, load: usize, loops: usize) -> Result<Sample, 
     let per_visit = |value: f64| value / count as f64;
     Ok(Sample {
         cpu_micros: per_visit(cost.ran.as_secs_f64() * 1e6),
+        sleeps: per_visit(slept as f64),
         in_vain: per_visit(metrics.total().wakes_in_vain as f64),
         skew: metrics.skew(),
         skew_of_active: metrics.skew_of_active(),
     })
+}
+
+/// How often the threads of this process have gone to sleep: as often, they were woken, be it in vain.
+fn sleeps() -> io::Result<u64> {
+    let mut sum = 0;
+    for thread in std::fs::read_dir("/proc/self/task")? {
+        // A thread may have ended since the folder was read.
+        let Ok(status) = std::fs::read_to_string(thread?.path().join("status")) else { continue };
+        let line = status.lines().find_map(|line| line.strip_prefix("voluntary_ctxt_switches:"));
+        sum += line.and_then(|count| count.trim().parse::<u64>().ok()).unwrap_or(0);
+    }
+    Ok(sum)
 }
 
 /// Makes so many connections, so many of them open at a time; when there are as many, one leaves, at random if they are many. Then waits to
@@ -175,8 +190,15 @@ fn leave(mut stream: TcpStream) -> io::Result<()> {
 }
 
 fn table(samples: &[Vec<Sample>]) -> String {
-    let head =
-        ["connections", "strategy", "µs of CPU each", "wakes in vain each", "skew", "skew of the open"];
+    let head = [
+        "connections",
+        "strategy",
+        "µs of CPU each",
+        "sleeps each",
+        "in vain each",
+        "skew",
+        "skew of the open",
+    ];
     let mut lines = vec![head.map(str::to_owned).to_vec()];
     for (load, (name, _, at_once)) in LOADS.iter().enumerate() {
         for (strategy, kind) in STRATEGIES.iter().enumerate() {
@@ -191,6 +213,7 @@ fn table(samples: &[Vec<Sample>]) -> String {
                 name.to_owned(),
                 format!("{kind:?}"),
                 cell(|sample| sample.cpu_micros),
+                cell(|sample| sample.sleeps),
                 in_vain.map_or("-".to_owned(), |spread| short(spread.median)),
                 cell(|sample| sample.skew),
                 held,

@@ -5,12 +5,13 @@
 ///
 /// | | connections go to | a connection wakes | for |
 /// | --- | --- | --- | --- |
-/// | [`Shared`](AcceptStrategy::Shared) | whoever is first | every loop that sleeps; all but one in vain | few loops; any listener |
+/// | [`Shared`](AcceptStrategy::Shared) | whoever is first | every loop that sleeps, all but one in vain | few loops; any listener |
 /// | [`ReusePort`](AcceptStrategy::ReusePort) | the loop that the kernel's hash names | that one | many short connections; TCP bound here |
 /// | [`Dispatch`](AcceptStrategy::Dispatch) | the loop with the fewest | the acceptor, then that one | long connections; any listener |
 ///
-/// Wakes in vain are counted: [`Metrics::wakes_in_vain`](crate::Metrics::wakes_in_vain). (Linux could wake one loop alone at a shared
-/// listener, by `EPOLLEXCLUSIVE`, which mio does not offer.)
+/// Most wakes in vain are over before the program hears of them: the kernel looks again, and lets the loop sleep on. The others are counted:
+/// [`Metrics::wakes_in_vain`](crate::Metrics::wakes_in_vain). (Linux could wake one loop alone at a shared listener, by `EPOLLEXCLUSIVE`,
+/// which mio does not offer.)
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum AcceptStrategy {
