@@ -1,8 +1,8 @@
 //! A TCP server for a protocol of your own, after Tornado's `tcpserver`.
 //!
 //! **In scope:** [`add_accept_handler`] (which stands in Tornado's `netutil`), and [`TcpServer`]: listen, accept fairly,
-//! run a [`HandleStream`] per connection, close what it leaves behind, bound how many there are and count what they do. **Out of scope:** what is said on the connection;
-//! `httpserver` is one such protocol. Binding sockets is `netutil`'s, reading and writing are `iostream`'s.
+//! run a [`HandleStream`] per connection, close what it leaves behind, bound how many there are and count what they
+//! do, on one loop or on many ([`TcpServer::start`], [`Servers`]). **Out of scope:** what is said on the connection; `httpserver` is one such protocol. Binding sockets is `netutil`'s, reading and writing are `iostream`'s.
 //!
 //! ```no_run
 //! use ioloop::IoLoop;

@@ -107,7 +107,8 @@ impl<H: HandleStream> TcpServer<H> {
     /// address, and behind a proxy all do.
     ///
     /// The count takes memory only for clients that are connected. A Unix socket's peers have no address and are not
-    /// limited; nor do connections count that were there before the limit.
+    /// limited; nor do connections count that were there before the limit. Each of several loops counts
+    /// for itself, so that a client may have as many on each.
     #[must_use]
     pub fn max_connections_per_ip(self, most: usize) -> TcpServer<H> {
         self.handle().state.admission.limit_per_ip(most);
