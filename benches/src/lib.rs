@@ -3,6 +3,7 @@
 //! - `load` (the module and the program) puts load on a server and has less work with a request than the server.
 //! - `floor` is the least a server can do; `peers/` are the servers that people would pick instead.
 //! - `compare` runs them side by side and prints tables of **server CPU time per request**, paired within rounds.
+//! - `idle` says what connections cost that only wait, to our servers, hyper and nginx.
 //! - `faults` has peers, descriptors and threads do their worst, and says what becomes of the server.
 //! - `ioloop_ratios` sets the loop alone beside other runtimes (feature `runtimes`).
 //! - `iostream_ratios` sets streams beside tokio's, plain and over TLS (feature `streams`).
@@ -24,6 +25,7 @@ mod drive;
 pub mod fairness;
 pub mod faults;
 pub mod growth;
+pub mod idle;
 pub mod load;
 pub mod machine;
 mod outside;

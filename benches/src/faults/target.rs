@@ -172,7 +172,7 @@ fn nginx(home: &Path, seconds: &str) -> io::Result<Launch> {
         &configuration,
         format!(
             r#"daemon off; master_process off; worker_processes 1; pid {dir}/nginx.pid; error_log stderr error;
-events {{ worker_connections 10000; }}
+events {{ worker_connections 19000; }}
 http {{
     access_log off; default_type text/plain; tcp_nodelay on; keepalive_requests 1000000000;
     client_max_body_size 100m; client_header_timeout {seconds}; client_body_timeout {seconds}; send_timeout {seconds};
