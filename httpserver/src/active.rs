@@ -293,8 +293,12 @@ impl<'s> Active<'s> {
         if self.is_encoding() {
             return Box::pin(self.send_encoded_by_blocks(data)).await;
         }
+        let is_shared = !data.is_unique();
         self.send_plain_data(data)?;
-        self.session.room_for_more().await
+        match is_shared {
+            true => self.session.room_for_more_that_is_shared().await,
+            false => self.session.room_for_more().await,
+        }
     }
 
     pub(crate) fn send_plain_data(&self, data: Bytes) -> Result<(), HttpError> {

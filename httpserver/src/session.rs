@@ -17,6 +17,8 @@ use crate::proxies::Protocol;
 /// Pipelined requests of one connection that are served before the others have their turn. Bytes have their bounds in `iostream`.
 const REQUESTS_PER_TURN: u8 = 64;
 
+/// So many times as much may wait of what takes no memory.
+const SHARED: usize = 4;
 const CENTURY: Duration = Duration::from_secs(100 * 365 * 86_400);
 
 /// What is kept of a connection between requests: all that an idle one costs here.
@@ -193,7 +195,16 @@ impl Session {
 
     /// Waits, if as much output waits as may wait, until there is room for more. Sends nothing before.
     pub(crate) async fn room_for_more(&self) -> Result<(), HttpError> {
-        let most = self.core.options.max_buffered_response.max(1);
+        self.room_below(self.core.options.max_buffered_response).await
+    }
+
+    /// The same behind a piece that others hold too, so that it takes no memory of ours: four times as many bytes may wait.
+    pub(crate) async fn room_for_more_that_is_shared(&self) -> Result<(), HttpError> {
+        self.room_below(self.core.options.max_buffered_response.saturating_mul(SHARED)).await
+    }
+
+    async fn room_below(&self, most: usize) -> Result<(), HttpError> {
+        let most = most.max(1);
         // Boxed, so that handlers, which all have this within them, stay small.
         if self.stream.pending() < most { Ok(()) } else { Box::pin(self.room(most - 1)).await }
     }

@@ -4,7 +4,9 @@ mod support;
 
 use std::time::Duration;
 
-use httpserver::{HttpServer, Request, Response};
+use bytes::Bytes;
+use http::StatusCode;
+use httpserver::{Exchange, HttpServer, Request, Response};
 use ioloop::IoLoop;
 use iostream::IoStream;
 use support::{Peer, Stage, answers};
@@ -50,6 +52,25 @@ fn a_request_with_a_small_body_is_one_read_and_one_write() {
     let post = b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 5\r\n\r\nhello";
     stage.exchange(&peer, post);
     assert_eq!(cost(&stage, &peer, post), (1, 1));
+}
+
+#[test]
+fn shared_pieces_are_gathered_four_times_as_far_as_pieces_of_the_handlers_own() {
+    static PIECE: [u8; 16 * 1024] = [b'x'; 16 * 1024];
+    let stage = Stage::new();
+    let writes = |own: bool| {
+        let answer = async move |exchange: &mut Exchange<'_>| {
+            let mut response = exchange.respond(StatusCode::OK).start().await?;
+            for _ in 0..64 {
+                let piece = if own { Bytes::from(PIECE.to_vec()) } else { Bytes::from_static(&PIECE) };
+                response.write(piece).await?;
+            }
+            response.finish().await
+        };
+        let peer = stage.connect(&HttpServer::new(answer));
+        cost(&stage, &peer, GET).1
+    };
+    assert_eq!((writes(true), writes(false)), (22, 6));
 }
 
 #[test]

@@ -11,8 +11,11 @@ pub(crate) const SHARE_BYTES: usize = 16 * 1024;
 /// The size of the memory that small writes are copied into.
 const COPY_BYTES: usize = 16 * 1024;
 
+/// What is copied between two pieces that are not is most likely what frames them.
+const FRAMING_BYTES: usize = 64;
+
 /// How many pieces one vectored write sends at most.
-pub(crate) const SLICES: usize = 16;
+pub(crate) const SLICES: usize = 64;
 
 enum Chunk {
     Copied(Vec<u8>),
@@ -62,7 +65,7 @@ impl WriteBuffer {
     pub(crate) fn push_copy(&mut self, mut data: &[u8]) {
         self.len += data.len();
         while !data.is_empty() {
-            let copy = self.copied_tail();
+            let copy = self.copied_tail(data.len());
             let n = data.len().min(copy.capacity() - copy.len());
             copy.extend_from_slice(&data[..n]);
             data = &data[n..];
@@ -156,12 +159,15 @@ impl WriteBuffer {
         }
     }
 
-    /// The last piece, with room for one byte at least.
-    fn copied_tail(&mut self) -> &mut Vec<u8> {
+    /// The last piece, with room for one byte at least; `bytes` are to follow.
+    fn copied_tail(&mut self, bytes: usize) -> &mut Vec<u8> {
         let has_room =
             matches!(self.chunks.back(), Some(Chunk::Copied(copy)) if copy.capacity() > copy.len());
         if !has_room {
-            let copy = self.blank_piece();
+            let copy = match self.chunks.back() {
+                Some(Chunk::Shared(_)) if bytes <= FRAMING_BYTES / 2 => Vec::with_capacity(FRAMING_BYTES),
+                _ => self.blank_piece(),
+            };
             self.chunks.push_back(Chunk::Copied(copy));
         }
         match self.chunks.back_mut() {
@@ -231,6 +237,23 @@ mod tests {
         let mut slices = [IoSlice::new(&[]); SLICES];
         assert_eq!(buffer.slices(&mut slices, usize::MAX), (2, 4 + SHARE_BYTES));
         assert_eq!(slices[1].as_ptr(), large.as_ptr());
+    }
+
+    #[test]
+    fn what_frames_a_large_piece_takes_no_more_memory_than_it_needs() {
+        let mut buffer = WriteBuffer::default();
+        for _ in 0..3 {
+            buffer.push(Bytes::from(vec![1; SHARE_BYTES]));
+            buffer.push_copy(b"\r\n");
+            let mut piece = buffer.blank_piece();
+            piece.extend_from_slice(b"4000\r\n");
+            buffer.push_piece(piece);
+        }
+        let copies = buffer.chunks.iter().filter_map(|chunk| match chunk {
+            Chunk::Copied(copy) => Some((copy.len(), copy.capacity())),
+            Chunk::Shared(_) => None,
+        });
+        assert_eq!(copies.collect::<Vec<_>>(), [(8, FRAMING_BYTES); 3]);
     }
 
     #[test]
