@@ -36,7 +36,7 @@ fn nginx_configuration(scenario: &Scenario, places: &Places, home: &Path, port: 
         Over::Tls => (
             " ssl",
             format!(
-                "ssl_certificate {}; ssl_certificate_key {};",
+                "ssl_protocols TLSv1.3; ssl_certificate {}; ssl_certificate_key {};",
                 certificate.chain.display(),
                 certificate.key.display()
             ),
