@@ -22,13 +22,13 @@ struct Message {
 
 pub async fn route(exchange: &mut Exchange<'_>) -> Result<(), HttpError> {
     let path = exchange.path();
+    if path == "/plaintext" && matches!(*exchange.method(), Method::GET | Method::HEAD) {
+        return exchange.send(Response::text("Hello, World!").content_type("text/plain")).await;
+    }
     let (first, argument) =
         path[1.min(path.len())..].split_once('/').unwrap_or((&path[1.min(path.len())..], ""));
     let number = argument.parse::<u64>();
     match (exchange.method(), first, number) {
-        (&Method::GET | &Method::HEAD, "plaintext", _) => {
-            exchange.send(Response::text("Hello, World!").content_type("text/plain")).await
-        }
         (&Method::GET | &Method::HEAD, "json", _) => {
             let body =
                 serde_json::to_vec(&Message { message: "Hello, World!" }).map_err(HttpError::handler)?;

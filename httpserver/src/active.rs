@@ -219,31 +219,30 @@ impl<'s> Active<'s> {
     }
 
     /// Sends a whole response whose body is in memory.
-    pub(crate) fn send(&self, response: Response) -> Result<(), HttpError> {
-        let Response { status, content_type, headers, mut body, extra: _ } = response;
-        if matches!(status, StatusCode::NO_CONTENT | StatusCode::RESET_CONTENT) {
-            body = Bytes::new(); // they have none, whatever they were given
-        }
-        let mut head =
-            ResponseHead::new(status).headers(&headers).length(ResponseLength::Known(body.len() as u64));
-        if let Some(content_type) = &content_type {
+    pub(crate) fn send(&self, response: &Response) -> Result<(), HttpError> {
+        let status = response.status;
+        // Two statuses have no body, whatever they were given.
+        let has_none = matches!(status, StatusCode::NO_CONTENT | StatusCode::RESET_CONTENT);
+        let length = ResponseLength::Known(if has_none { 0 } else { response.body.len() as u64 });
+        let mut head = ResponseHead::new(status).headers(&response.headers).length(length);
+        if let Some(content_type) = &response.content_type {
             head = head.content_type(content_type);
         }
         // A 304 tells the length of the body that it leaves out, as an answer to HEAD does (H1-37).
-        let body = if status == StatusCode::NOT_MODIFIED { Bytes::new() } else { body };
+        let is_left_out = has_none || status == StatusCode::NOT_MODIFIED;
+        let body = if is_left_out { &Bytes::new() } else { &response.body };
         let copied = body.len() < COPY_BODY_BYTES;
         self.step(|protocol, out| {
             self.encode_head(protocol, &head, out)?;
             if copied {
                 let before = out.len();
-                protocol.send_data(&body, out)?;
+                protocol.send_body(body, out)?;
                 self.tally.sent.set((out.len() - before) as u64); // its length is known: no framing is among it
-                protocol.finish(None, out)?;
             }
             Ok(())
         })?;
         if !copied {
-            self.send_data(body)?;
+            self.send_data(body.clone())?;
             self.finish(None)?;
         }
         Ok(())
@@ -361,7 +360,7 @@ impl<'s> Active<'s> {
                 true => format!("{error}\n"),
                 false => format!("{}\n", status.canonical_reason().unwrap_or_default()),
             };
-            self.send(Response::text(text).status(status))?;
+            self.send(&Response::text(text).status(status))?;
         }
         Ok(true)
     }

@@ -1,4 +1,4 @@
-//! What all connections of one server share: options, the date, and heads to use again.
+//! What all connections of one server share: options, the date, and heads and workers to use again.
 
 use std::cell::{OnceCell, RefCell};
 use std::time::Instant;
@@ -11,9 +11,13 @@ use crate::http1::RequestHead;
 use crate::log_limit::LogLimit;
 use crate::options::HttpOptions;
 use crate::watch::Watcher;
+use crate::worker::Worker;
 
 /// Heads that are kept for the next request.
 const KEEP_HEADS: usize = 64;
+
+/// Workers that are kept for the next request: a few kilobytes each.
+const KEEP_WORKERS: usize = 64;
 
 /// A head that grew beyond this is shrunk before it is kept.
 const KEEP_HEAD_BYTES: usize = 4096;
@@ -29,6 +33,7 @@ pub(crate) struct Core {
     epoch: OnceCell<Instant>,
     #[expect(clippy::vec_box, reason = "requests hold the boxes, which travel in and out as they are")]
     heads: RefCell<Vec<Box<RequestHead>>>,
+    workers: RefCell<Vec<Worker>>,
 }
 
 impl Core {
@@ -36,7 +41,15 @@ impl Core {
         let ambient = AmbientCache::new(options.ambient.clone());
         let watcher = Watcher::of(&options);
         let log_limits = <[LogLimit; 2]>::default();
-        Core { options, ambient, watcher, log_limits, epoch: OnceCell::new(), heads: RefCell::default() }
+        Core {
+            options,
+            ambient,
+            watcher,
+            log_limits,
+            epoch: OnceCell::new(),
+            heads: RefCell::default(),
+            workers: RefCell::default(),
+        }
     }
 
     /// How long there have been connections, in seconds.
@@ -72,6 +85,18 @@ impl Core {
         }
     }
 
+    /// A worker that waits, if there is one.
+    pub(crate) fn lease_worker(&self) -> Option<Worker> {
+        self.workers.borrow_mut().pop()
+    }
+
+    pub(crate) fn return_worker(&self, worker: Worker) {
+        let mut workers = self.workers.borrow_mut();
+        if workers.len() < KEEP_WORKERS {
+            workers.push(worker);
+        }
+    }
+
     pub(crate) fn lease_head(&self) -> Box<RequestHead> {
         let kept = self.heads.borrow_mut().pop();
         kept.unwrap_or_default()
@@ -80,7 +105,6 @@ impl Core {
     pub(crate) fn return_head(&self, mut head: Box<RequestHead>) {
         let mut heads = self.heads.borrow_mut();
         if heads.len() < KEEP_HEADS {
-            head.clear();
             head.shrink_to(KEEP_HEAD_BYTES);
             heads.push(head);
         }

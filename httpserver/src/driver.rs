@@ -13,8 +13,10 @@
 //! What one turn answers leaves in one write, because the stream flushes before it waits for more requests; nothing that is
 //! answered waits behind a handler that does.
 
+use std::convert::Infallible;
 use std::future::{Future, poll_fn};
-use std::pin::pin;
+use std::marker::PhantomData;
+use std::pin::{Pin, pin};
 use std::rc::Rc;
 use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
@@ -29,6 +31,7 @@ use crate::handler::Handler;
 use crate::http1::{Outcome, Received, RemoteError, RequestHead};
 use crate::session::{Arrival, Session};
 use crate::span::{self, within};
+use crate::worker::{Desk, Served, Worker};
 
 /// How long a peer that was too slow may still send before its connection closes behind the 408.
 const BRIEFLY: Duration = Duration::from_millis(100);
@@ -48,24 +51,69 @@ enum Then {
 }
 
 /// Serves one connection from its first byte to its last.
-///
-/// Not an `async fn`: that would keep its arguments beside the variables they move into, for the whole life of the
-/// connection. And boxed within: what only a running request needs exists only while one runs.
-#[expect(clippy::manual_async_fn, reason = "see above")]
-pub(crate) fn serve<M, H: Handler<M>>(handler: Rc<H>, session: Session) -> impl Future<Output = ()> {
-    async move {
+pub(crate) struct Serve<M, H> {
+    handler: Rc<H>,
+    state: State,
+    marker: PhantomData<fn() -> M>,
+}
+
+/// Written by hand, so that an idle connection is no larger than its session.
+enum State {
+    Idle(Session),
+    /// The worker has the session.
+    Busy(Worker),
+    Ended,
+}
+
+impl<M, H> Serve<M, H> {
+    pub(crate) fn new(handler: Rc<H>, session: Session) -> Serve<M, H> {
+        Serve { handler, state: State::Idle(session), marker: PhantomData }
+    }
+}
+
+impl<M: 'static, H: Handler<M>> Future for Serve<M, H> {
+    type Output = ();
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
         loop {
-            let arrival = poll_fn(|cx| session.poll_idle(cx)).await;
-            if !Box::pin(serve_burst(&session, &*handler, arrival)).await {
-                return handler.connection_closed(&session.context);
+            match &mut self.state {
+                State::Idle(session) => {
+                    let arrival = std::task::ready!(session.poll_idle(cx));
+                    if let State::Idle(session) = std::mem::replace(&mut self.state, State::Ended) {
+                        let new = || Worker::new(|desk| work(Rc::clone(&self.handler), desk));
+                        let worker = session.core.lease_worker().unwrap_or_else(new);
+                        worker.begin(session, arrival);
+                        self.state = State::Busy(worker);
+                    }
+                }
+                State::Busy(worker) => {
+                    let Served { session, may_idle } = std::task::ready!(worker.poll(cx));
+                    if let State::Busy(worker) = std::mem::replace(&mut self.state, State::Ended) {
+                        session.core.return_worker(worker);
+                    }
+                    match may_idle {
+                        true => self.state = State::Idle(session),
+                        false => self.handler.connection_closed(&session.context),
+                    }
+                }
+                State::Ended => return Poll::Ready(()),
             }
         }
     }
 }
 
+/// Serves one burst of requests after the other, each on the connection whose session it finds.
+async fn work<M, H: Handler<M>>(handler: Rc<H>, desk: Rc<Desk>) -> Infallible {
+    loop {
+        let (session, arrival) = desk.next().await;
+        let may_idle = serve_burst(&session, &*handler, arrival).await;
+        desk.put_back(Served { session, may_idle });
+    }
+}
+
 /// Serves the requests that are there, then ends the connection unless it may idle. `true` if it may.
 async fn serve_burst<M, H: Handler<M>>(session: &Session, handler: &H, arrival: Arrival) -> bool {
-    // Boxed, like other rare waits: the memory of this future is asked for with every burst of requests.
+    // Boxed, like other rare waits: the futures of requests should be small.
     if !matches!(arrival, Arrival::Bytes) && !Box::pin(session.goes_on(arrival)).await {
         return false;
     }

@@ -139,9 +139,8 @@ impl<'c> Exchange<'c> {
     /// When the response is not HTTP, a response was begun before, or the peer is gone.
     // Not an `async fn`, which would have room for the response twice.
     #[expect(clippy::manual_async_fn, reason = "see above")]
-    pub fn send(&self, response: Response) -> impl Future<Output = Result<(), HttpError>> {
+    pub fn send(&self, mut response: Response) -> impl Future<Output = Result<(), HttpError>> {
         async move {
-            let mut response = response;
             match response.extra.take().map(|extra| *extra) {
                 Some(Extra::File(file)) => {
                     return Box::pin(file_body::send(self.active, response, file)).await;
@@ -154,8 +153,11 @@ impl<'c> Exchange<'c> {
                 let Some(encoded) = Box::pin(self.encode_response(response)).await? else { return Ok(()) };
                 response = encoded;
             }
-            self.active.send(response)?;
-            self.active.session.room_for_more().await
+            self.active.send(&response)?;
+            match self.active.session.has_room() {
+                true => Ok(()),
+                false => self.active.session.room_for_more().await,
+            }
         }
     }
 

@@ -84,6 +84,7 @@ mod start;
 mod static_file;
 mod takeover;
 mod watch;
+mod worker;
 mod writer;
 
 pub use access::{AccessRecord, log_request};

@@ -11,7 +11,7 @@ use iostream::{IoStream, StreamOptions};
 use tcpserver::{BindOptions, ConnectionContext, HandleStream, ListenError, Listener, Outcome, TcpServer};
 
 use crate::core::Core;
-use crate::driver;
+use crate::driver::Serve;
 use crate::handler::Handler;
 use crate::options::HttpOptions;
 use crate::session::Session;
@@ -145,7 +145,7 @@ impl<M: 'static, H: Handler<M>> HandleStream for Http<H, M> {
         context: ConnectionContext,
     ) -> impl Future<Output: Outcome> + 'static {
         let core = Rc::clone(&self.core.borrow());
-        driver::serve(Rc::clone(&self.handler), Session::new(stream, core, context))
+        Serve::new(Rc::clone(&self.handler), Session::new(stream, core, context))
     }
 }
 

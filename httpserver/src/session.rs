@@ -95,7 +95,10 @@ impl Session {
 
     /// Waits for the first byte of a request. Not an `async fn`: idling must be small.
     pub(crate) fn poll_idle(&self, cx: &mut Context<'_>) -> Poll<Arrival> {
-        let arrival = self.poll_arrival(cx, self.idle_until());
+        if self.renews_deadline.get() {
+            self.deadline.borrow_mut().set_after(self.patience());
+        }
+        let arrival = self.poll_arrival(cx);
         self.context.set_idle(arrival.is_pending());
         if arrival.is_pending() {
             self.in_a_row.set(0);
@@ -125,18 +128,17 @@ impl Session {
         }
     }
 
-    /// Until when the peer may idle: the same instant as before, unless there was a request since. Empty lines are none.
-    fn idle_until(&self) -> Option<Instant> {
-        if !self.renews_deadline.get() {
-            return self.deadline.borrow().deadline();
-        }
+    /// How long the peer may idle, from the last request on. Empty lines are none.
+    fn patience(&self) -> Option<Duration> {
         let options = &self.core.options;
         if self.requests.get() == 0 {
-            return Some(self.after(options.header_timeout));
+            return Some(options.header_timeout);
         }
         let age_left = self.age_limit().map(|limit| limit.saturating_sub(self.age()));
-        let patience = options.idle_connection_timeout.into_iter().chain(age_left).min();
-        patience.map(|patience| self.after(patience))
+        match (options.idle_connection_timeout, age_left) {
+            (Some(idle), Some(age)) => Some(idle.min(age)),
+            (idle, age) => idle.or(age),
+        }
     }
 
     /// Notes that a request has begun.
@@ -176,21 +178,26 @@ impl Session {
 
     /// Waits for more input, until `deadline`.
     pub(crate) async fn arrival(&self, deadline: Option<Instant>) -> Arrival {
-        poll_fn(|cx| self.poll_arrival(cx, deadline)).await
+        poll_fn(|cx| {
+            // Each time: a handler that also waits to write has its own deadline in here meanwhile.
+            self.deadline.borrow_mut().set(deadline);
+            self.poll_arrival(cx)
+        })
+        .await
     }
 
-    fn poll_arrival(&self, cx: &mut Context<'_>, deadline: Option<Instant>) -> Poll<Arrival> {
+    fn poll_arrival(&self, cx: &mut Context<'_>) -> Poll<Arrival> {
         match self.stream.poll_fill(cx) {
             Poll::Ready(Ok(0)) => Poll::Ready(Arrival::EndOfStream),
             Poll::Ready(Ok(_)) => Poll::Ready(Arrival::Bytes),
             Poll::Ready(Err(error)) => Poll::Ready(Arrival::Failure(error)),
-            Poll::Pending => {
-                // Set each time: a handler that also waits to write has its own deadline in here meanwhile.
-                let mut timer = self.deadline.borrow_mut();
-                timer.set(deadline);
-                timer.poll(cx).map(|()| Arrival::Timeout)
-            }
+            Poll::Pending => self.deadline.borrow_mut().poll(cx).map(|()| Arrival::Timeout),
         }
+    }
+
+    /// Whether so little output waits that [`room_for_more`](Self::room_for_more) would not.
+    pub(crate) fn has_room(&self) -> bool {
+        self.stream.pending() < self.core.options.max_buffered_response.max(1)
     }
 
     /// Waits, if as much output waits as may wait, until there is room for more. Sends nothing before.

@@ -2,11 +2,13 @@
 
 mod support;
 
+use std::io::{Read as _, Write as _};
+use std::net::TcpStream;
 use std::time::Duration;
 
 use bytes::Bytes;
 use http::StatusCode;
-use httpserver::{Exchange, HttpServer, Request, Response};
+use httpserver::{Exchange, Handler, HttpServer, Request, Response};
 use ioloop::IoLoop;
 use iostream::IoStream;
 use support::{Peer, Stage, answers};
@@ -172,6 +174,47 @@ fn the_number_of_header_fields_costs_no_allocation() {
     let (few, many) = (allocations(&few), allocations(&many));
     assert_eq!(few, many);
     assert!(few <= 8, "{few} allocations for a request");
+}
+
+/// Allocations in a loop that serves so many requests on one socket; the client has a thread of its own, which is not counted.
+fn allocations_of<M: 'static>(handler: impl Handler<M>, requests: usize) -> u64 {
+    let io_loop = IoLoop::new().unwrap();
+    let server = HttpServer::new(handler);
+    let listen = async { server.listen_with(0, &BindOptions::new().address("127.0.0.1")).unwrap()[0] };
+    let address = io_loop.run_sync(listen).unwrap();
+    let remote = io_loop.remote();
+    let client = std::thread::spawn(move || {
+        let mut socket = TcpStream::connect(address).unwrap();
+        let mut answer = Vec::new();
+        for _ in 0..requests {
+            socket.write_all(GET).unwrap();
+            answer.clear();
+            while !answer.ends_with(b"Hello, World!") {
+                let mut piece = [0; 1024];
+                let n = socket.read(&mut piece).unwrap();
+                assert!(n > 0);
+                answer.extend_from_slice(&piece[..n]);
+            }
+        }
+        remote.stop();
+        socket // closed only when the loop has stopped
+    });
+    let counted = allocation_counter::measure(|| io_loop.start().unwrap());
+    drop(client.join().unwrap());
+    counted.count_total
+}
+
+#[test]
+fn a_kept_alive_request_allocates_nothing_beyond_what_its_handler_does() {
+    allocations_of(hello, 1); // what a thread keeps for its next loop
+    let streaming = async |exchange: &mut Exchange<'_>| exchange.send(Response::text("Hello, World!")).await;
+    assert_eq!(allocations_of(streaming, 1_100), allocations_of(streaming, 100), "a handler that streams");
+    assert_eq!(allocations_of(hello, 1_100), allocations_of(hello, 100), "one from request to response");
+    let boxing = async |_: Request| Response::text(vec![b'x'; 100].len().to_string() + " Hello, World!");
+    assert!(
+        allocations_of(boxing, 1_100) >= allocations_of(boxing, 100) + 1_000,
+        "what a handler does counts"
+    );
 }
 
 #[test]

@@ -22,7 +22,7 @@ use crate::remote::{Message, Remote, Shared};
 use crate::running::Dispatch;
 use crate::sources::{SourceKey, Sources, WAKER};
 use crate::thread_pool::Lanes;
-use crate::timers::{TimerKey, Timers};
+use crate::timers::{Nanos, TimerKey, Timers};
 use crate::wake::{TaskKey, WakeTarget};
 
 /// Events taken from the operating system at a time. More wait for the next turn.
@@ -77,7 +77,8 @@ pub(crate) struct Inner {
     pub(crate) events: Cell<Option<mio::Events>>,
     pub(crate) registry: mio::Registry,
     pub(crate) clock: Clock,
-    pub(crate) now: Cell<Instant>,
+    now: Cell<Instant>,
+    now_in_nanos: Cell<Nanos>,
     /// When the loop was made, from which its timers count.
     pub(crate) epoch: Instant,
     pub(crate) random: Random,
@@ -139,6 +140,7 @@ impl IoLoop {
             order,
             clock,
             now: Cell::new(now),
+            now_in_nanos: Cell::new(Nanos::between(now, now)),
             epoch: now,
             ready: RefCell::default(),
             tasks: RefCell::new(Tasks::new()),
@@ -284,9 +286,23 @@ impl Inner {
     /// The time of the turn. Between runs nothing else reads the clock, and a stale time would make timers early.
     pub(crate) fn now(&self) -> Instant {
         if !self.running.get() {
-            self.now.set(self.clock.now());
+            self.set_now(self.clock.now());
         }
         self.now.get()
+    }
+
+    /// The same as the loop's timers count.
+    pub(crate) fn now_in_nanos(&self) -> Nanos {
+        if !self.running.get() {
+            self.set_now(self.clock.now());
+        }
+        self.now_in_nanos.get()
+    }
+
+    /// Sets the time of the turn; gives the one that was.
+    pub(crate) fn set_now(&self, now: Instant) -> Instant {
+        self.now_in_nanos.set(Nanos::between(self.epoch, now));
+        self.now.replace(now)
     }
 
     /// Turns a loop's own waker into the key of its task; keeps any other waker as it is.

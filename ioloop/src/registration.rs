@@ -11,8 +11,8 @@ use crate::counters::count;
 use crate::error::RunError;
 use crate::io_loop::{Inner, KEPT_CAPACITY};
 use crate::ready::{Interest, Ready};
-use crate::sources::{Listener, SourceKey, Wait, concerned, wait};
-use crate::wake::WakeTarget;
+use crate::sources::{Listener, Others, SourceKey, Wait, concerned, wait};
+use crate::wake::{TaskKey, WakeTarget};
 use crate::{BeforePoll, IoLoop};
 
 /// A place where readiness is kept and tasks wait for it: what streams stand on.
@@ -156,9 +156,9 @@ impl Registration {
         let mut sources = self.inner.sources.borrow_mut();
         let Some(source) = sources.get_mut(self.key) else { return };
         source.ready |= gone;
-        let targets = concerned(&mut source.listener, gone);
+        let concerned = concerned(&mut source.listener, gone);
         drop(sources);
-        self.inner.wake_all(targets);
+        self.inner.wake_all(concerned);
     }
 
     /// Lets somebody else make this ready, for as long as it lives.
@@ -245,9 +245,9 @@ impl Inner {
             return self.run_handler(key, ready);
         }
         source.ready |= ready;
-        let targets = concerned(&mut source.listener, ready);
+        let concerned = concerned(&mut source.listener, ready);
         drop(sources);
-        self.wake_all(targets);
+        self.wake_all(concerned);
     }
 
     fn set_ready(&self, key: SourceKey, ready: Ready) {
@@ -270,9 +270,9 @@ impl Inner {
             let Some(source) = sources.get_mut(key) else { continue };
             let ready = std::mem::take(&mut source.made_ready);
             source.ready |= ready;
-            let targets = concerned(&mut source.listener, ready);
+            let concerned = concerned(&mut source.listener, ready);
             drop(sources);
-            self.wake_all(targets);
+            self.wake_all(concerned);
         }
         let mut list = self.made_ready.borrow_mut();
         if list.is_empty() {
@@ -282,8 +282,18 @@ impl Inner {
         true
     }
 
-    fn wake_all(&self, targets: [Option<WakeTarget>; 3]) {
-        for target in targets.into_iter().flatten() {
+    fn wake_all(&self, (reader, others): (Option<TaskKey>, Option<Others>)) {
+        if let Some(task) = reader {
+            self.schedule(task);
+        }
+        if let Some(others) = others {
+            self.wake_others(others);
+        }
+    }
+
+    #[cold]
+    fn wake_others(&self, others: Others) {
+        for target in others.into_targets() {
             self.wake(target);
         }
     }

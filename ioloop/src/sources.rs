@@ -144,24 +144,40 @@ impl Listener {
     }
 }
 
-/// Takes out of `listener` the targets that `ready` concerns.
-pub(crate) fn concerned(listener: &mut Listener, ready: Ready) -> [Option<WakeTarget>; 3] {
-    let Listener::Tasks { reader, others } = listener else {
-        return [None, None, None];
-    };
+/// Takes out of `listener` the targets that `ready` concerns: nearly always a task that reads, or nobody.
+pub(crate) fn concerned(listener: &mut Listener, ready: Ready) -> (Option<TaskKey>, Option<Others>) {
+    let Listener::Tasks { reader, others } = listener else { return (None, None) };
     let task = if ready.is_readable() { std::mem::replace(reader, TaskKey::NOBODY) } else { TaskKey::NOBODY };
-    let read = (task != TaskKey::NOBODY).then_some(WakeTarget::Task(task));
-    let Some(waits) = others else {
-        return [read, None, None];
-    };
-    let read = if ready.is_readable() { read.or(waits.read.take()) } else { None };
+    let task = (task != TaskKey::NOBODY).then_some(task);
+    match others {
+        None => (task, None),
+        Some(_) => (task, concerned_others(others, ready)),
+    }
+}
+
+#[cold]
+fn concerned_others(others: &mut Option<Box<Others>>, ready: Ready) -> Option<Others> {
+    let waits = others.as_mut()?;
     let gone = ready.intersects(Ready::READ_CLOSED | Ready::WRITE_CLOSED | Ready::ERROR);
-    let write = if ready.is_writable() { waits.write.take() } else { None };
-    let closed = if gone { waits.closed.take() } else { None };
-    if waits.read.is_none() && waits.write.is_none() && waits.closed.is_none() {
+    let concerned = Others {
+        read: waits.read.take_if(|_| ready.is_readable()),
+        write: waits.write.take_if(|_| ready.is_writable()),
+        closed: waits.closed.take_if(|_| gone),
+    };
+    if waits.is_empty() {
         *others = None;
     }
-    [read, write, closed]
+    Some(concerned)
+}
+
+impl Others {
+    fn is_empty(&self) -> bool {
+        self.read.is_none() && self.write.is_none() && self.closed.is_none()
+    }
+
+    pub(crate) fn into_targets(self) -> impl Iterator<Item = WakeTarget> {
+        [self.read, self.write, self.closed].into_iter().flatten()
+    }
 }
 
 /// Has `target` wait, in the place of who waited there before; gives back what is not needed any more: a foreign waker's drop

@@ -126,10 +126,10 @@ impl VirtualLoop {
         loop {
             let next = inner.timers.borrow_mut().next_deadline();
             let Some(next) = next.filter(|next| *next <= end) else { break };
-            inner.now.set(inner.clock.advance_to(next));
+            inner.set_now(inner.clock.advance_to(next));
             self.run_until_stalled();
         }
-        inner.now.set(inner.clock.advance_to(end));
+        inner.set_now(inner.clock.advance_to(end));
     }
 }
 

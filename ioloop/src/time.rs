@@ -96,6 +96,14 @@ impl Deadline {
         };
     }
 
+    /// [`set`](Deadline::set) to so long after the loop's [`now`](IoLoop::now), for what is set often: it reckons in whole numbers.
+    pub fn set_after(&mut self, patience: Option<Duration>) {
+        self.deadline = match (patience, self.inner.upgrade()) {
+            (Some(patience), Some(inner)) => Some(inner.now_in_nanos().plus(patience)),
+            _ => None,
+        };
+    }
+
     /// The deadline as it stands. One from before the loop was made counts as the moment of that; `None` if the loop is gone.
     #[must_use]
     pub fn deadline(&self) -> Option<Instant> {
@@ -107,7 +115,7 @@ impl Deadline {
     pub fn poll(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         let Some(deadline) = self.deadline else { return Poll::Pending };
         let Some(inner) = self.inner.upgrade() else { return Poll::Pending };
-        if deadline <= Nanos::between(inner.epoch, inner.now()) {
+        if deadline <= inner.now_in_nanos() {
             return Poll::Ready(());
         }
         if inner.closed.get() {

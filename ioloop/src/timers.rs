@@ -50,11 +50,13 @@ pub(crate) struct Nanos(NonZeroU64);
 
 impl Nanos {
     pub(crate) fn between(epoch: Instant, at: Instant) -> Nanos {
-        let since = at.saturating_duration_since(epoch);
+        Nanos(NonZeroU64::MIN).plus(at.saturating_duration_since(epoch))
+    }
+
+    pub(crate) fn plus(self, duration: Duration) -> Nanos {
         // Not `as_nanos`, which reckons in 128 bits.
-        let nanos =
-            since.as_secs().saturating_mul(1_000_000_000).saturating_add(u64::from(since.subsec_nanos()));
-        Nanos(NonZeroU64::MIN.saturating_add(nanos))
+        let nanos = duration.as_secs().saturating_mul(1_000_000_000);
+        Nanos(self.0.saturating_add(nanos.saturating_add(u64::from(duration.subsec_nanos()))))
     }
 
     pub(crate) fn after(self, epoch: Instant) -> Instant {

@@ -137,8 +137,8 @@ impl<'a> Run<'a> {
         if inner.running.replace(true) {
             return Err(RunError::AlreadyRunning);
         }
-        inner.now.set(inner.clock.now());
-        inner.gauge.run_begins(inner.now.get());
+        inner.set_now(inner.clock.now());
+        inner.gauge.run_begins(inner.now());
         inner.dispatch.awake();
         inner.receive(); // a stop that was posted since the last run is one from before this run
         Ok(Run { io_loop, _current: CurrentGuard::enter(io_loop) })
@@ -209,8 +209,8 @@ impl Inner {
         if !progress && sleep == Sleep::Jump {
             let deadline = self.timers.borrow_mut().next_deadline();
             if let Some(deadline) = deadline {
-                let slept_from = self.now.replace(self.clock.advance_to(deadline));
-                self.gauge.slept(slept_from, self.now.get());
+                let slept_from = self.set_now(self.clock.advance_to(deadline));
+                self.gauge.slept(slept_from, self.now());
                 progress = true;
             }
         }
@@ -234,8 +234,8 @@ impl Inner {
             return true;
         }
         self.ran_at_last_look.set(ran);
-        self.now.set(self.clock.now());
-        self.gauge.working_for(self.now.get()) < TIME_PER_POLL
+        self.set_now(self.clock.now());
+        self.gauge.working_for(self.now()) < TIME_PER_POLL
     }
 
     fn has_work(&self) -> bool {
@@ -272,7 +272,7 @@ impl Inner {
 
     fn collect_due(&self) -> Vec<TimerKey> {
         let mut due = self.due.take();
-        let now = self.now.get();
+        let now = self.now();
         self.timers.borrow_mut().collect_due(now, &mut due, |late| self.gauge.timer_fires(late));
         self.shuffle_due(&mut due);
         due
@@ -328,8 +328,8 @@ impl Inner {
         self.dispatch.idle();
         let polled = self.poll.borrow_mut().poll(&mut events, at_most);
         self.dispatch.awake();
-        self.now.set(self.clock.now());
-        self.gauge.work_ends(slept_from, self.now.get());
+        self.set_now(self.clock.now());
+        self.gauge.work_ends(slept_from, self.now());
         // A signal that interrupts the poll is an early end of its sleep, nothing more: there are no events then.
         let interrupted = match polled {
             Ok(()) => false,

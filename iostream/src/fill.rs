@@ -166,13 +166,20 @@ impl Inner {
             if self.flags.direction.get() == Direction::WriteOnly {
                 return Poll::Ready(Err(StreamError::NotReadable));
             }
-            if !self.may_read() {
-                // Whoever waits for input has said what it had to say. Sending it now instead of at the end of the turn
-                // lets the next stream use the same, still warm, buffer.
-                self.send_before_waiting();
-                self.read_buffer.borrow_mut().park(self.options.read_chunk_size);
-                if let Err(error) = std::task::ready!(self.poll_readable(cx)) {
-                    return Poll::Ready(Err(self.fail(error)));
+            if self.flags.attached.get() || self.flags.drained.get() {
+                match self.poll_readable(cx) {
+                    Poll::Ready(Ok(())) => {}
+                    Poll::Ready(Err(error)) => return Poll::Ready(Err(self.fail(error))),
+                    Poll::Pending => {
+                        // Whoever waits for input has said what it had to say. Sending it now instead of at the end of the
+                        // turn lets the next stream use the same, still warm, buffer.
+                        self.send_before_waiting();
+                        if self.is_closed() {
+                            continue;
+                        }
+                        self.read_buffer.borrow_mut().park(self.options.read_chunk_size);
+                        return Poll::Pending;
+                    }
                 }
             }
             let turn = self.registration.turn();

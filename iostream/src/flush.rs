@@ -51,6 +51,22 @@ impl WriteSide {
         result
     }
 
+    /// Empty memory for a writer of its own. The buffer stays where it is, for what else may be written meanwhile; so
+    /// [`return_empty_buffer`](Self::return_empty_buffer) is to follow.
+    pub(crate) fn lend_piece(&self) -> Vec<u8> {
+        let mut buffer = self.buffer.take().unwrap_or_else(lease_write_buffer);
+        let piece = buffer.blank_piece();
+        self.buffer.set(Some(buffer));
+        piece
+    }
+
+    /// Gives the buffer back if nothing is in it.
+    pub(crate) fn return_empty_buffer(&self) {
+        if let Some(buffer) = self.buffer.take() {
+            self.put_back(buffer);
+        }
+    }
+
     /// Puts the buffer back, in front of what was written meanwhile; to the pool if nothing is in it.
     fn put_back(&self, mut buffer: Box<WriteBuffer>) {
         if let Some(mut meanwhile) = self.buffer.take() {
@@ -317,13 +333,12 @@ enum Sent {
 
 /// One write of at most `most` bytes: what came of it, how much was tried, and whether less than that means "full".
 fn send_once(socket: &mut Socket, buffer: &WriteBuffer, most: usize) -> (io::Result<usize>, usize, bool) {
+    if let Some(piece) = buffer.only_piece(most) {
+        return (socket.write(piece), piece.len(), socket.short_write_means_full());
+    }
     let mut slices = [IoSlice::new(&[]); SLICES];
     let (count, tried) = buffer.slices(&mut slices, most);
-    let result = match &slices[..count] {
-        [one] => socket.write(one),
-        several => socket.write_vectored(several),
-    };
-    (result, tried, socket.short_write_means_full())
+    (socket.write_vectored(&slices[..count]), tried, socket.short_write_means_full())
 }
 
 /// What waits to be sent, out of its place while the transport is at work; goes back however that ends, in front of what

@@ -54,7 +54,6 @@ impl ReadBuffer {
         }
     }
 
-    #[cold]
     fn release(&mut self) {
         *self = ReadBuffer::default();
     }
@@ -114,6 +113,9 @@ impl ReadBuffer {
     /// Gives back the block if what is left in it is small, alone or beside the block: called before the stream waits.
     /// A block that a read of `chunk` bytes would make again is kept, so that a trickle does not copy at every drop.
     pub(crate) fn park(&mut self, chunk: usize) {
+        if self.is_empty() {
+            return; // without a block
+        }
         let (len, size) = (self.len(), self.size());
         if (len <= PARK_BYTES && size >= BLOCK_BYTES) || size / 2 > len.saturating_add(chunk) {
             self.move_to(Block::of(len));

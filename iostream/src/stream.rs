@@ -259,9 +259,15 @@ impl Inner {
 
     /// Registers the transport with the poller if it is not yet: once in a stream's life.
     pub(crate) fn attach(&self) -> io::Result<()> {
-        if self.flags.attached.replace(true) {
+        if self.flags.attached.get() {
             return Ok(());
         }
+        self.attach_now()
+    }
+
+    #[cold]
+    fn attach_now(&self) -> io::Result<()> {
+        self.flags.attached.set(true);
         self.with_socket(|socket| socket.attach(&self.registration)).unwrap_or(Ok(()))
     }
 

@@ -9,7 +9,6 @@ use bytes::Bytes;
 
 use crate::error::{CloseReason, StreamError};
 use crate::stream::{Inner, IoStream};
-use crate::write_buffer::WriteBuffer;
 
 impl IoStream {
     /// Queues `data` and gives a future of "everything up to here has been handed to the kernel" (IO23-IO25).
@@ -53,12 +52,13 @@ impl IoStream {
         if !inner.can_write() {
             return Err(inner.write_error());
         }
-        // Not within the buffer's absence: `f` may panic, and may write.
-        let mut piece = inner.write.with_buffer(WriteBuffer::blank_piece);
+        let mut piece = inner.write.lend_piece();
+        let tidy = ReturnsEmptyBuffer(inner); // `f` may panic or close the stream, and an idle one holds none
         let result = f(&mut piece);
         if !inner.can_write() {
             return Err(inner.write_error());
         }
+        std::mem::forget(tidy); // what follows does the same
         inner.queue_with(|buffer| buffer.push_piece(piece));
         Ok(result)
     }
@@ -112,6 +112,14 @@ impl IoStream {
     pub fn poll_flush_to(&self, cx: &mut Context<'_>, pending: usize) -> Poll<Result<(), StreamError>> {
         let position = self.inner.write.queued().saturating_sub(pending as u64);
         self.inner.poll_sent(cx, position)
+    }
+}
+
+struct ReturnsEmptyBuffer<'a>(&'a Inner);
+
+impl Drop for ReturnsEmptyBuffer<'_> {
+    fn drop(&mut self) {
+        self.0.write.return_empty_buffer();
     }
 }
 

@@ -97,6 +97,12 @@ impl WriteBuffer {
         self.chunks.append(&mut later.chunks);
     }
 
+    /// What is to be sent next, if it is one piece and no more than `most` bytes.
+    pub(crate) fn only_piece(&self, most: usize) -> Option<&[u8]> {
+        let [only] = self.chunks.as_slices().0 else { return None };
+        (self.len <= most && self.chunks.len() == 1).then(|| &only.bytes()[self.sent..])
+    }
+
     /// The pieces to send next: as many as `slices` has room for, and at most `most` bytes. Gives how many pieces and
     /// how many bytes these are.
     pub(crate) fn slices<'a>(&'a self, slices: &mut [IoSlice<'a>; SLICES], most: usize) -> (usize, usize) {

@@ -15,7 +15,7 @@ use super::grammar::trim_ows;
 use super::limits::Limits;
 use super::scan::{Bounds, Scan, max_fields, max_head_bytes};
 use super::span;
-use super::target::{TargetForm, classify, path_start};
+use super::target::{Parts, TargetForm};
 use crate::headers::{Field, Headers};
 
 /// The head of a request. Keep one per connection or loop and let
@@ -29,6 +29,8 @@ pub struct RequestHead {
     target: String,
     /// Its place in `target`.
     authority: (u32, u32),
+    /// The place of the path in `target`. A query begins behind its end.
+    path: (u32, u32),
     framing: Framing,
     headers: Headers,
 }
@@ -57,13 +59,14 @@ impl RequestHead {
 
     /// The path of the target, still percent-encoded; `/` where an absolute form has none, `*` for OPTIONS, empty for CONNECT.
     pub fn path(&self) -> &str {
-        let path = self.path_and_query().split('?').next().unwrap_or_default();
+        let (start, end) = self.path;
+        let path = &self.target[start as usize..end as usize];
         if path.is_empty() && self.form == TargetForm::Absolute { "/" } else { path }
     }
 
     /// What stands behind the first `?`, if there is one.
     pub fn query(&self) -> Option<&str> {
-        self.path_and_query().split_once('?').map(|(_, query)| query)
+        self.target[self.path.1 as usize..].strip_prefix('?')
     }
 
     /// HTTP/1.0 or HTTP/1.1. Later minor versions are served, and shown, as 1.1 (RFC 9110 §6.2).
@@ -107,11 +110,6 @@ impl RequestHead {
     pub fn shrink_to(&mut self, bytes: usize) {
         self.headers.shrink_to(bytes);
         self.target.shrink_to(bytes);
-    }
-
-    fn path_and_query(&self) -> &str {
-        let target = self.target();
-        &target[path_start(self.form, target.as_bytes())..]
     }
 
     /// Parses a whole head and gives its length. `None` means that it is not whole or that something is wrong with its bytes:
@@ -159,17 +157,14 @@ impl RequestHead {
         }
 
         self.headers.complete(&input[..len - 2], start_len);
-        (self.form, self.authority, self.framing) = Default::default();
-        self.set_target(line.target)?;
+        (self.form, self.authority, self.path, self.framing) = Default::default();
         self.method = match line.method {
             b"GET" => Method::GET,
             b"POST" => Method::POST,
             other => Method::from_bytes(other).map_err(|_| RemoteError::InvalidMethod)?,
         };
         self.version = line.version;
-        let (form, authority) = classify(&self.method, line.target)?;
-        self.form = form;
-        self.authority = authority.map_or((0, 0), |Range { start, end }| (start as u32, end as u32));
+        self.set_target(line.target)?;
         self.framing = framing.decide(&self.method)?;
         Ok(Some(len))
     }
@@ -180,6 +175,9 @@ impl RequestHead {
         bytes.clear();
         bytes.extend_from_slice(target);
         self.target = String::from_utf8(bytes).map_err(|_| RemoteError::InvalidTarget)?;
+        let parts = Parts::of(&self.method, target)?;
+        let place = |Range { start, end }| (start as u32, end as u32);
+        (self.form, self.authority, self.path) = (parts.form, place(parts.authority), place(parts.path));
         Ok(())
     }
 }

@@ -5,6 +5,7 @@
 
 use std::net::Ipv6Addr;
 
+use super::framing::decimal;
 use super::grammar::is_reg_name_byte;
 
 /// A host that may have a port, neither empty.
@@ -81,11 +82,9 @@ fn is_ip_future(inner: &[u8]) -> bool {
 
 /// RFC 3986 allows a colon with nothing behind it.
 fn is_port_or_empty(port: &[u8]) -> bool {
-    let number = port.iter().try_fold(0_u32, |number, byte| {
-        let number = number * 10 + u32::from(byte.checked_sub(b'0').filter(|digit| *digit < 10)?);
-        (number <= u32::from(u16::MAX)).then_some(number)
-    });
-    number.is_some()
+    let digits = port.iter().all(u8::is_ascii_digit);
+    // Four of them are a port whatever they are.
+    digits && (port.len() <= 4 || decimal(port).is_ok_and(|number| number <= u64::from(u16::MAX)))
 }
 
 #[cfg(test)]

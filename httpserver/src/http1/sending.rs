@@ -119,6 +119,25 @@ impl Connection {
         Ok(())
     }
 
+    /// Sends what is left of the body, all of it, and ends the response: [`send_data`](Self::send_data) and
+    /// [`finish`](Self::finish) in one.
+    ///
+    /// # Errors
+    /// Theirs.
+    pub fn send_body(&mut self, body: &[u8], out: &mut Vec<u8>) -> Result<(), LocalError> {
+        match self.sending {
+            Sending::Known { remaining, .. } if remaining == body.len() as u64 => {
+                out.extend_from_slice(body);
+                self.sending = Sending::Done;
+                Ok(())
+            }
+            _ => {
+                self.send_data(body, out)?;
+                self.finish(None, out)
+            }
+        }
+    }
+
     /// Frames a piece of the body of `len` bytes that the caller writes itself, uncopied: what goes before it is appended to
     /// `out`, what follows it is returned.
     ///

@@ -21,6 +21,12 @@ pub(crate) fn target(bytes: &[u8]) -> usize {
     span(bytes, |word| below(word, b'$') | equal(word, 0x7F) | word, is_target_byte)
 }
 
+/// The length of what stands before a `?`.
+#[inline(always)]
+pub(crate) fn path(target: &[u8]) -> usize {
+    span(target, |word| equal(word, b'?'), |byte| byte != b'?')
+}
+
 /// The length of the field value at the front, blanks around it included.
 #[inline(always)]
 pub(crate) fn field_value(bytes: &[u8]) -> usize {
@@ -112,6 +118,11 @@ mod tests {
     #[test]
     fn a_target_ends_where_its_grammar_says() {
         agrees(target, is_target_byte, b"/a%20b?c=d&e!~$");
+    }
+
+    #[test]
+    fn a_path_ends_where_a_query_begins() {
+        agrees(path, |byte| byte != b'?', b"/a%20b\x80>@");
     }
 
     #[test]

@@ -6,6 +6,7 @@ use http::Method;
 
 use super::error::RemoteError;
 use super::host::{is_authority, is_host_and_port};
+use super::span;
 
 /// The form of a request target.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -21,36 +22,42 @@ pub enum TargetForm {
     Asterisk,
 }
 
-/// The form, and where the target names the host.
-///
-/// All bytes are those of a target: see `is_target_byte`.
-pub(crate) fn classify(
-    method: &Method,
-    target: &[u8],
-) -> Result<(TargetForm, Option<Range<usize>>), RemoteError> {
-    let is_good = |good: bool| if good { Ok(()) } else { Err(RemoteError::InvalidTarget) };
-    if *method == Method::CONNECT {
-        is_good(is_host_and_port(target))?;
-        return Ok((TargetForm::Authority, Some(0..target.len())));
-    }
-    match target {
-        [b'/', ..] => Ok((TargetForm::Origin, None)),
-        b"*" => is_good(*method == Method::OPTIONS).map(|()| (TargetForm::Asterisk, None)),
-        _ => {
-            let authority = authority(target).ok_or(RemoteError::InvalidTarget)?;
-            is_good(is_authority(&target[authority.clone()]))?;
-            Ok((TargetForm::Absolute, Some(authority)))
+/// What a target consists of.
+pub(crate) struct Parts {
+    pub(crate) form: TargetForm,
+    /// Where it names the host; empty where it does not.
+    pub(crate) authority: Range<usize>,
+    /// Its path, empty in some forms. A query begins behind its end.
+    pub(crate) path: Range<usize>,
+}
+
+impl Parts {
+    /// All bytes are those of a target: see `is_target_byte`.
+    pub(crate) fn of(method: &Method, target: &[u8]) -> Result<Parts, RemoteError> {
+        let is_good = |good: bool| if good { Ok(()) } else { Err(RemoteError::InvalidTarget) };
+        let len = target.len();
+        if *method == Method::CONNECT {
+            is_good(is_host_and_port(target))?;
+            return Ok(Parts { form: TargetForm::Authority, authority: 0..len, path: len..len });
+        }
+        match target {
+            [b'/', ..] => Ok(Parts { form: TargetForm::Origin, authority: 0..0, path: path(target, 0) }),
+            b"*" => {
+                is_good(*method == Method::OPTIONS)?;
+                Ok(Parts { form: TargetForm::Asterisk, authority: 0..0, path: 0..len })
+            }
+            _ => {
+                let authority = authority(target).ok_or(RemoteError::InvalidTarget)?;
+                is_good(is_authority(&target[authority.clone()]))?;
+                let path = path(target, authority.end);
+                Ok(Parts { form: TargetForm::Absolute, authority, path })
+            }
         }
     }
 }
 
-/// Where the path of a target begins; its end if it has none.
-pub(crate) fn path_start(form: TargetForm, target: &[u8]) -> usize {
-    match form {
-        TargetForm::Origin | TargetForm::Asterisk => 0,
-        TargetForm::Absolute => authority(target).map_or(target.len(), |authority| authority.end),
-        TargetForm::Authority => target.len(),
-    }
+fn path(target: &[u8], start: usize) -> Range<usize> {
+    start..start + span::path(&target[start..])
 }
 
 fn authority(target: &[u8]) -> Option<Range<usize>> {
