@@ -3,7 +3,7 @@
 use std::rc::Rc;
 
 use http::{Method, StatusCode};
-use tcpserver::{DrainPhase, Metrics, ServerHandle};
+use tcpserver::{DrainPhase, Metrics, ServerHandle, ServersHandle};
 
 use crate::error::HttpError;
 use crate::exchange::Exchange;
@@ -35,8 +35,15 @@ use crate::response::Response;
 #[derive(Clone, Default)]
 pub struct Admin {
     metrics: HttpMetrics,
-    watched: Vec<ServerHandle>,
+    watched: Vec<Watched>,
     conditions: Vec<Rc<dyn Fn() -> bool>>,
+}
+
+#[derive(Debug, Clone)]
+enum Watched {
+    Here(ServerHandle),
+    /// On loops of its own, which are asked.
+    There(ServersHandle),
 }
 
 /// Marks [`Admin`] among handlers.
@@ -53,7 +60,15 @@ impl Admin {
     /// Shows the connections of this server, and is ready only while it serves. Several add up.
     #[must_use]
     pub fn watch(mut self, server: &ServerHandle) -> Admin {
-        self.watched.push(server.clone());
+        self.watched.push(Watched::Here(server.clone()));
+        self
+    }
+
+    /// The same for a server on many loops: [`HttpServer::start`](crate::HttpServer::start). Its loops are asked with each request, and
+    /// the answer waits for one that is busy: a probe that hears nothing in time has its answer too.
+    #[must_use]
+    pub fn watch_all(mut self, servers: &ServersHandle) -> Admin {
+        self.watched.push(Watched::There(servers.clone()));
         self
     }
 
@@ -65,45 +80,69 @@ impl Admin {
     }
 
     /// Whether requests are welcome.
-    #[must_use]
-    pub fn is_ready(&self) -> bool {
-        let serves = |server: &ServerHandle| server.drain_phase() == DrainPhase::Serving;
-        self.watched.iter().all(serves) && self.conditions.iter().all(|condition| condition())
+    pub async fn is_ready(&self) -> bool {
+        for watched in &self.watched {
+            if watched.drain_phase().await != DrainPhase::Serving {
+                return false;
+            }
+        }
+        self.conditions.iter().all(|condition| condition())
     }
 
     /// The answer to a request; 404 to other paths.
-    pub fn answer(&self, request: &RequestFacts) -> Response {
+    pub async fn answer(&self, request: &RequestFacts) -> Response {
         if !matches!(*request.method(), Method::GET | Method::HEAD) {
             let refused = Response::new(StatusCode::METHOD_NOT_ALLOWED);
             return refused.header("Allow", "GET, HEAD").expect("a field like any other");
         }
         let answer = match request.path() {
-            "/metrics" => self.metrics_page(request),
+            "/metrics" => self.metrics_page(request).await,
             "/livez" => Response::text("ok\n"),
-            "/readyz" if self.is_ready() => Response::text("ok\n"),
+            "/readyz" if self.is_ready().await => Response::text("ok\n"),
             "/readyz" => Response::text("not ready\n").status(StatusCode::SERVICE_UNAVAILABLE),
             _ => Response::text("not found\n").status(StatusCode::NOT_FOUND),
         };
         answer.header("Cache-Control", "no-store").expect("a field like any other")
     }
 
-    fn metrics_page(&self, request: &RequestFacts) -> Response {
+    async fn metrics_page(&self, request: &RequestFacts) -> Response {
         let accepts = request.headers().text("accept").unwrap_or_default();
         let (mut text, content_type) = match accepts.contains("application/openmetrics-text") {
             true => (Exposition::openmetrics(), "application/openmetrics-text; version=1.0.0; charset=utf-8"),
             false => (Exposition::prometheus(), "text/plain; version=0.0.4; charset=utf-8"),
         };
         self.metrics.write(&mut text);
+        let mut connections = Metrics::default();
+        for watched in &self.watched {
+            connections += watched.metrics().await;
+        }
         if !self.watched.is_empty() {
-            write_connections(self.watched.iter().map(ServerHandle::metrics).sum(), &mut text);
+            write_connections(connections, &mut text);
         }
         Response::text(text.finish()).content_type(content_type)
     }
 }
 
+impl Watched {
+    async fn drain_phase(&self) -> DrainPhase {
+        match self {
+            Watched::Here(server) => server.drain_phase(),
+            Watched::There(servers) => servers.drain_phase().await,
+        }
+    }
+
+    async fn metrics(&self) -> Metrics {
+        match self {
+            Watched::Here(server) => server.metrics(),
+            Watched::There(servers) => servers.metrics().await.total(),
+        }
+    }
+}
+
 impl Handler<Mounted> for Admin {
     async fn handle(&self, exchange: &mut Exchange<'_>) -> Result<(), HttpError> {
-        exchange.send(self.answer(exchange)).await
+        let answer = self.answer(exchange).await;
+        exchange.send(answer).await
     }
 }
 

@@ -38,8 +38,12 @@ use crate::saving::blocking;
 /// ```
 ///
 /// The file is read on the loop's executor, 256 KiB at a time, and no further than the client takes it: the disk holds up
-/// nobody else. (`sendfile` would read it on the loop's own thread.) Being read, the file should be replaced by
-/// renaming another over it, not changed: one that becomes shorter meanwhile ends its connection.
+/// nobody else. Being read, the file should be replaced by renaming another over it, not changed: one that becomes shorter
+/// meanwhile ends its connection.
+///
+/// There is no `sendfile`. It would read the file on the loop's own thread, where a page that is not in memory holds up every
+/// connection; on another thread it would write to a socket that the loop writes to as well. And it can neither encrypt nor
+/// compress. What it would save is one copy of each block.
 #[derive(Debug, Clone)]
 pub struct StaticFile {
     file: Arc<File>,

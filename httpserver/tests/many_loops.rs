@@ -8,7 +8,8 @@ use std::thread;
 use std::time::Duration;
 
 use httpserver::{
-    AcceptStrategy, BindOptions, HttpOptions, HttpServer, Request, Response, Servers, ServersHandle,
+    AcceptStrategy, Admin, BindOptions, HttpMetrics, HttpOptions, HttpServer, Request, Response, Servers,
+    ServersHandle,
 };
 use ioloop::{IoLoop, worker_index};
 
@@ -20,8 +21,13 @@ async fn place(_request: Request) -> Response {
 
 /// A request, and all that comes until the end.
 fn ask(address: SocketAddr) -> String {
+    ask_for(address, "/")
+}
+
+fn ask_for(address: SocketAddr, path: &str) -> String {
     let mut stream = TcpStream::connect(address).unwrap();
-    stream.write_all(b"GET / HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n").unwrap();
+    let request = format!("GET {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n");
+    stream.write_all(request.as_bytes()).unwrap();
     let mut answer = String::new();
     stream.read_to_string(&mut answer).unwrap();
     answer
@@ -91,4 +97,36 @@ fn hs1_a_handler_that_cannot_change_threads_is_made_on_each_loop() {
     assert!((1..=3).contains(&on_first), "{counts:?}");
     let expected: Vec<_> = (1..=on_first).chain(101..=104 - on_first).collect();
     assert_eq!(counts, expected);
+}
+
+#[test]
+fn the_admin_pages_add_up_what_the_loops_have_counted_and_end_readiness_with_them() {
+    let io_loop = IoLoop::new().unwrap();
+    io_loop.make_current();
+    let metrics = HttpMetrics::new();
+    let server = HttpServer::new(place).options(HttpOptions::new().metrics(metrics.clone()));
+    let server = server.accept_strategy(AcceptStrategy::Dispatch);
+    let address = server.bind_with(0, &loopback()).unwrap()[0];
+    let servers = server.start(2).unwrap();
+    let admin = HttpServer::new(Admin::new(metrics).watch_all(&servers));
+    let admin = admin.listen_with(0, &loopback()).unwrap()[0];
+    let (stop, watched) = (io_loop.remote(), servers.clone());
+    let client = thread::spawn(move || {
+        let places: Vec<_> = (0..6).map(|_| ask(address)).collect();
+        let pages = ["/readyz", "/metrics"].map(|path| ask_for(admin, path));
+        watched.lame_duck();
+        let late = ask_for(admin, "/readyz");
+        stop.stop();
+        (places, pages, late)
+    });
+    io_loop.start().unwrap();
+    let (places, [ready, page], late) = client.join().unwrap();
+    assert!(
+        places.iter().any(|it| it.ends_with("Some(0)")) && places.iter().any(|it| it.ends_with("Some(1)"))
+    );
+    assert!(ready.starts_with("HTTP/1.1 200 ") && late.starts_with("HTTP/1.1 503 "), "{ready}\n{late}");
+    let labels = "{http_request_method=\"GET\",url_scheme=\"http\",http_response_status_code=\"200\"}";
+    assert!(page.contains(&format!("\nhttp_server_request_duration_seconds_count{labels} 6\n")), "{page}");
+    assert!(page.contains("\ntcp_server_connections_total 6\n"), "{page}");
+    io_loop.run_sync(servers.drain(HOUR)).unwrap();
 }

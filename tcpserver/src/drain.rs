@@ -22,7 +22,7 @@ use crate::handle::{ServerHandle, remove_all};
 use crate::waiters::{Place, Waiters};
 
 /// Where a server is on its way to its end.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[non_exhaustive]
 pub enum DrainPhase {
     /// It serves, or has not begun to.

@@ -11,7 +11,7 @@ use std::time::Duration;
 use ioloop::{IoLoop, LoopsError, LoopsHandle, Remote};
 
 use crate::connections::ConnectionInfo;
-use crate::drain::{DrainReport, Ending, ended_by_signal};
+use crate::drain::{DrainPhase, DrainReport, Ending, ended_by_signal};
 use crate::handle::ServerHandle;
 use crate::metrics::Metrics;
 use crate::servers::answers::{Answer, answers};
@@ -137,6 +137,12 @@ impl ServersHandle {
             On::Home => std::future::pending().await,
             On::Loops(loops) => loops.ended().await,
         }
+    }
+
+    /// Where the server is on its way to its end: as far as the loop that is furthest. [`DrainPhase::Drained`] if none is there any more.
+    pub async fn drain_phase(&self) -> DrainPhase {
+        let phases = self.ask_all(ServerHandle::drain_phase).await;
+        phases.into_iter().flatten().max().unwrap_or(DrainPhase::Drained)
     }
 
     /// What each loop has done up to now (TS12).
