@@ -280,7 +280,10 @@ impl<R, T: FnMut(&mut ReadBuffer, usize) -> R + Unpin> Future for ReadToDelimite
         let look = |buffered: &[u8]| {
             // A match may have begun in the last bytes of what was searched before.
             let from = this.searched.min(buffered.len());
-            if let Some(at) = find(&buffered[from..], delimiter) {
+            // Each read looks at a buffer that is empty before it looks at one that is not.
+            if from < buffered.len()
+                && let Some(at) = find(&buffered[from..], delimiter)
+            {
                 let end = from + at + delimiter.len();
                 return if end > max_bytes { Found::TooLate } else { Found::At(end) };
             }
