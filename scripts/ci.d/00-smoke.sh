@@ -86,24 +86,6 @@ answering() { # port: the process that answers a line
   exec 3>&-
   echo "${answer#process }"
 }
-ask_process() { # the program is replaced, and its successor ended; the original ends by itself
-  local first next
-  first=$(answering "$1")
-  kill -HUP "$first"
-  until next=$(answering "$1") && [ "$next" != "$first" ]; do kill -0 "$first" || return 1; done
-  # Whoever comes last is to be stopped by SIGTERM, and the first must not hear it, nor need to.
-  kill -TERM "$next"
-  pid=$first
-}
-ask_loop() { # which of the loops it is depends
-  local line
-  exec 3<>"/dev/tcp/127.0.0.1/$1"
-  printf '\n' >&3
-  read -r line <&3
-  exec 3>&-
-  [[ $line =~ ^(this loop|loop [0-9]+),\ line\ 1$ ]]
-}
-
 ask_redis() {
   local line
   exec 3<>"/dev/tcp/127.0.0.1/$1"
@@ -213,7 +195,6 @@ smoke line_protocol ask_sum
 smoke proxy_echo ask_proxied
 smoke multi_loop ask_loop
 smoke redis_mini ask_redis
-smoke handover ask_process
 smoke chat ask_chat
 
 # pipe_filter has no port: what goes in comes out, and so does the status of a command.
@@ -246,3 +227,21 @@ new server -addext subjectAltName=DNS:localhost | signed >"$folder/server.pem"
 new client -addext subjectAltName=DNS:ann | signed >"$folder/client.pem"
 smoke https ask_https --cert "$folder/server.pem" --key "$folder/server.key"
 smoke mtls ask_mtls --cert "$folder/server.pem" --key "$folder/server.key" --client-ca "$folder/ca.pem"
+
+# handover: each process answers with its number; the first ends by itself when it is replaced, and its successor on SIGTERM.
+out=$(mktemp)
+"$programs/handover" --port 0 >"$out" 2>/dev/null &
+first=$!
+until grep -q '^listening on ' "$out" || ! kill -0 "$first" 2>/dev/null; do :; done
+port=$(sed -n '1s/.*://p' "$out")
+[ "$(answering "$port")" = "$first" ] || { echo "handover: a wrong answer" >&2; exit 1; }
+kill -HUP "$first"
+status=0
+wait "$first" || status=$?
+next=$(answering "$port")
+[ "$status" -eq 0 ] && [ "$next" != "$first" ] || { echo "handover: status $status, then $next for $first" >&2; exit 1; }
+kill -TERM "$next"
+while readlink "/proc/$next/exe" >/dev/null 2>&1; do :; done # not kill -0: who adopts it may not bury it
+[ "$(grep -c '^listening on ' "$out")" -ge 2 ] || { echo "handover: the successor does not say where it listens" >&2; exit 1; }
+rm -f "$out"
+echo "handover: ok"
