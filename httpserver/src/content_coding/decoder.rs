@@ -97,7 +97,10 @@ impl Decoder {
         let mut filled = 0;
         while filled < PIECE_BYTES && !self.is_over {
             match self.read(filled) {
-                Ok(0) => self.end()?,
+                Ok(0) => {
+                    self.end()?;
+                    break;
+                }
                 Ok(read) => {
                     filled += read;
                     self.decoded += read as u64;
