@@ -57,7 +57,7 @@ pub(crate) fn is_field_value_byte(byte: u8) -> bool {
 }
 
 pub(crate) fn is_field_value(bytes: &[u8]) -> bool {
-    span::field_value(bytes) == bytes.len()
+    span::all(bytes, is_field_value_byte)
 }
 
 /// The bytes without optional whitespace (SP, TAB; RFC 9110 §5.6.3) at both ends.

@@ -11,15 +11,14 @@ use super::grammar::is_reg_name_byte;
 /// A host that may have a port, neither empty.
 pub(crate) fn is_authority(bytes: &[u8]) -> bool {
     // What nearly all are, in one pass: a name or an IPv4 address, perhaps with a port.
-    let mut rest = bytes;
-    while let [byte, behind @ ..] = rest
-        && is_reg_name_byte(*byte)
-    {
-        rest = behind;
+    let mut len = 0;
+    while len < bytes.len() && is_reg_name_byte(bytes[len]) {
+        len += 1;
     }
-    match rest {
-        [] => !bytes.is_empty(),
-        [b':', port @ ..] if rest.len() < bytes.len() => is_port_or_empty(port),
+    match &bytes[len..] {
+        [] => len > 0,
+        // Four digits are a port whatever they are.
+        [b':', port @ ..] if len > 0 && port.len() <= 4 && port.iter().all(u8::is_ascii_digit) => true,
         _ => is_any_authority(bytes),
     }
 }
@@ -82,9 +81,7 @@ fn is_ip_future(inner: &[u8]) -> bool {
 
 /// RFC 3986 allows a colon with nothing behind it.
 fn is_port_or_empty(port: &[u8]) -> bool {
-    let digits = port.iter().all(u8::is_ascii_digit);
-    // Four of them are a port whatever they are.
-    digits && (port.len() <= 4 || decimal(port).is_ok_and(|number| number <= u64::from(u16::MAX)))
+    port.is_empty() || decimal(port).is_ok_and(|number| number <= u64::from(u16::MAX))
 }
 
 #[cfg(test)]

@@ -1,56 +1,53 @@
 //! How far bytes of one kind reach: what reading a head in one pass stands on.
 //!
-//! Eight or sixteen bytes are looked at together, as plain arithmetic that the compiler makes vector instructions of. What that
-//! cannot decide, and the last few bytes of the input, are looked at one by one with the predicates of `grammar.rs`,
-//! which alone say what belongs where.
+//! Sixteen bytes are looked at together, as plain arithmetic that the compiler makes vector instructions of. What that leaves open,
+//! and the last few bytes of the input, are looked at one by one with the predicates of `grammar.rs`, which alone say
+//! what belongs where.
 
 use super::grammar::{is_field_value_byte, is_target_byte, is_token_byte};
 
-const ONES: u64 = 0x0101_0101_0101_0101;
-const HIGHS: u64 = ONES << 7;
-
-/// The length of the token at the front: a field name, a method.
+/// The length of the token at the front: a field name, a method. Letters and dashes are what nearly all consist of.
 #[inline(always)]
 pub(crate) fn token(bytes: &[u8]) -> usize {
-    span(bytes, neither_letter_nor_dash, is_token_byte)
+    span(bytes, |byte| (byte | 0x20).wrapping_sub(b'a') < 26 || byte == b'-', is_token_byte)
 }
 
 /// The length of the request target at the front.
 #[inline(always)]
 pub(crate) fn target(bytes: &[u8]) -> usize {
-    span(bytes, |word| below(word, b'$') | equal(word, 0x7F) | word, is_target_byte)
-}
-
-/// The length of what stands before a `?`.
-#[inline(always)]
-pub(crate) fn path(target: &[u8]) -> usize {
-    span(target, |word| equal(word, b'?'), |byte| byte != b'?')
+    span(bytes, |byte| byte.wrapping_sub(b'$') <= b'~' - b'$', is_target_byte)
 }
 
 /// The length of the field value at the front, blanks around it included.
 #[inline(always)]
 pub(crate) fn field_value(bytes: &[u8]) -> usize {
-    let mut rest = bytes;
-    while let Some((chunk, behind)) = rest.split_first_chunk::<16>()
-        && chunk.iter().fold(true, |good, &byte| good & is_field_value_byte(byte))
-    {
-        rest = behind;
-    }
-    let suspects = |word| below(word, b' ') | equal(word, 0x7F);
-    bytes.len() - rest.len() + span(rest, suspects, is_field_value_byte)
+    span(bytes, |byte| byte >= b' ' && byte != 0x7F, is_field_value_byte)
 }
 
-/// `suspects` marks with its high bit each of eight bytes that might not belong: none may be missed before the first marked one.
+/// Whether all bytes belong. What is not a multiple of a chunk is looked at in chunks that overlap.
 #[inline(always)]
-fn span(bytes: &[u8], suspects: impl Fn(u64) -> u64, belongs: impl Fn(u8) -> bool) -> usize {
+pub(crate) fn all(bytes: &[u8], belongs: impl Fn(u8) -> bool) -> bool {
+    let fold = |chunk: &[u8]| chunk.iter().fold(true, |all, &byte| all & belongs(byte));
+    if let Some(last) = bytes.last_chunk::<16>() {
+        return bytes.chunks_exact(16).all(fold) && fold(last);
+    }
+    match (bytes.first_chunk::<8>(), bytes.last_chunk::<8>()) {
+        (Some(first), Some(last)) => fold(first) & fold(last),
+        _ => fold(bytes),
+    }
+}
+
+/// The number of bytes at the front that `belongs`; all bytes for which `surely` is true do.
+#[inline(always)]
+fn span(bytes: &[u8], surely: impl Fn(u8) -> bool, belongs: impl Fn(u8) -> bool) -> usize {
     let mut rest = bytes;
-    while let Some((chunk, behind)) = rest.split_first_chunk::<8>() {
-        let marks = suspects(u64::from_le_bytes(*chunk)) & HIGHS;
-        if marks == 0 {
+    while let Some((chunk, behind)) = rest.split_first_chunk::<16>() {
+        let doubts = u128::from_le_bytes(chunk.map(|byte| if surely(byte) { 0 } else { 0xFF }));
+        if doubts == 0 {
             rest = behind;
             continue;
         }
-        let at = (marks.trailing_zeros() / 8) as usize;
+        let at = (doubts.trailing_zeros() / 8) as usize;
         if !belongs(chunk[at]) {
             return bytes.len() - rest.len() + at;
         }
@@ -58,30 +55,6 @@ fn span(bytes: &[u8], suspects: impl Fn(u64) -> u64, belongs: impl Fn(u8) -> boo
     }
     let left = rest.iter().position(|&byte| !belongs(byte)).unwrap_or(rest.len());
     bytes.len() - rest.len() + left
-}
-
-/// Marks the first byte below `limit`, and perhaps some behind it.
-#[inline(always)]
-fn below(word: u64, limit: u8) -> u64 {
-    word.wrapping_sub(ONES * u64::from(limit)) & !word
-}
-
-/// Marks the first byte that is `byte`, and perhaps some behind it.
-#[inline(always)]
-fn equal(word: u64, byte: u8) -> u64 {
-    let difference = word ^ (ONES * u64::from(byte));
-    difference.wrapping_sub(ONES) & !difference
-}
-
-/// Marks all bytes but letters and dashes, of which nearly all names are made.
-#[inline(always)]
-fn neither_letter_nor_dash(word: u64) -> u64 {
-    let lower = word | (ONES << 5);
-    // No sum carries over: the high bits are left out of both.
-    let from_a = (lower & !HIGHS) + ONES * u64::from(0x80 - b'a');
-    let beyond_z = (lower & !HIGHS) + ONES * u64::from(0x7F - b'z');
-    let dash_gone = ((word ^ (ONES * u64::from(b'-'))) & !HIGHS) + ONES * 0x7F;
-    ((!from_a | beyond_z) & dash_gone) | word
 }
 
 #[cfg(test)]
@@ -121,8 +94,16 @@ mod tests {
     }
 
     #[test]
-    fn a_path_ends_where_a_query_begins() {
-        agrees(path, |byte| byte != b'?', b"/a%20b\x80>@");
+    fn all_belong_unless_one_does_not_wherever_it_stands() {
+        for len in 0..70 {
+            let mut text = vec![b'a'; len];
+            assert!(all(&text, |byte| byte == b'a'), "{len}");
+            for at in 0..len {
+                text[at] = b'b';
+                assert!(!all(&text, |byte| byte == b'a'), "{at} of {len}");
+                text[at] = b'a';
+            }
+        }
     }
 
     #[test]

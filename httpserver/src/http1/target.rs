@@ -57,7 +57,10 @@ impl Parts {
 }
 
 fn path(target: &[u8], start: usize) -> Range<usize> {
-    start..start + span::path(&target[start..])
+    let rest = &target[start..];
+    let has_query = !span::all(rest, |byte| byte != b'?');
+    let len = if has_query { memchr::memchr(b'?', rest) } else { None };
+    start..start + len.unwrap_or(rest.len())
 }
 
 fn authority(target: &[u8]) -> Option<Range<usize>> {
