@@ -15,14 +15,15 @@ use crate::machine::Cpus;
 use crate::record::{Key, Record};
 use crate::results::Results;
 use crate::running::Running;
-use crate::scenario::{Over, Scenario, Traffic};
+use crate::scenario::{Field, Over, Scenario, Traffic};
 use crate::selection::is_set;
 use crate::server::{Places, Server};
 use crate::slice::{DISTURBED, Sample, SliceError};
 
 /// Where instructions and system calls are counted: they say little more elsewhere, and a count takes seconds.
-const COUNTED: &[&str] =
-    &["plaintext-64", "pipelined-16", "browser", "json", "close", "post-100k", "lines-64"];
+const COUNTED: &[&str] = &["plaintext-64", "pipelined-16", "browser", "close", "lines-64"];
+/// The curves of growth are shown as lines and have so many rounds at most.
+const ROUNDS_OF_GROWTH: usize = 5;
 /// Of each of two runs.
 const COUNTED_REQUESTS: u64 = 1000;
 
@@ -57,7 +58,11 @@ impl Comparison {
                 Err(error) => eprintln!("{}: {} is left out: {error}", scenario.name, server.name),
             }
         }
-        for round in 0..self.rounds {
+        let rounds = match scenario.field {
+            Field::All => self.rounds,
+            Field::Few => self.rounds.min(ROUNDS_OF_GROWTH),
+        };
+        for round in 0..rounds {
             fastrand::shuffle(&mut running);
             for (server, started) in &running {
                 self.slice(server, started, scenario, round, results)?;

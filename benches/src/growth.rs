@@ -104,7 +104,7 @@ impl Curve {
     }
 
     /// By how much each step makes a request dearer, for those that were measured at every point; a step that makes ours
-    /// dearer by 15 % more than it makes any of them is marked. None when not all of it was measured for us.
+    /// dearer, and by 15 % more than it makes any of them, is marked. None when not all of it was measured for us.
     pub fn steps(&self, results: &Results) -> Option<String> {
         let mut lines = self.cost(results);
         lines.retain(|line| line.points.len() == self.points.len());
@@ -119,7 +119,7 @@ impl Curve {
             let most = lines.iter().map(growth).fold(0.0, f64::max);
             let mut cells = vec![format!("{} to {}", self.points[step - 1].0, self.points[step].0)];
             cells.extend([&ours].into_iter().chain(&lines).map(|line| format!("× {:.2}", growth(line))));
-            let knee = !lines.is_empty() && growth(&ours) > KNEE * most;
+            let knee = !lines.is_empty() && growth(&ours) > (KNEE * most).max(1.0);
             cells.push(if knee { "a knee".to_string() } else { String::new() });
             table.push(cells);
         }

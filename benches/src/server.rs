@@ -22,7 +22,7 @@ pub struct Server {
     tls: bool,
     /// Takes part with several loops.
     loops: bool,
-    /// Scenarios that it has no code for.
+    /// Scenarios that it has no code for, or that take it too long.
     cannot: &'static [&'static str],
 }
 
@@ -80,8 +80,8 @@ pub const SERVERS: &[Server] = &[
         "post-100k",
         "post-100k-chunked",
     ]),
-    Server::of_http("tornado", Program::Tornado).over_tls(),
-    Server::of_http("node", Program::Node).over_tls(),
+    Server::of_http("tornado", Program::Tornado).over_tls().without(&["plaintext-4096", "rate-10k"]),
+    Server::of_http("node", Program::Node).over_tls().without(&["plaintext-4096"]),
     Server::of_lines(BASELINE, Program::Floor),
     Server::of_lines(OURS, Program::Example("echo")),
     Server::of_lines("tokio-bufreader", Program::Peer("tokio-bufreader")),

@@ -12,9 +12,9 @@ use crate::scenario::{Pace, Scenario};
 /// Long enough for some thousand requests, short enough that the machine is the same for all servers of a round.
 pub const SLICE: Duration = Duration::from_millis(333);
 /// At a fixed rate there are fewer requests, and the rarest are of interest.
-const SLICE_AT_RATE: Duration = Duration::from_secs(1);
+const SLICE_AT_RATE: Duration = Duration::from_millis(500);
 /// The caches and the branch predictors see this server again.
-const WARM_UP: Duration = Duration::from_millis(60);
+const WARM_UP: Duration = Duration::from_millis(40);
 
 /// A slice in which something else had the CPU for more than this share of the time is not to be trusted.
 pub const DISTURBED: f64 = 0.1;
