@@ -86,6 +86,14 @@ answering() { # port: the process that answers a line
   exec 3>&-
   echo "${answer#process }"
 }
+ask_loop() { # which of the loops it is depends
+  local line
+  exec 3<>"/dev/tcp/127.0.0.1/$1"
+  printf '\n' >&3
+  read -r line <&3
+  exec 3>&-
+  [[ $line =~ ^(this loop|loop [0-9]+),\ line\ 1$ ]]
+}
 ask_redis() {
   local line
   exec 3<>"/dev/tcp/127.0.0.1/$1"
