@@ -49,6 +49,7 @@ struct Readme;
 
 #[cfg(any(feature = "futures-io", feature = "tokio-io"))]
 mod async_io;
+mod budget;
 #[cfg(feature = "client")]
 mod client;
 mod close;
@@ -80,6 +81,7 @@ mod write_buffer;
 
 #[cfg(any(feature = "futures-io", feature = "tokio-io"))]
 pub use async_io::AsyncIo;
+pub use budget::buffered_bytes;
 #[cfg(feature = "client")]
 pub use client::{ConnectError, ConnectStep, ExecutorResolver, FailedAttempt, TcpClient};
 #[cfg(feature = "tls")]

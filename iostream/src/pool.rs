@@ -6,6 +6,7 @@
 
 use std::cell::{Cell, RefCell};
 
+use crate::budget::{self, Away};
 use crate::write_buffer::WriteBuffer;
 
 /// The size of a pooled block.
@@ -76,6 +77,7 @@ impl Block {
             pool.leased.set(pool.leased.get() + 1);
             pool.free.borrow_mut().pop()
         });
+        budget::enter(BLOCK_BYTES);
         Block(Some(free.ok().flatten().unwrap_or_else(|| Piece::of(BLOCK_BYTES))))
     }
 
@@ -84,7 +86,10 @@ impl Block {
         match bytes {
             0 => Block(None),
             BLOCK_BYTES => Block::lease(),
-            _ => Block(Some(Piece::of(bytes))),
+            _ => {
+                budget::enter(bytes);
+                Block(Some(Piece::of(bytes)))
+            }
         }
     }
 
@@ -101,10 +106,12 @@ impl Block {
     /// Ends the lease: the memory is the caller's from here on.
     pub(crate) fn give_away(mut self) -> GivenAway {
         let piece = self.0.take();
-        if piece.as_ref().is_some_and(|piece| piece.is_pooled()) {
+        let bytes = piece.as_ref().map_or(0, |piece| piece.bytes.len());
+        budget::leave(bytes);
+        if bytes == BLOCK_BYTES {
             let _ = POOL.try_with(Pool::count_return);
         }
-        GivenAway(piece)
+        GivenAway { piece, _away: Away::of(bytes) }
     }
 }
 
@@ -125,27 +132,32 @@ impl std::ops::DerefMut for Block {
 impl Drop for Block {
     #[inline]
     fn drop(&mut self) {
-        if let Some(piece) = self.0.take_if(|piece| piece.is_pooled()) {
+        let Some(piece) = self.0.take() else { return };
+        budget::leave(piece.bytes.len());
+        if piece.is_pooled() {
             let _ = POOL.try_with(Pool::count_return);
             keep(piece);
         }
     }
 }
 
-/// A block that has left with a result, perhaps to another thread. It counts nowhere; its memory serves again in the
-/// pool of the thread that drops it.
+/// A block that has left with a result, perhaps to another thread. It is no lease; its memory serves again in the pool of
+/// the thread that drops it.
 #[derive(Debug)]
-pub(crate) struct GivenAway(Option<Box<Piece>>);
+pub(crate) struct GivenAway {
+    piece: Option<Box<Piece>>,
+    _away: Away,
+}
 
 impl AsRef<[u8]> for GivenAway {
     fn as_ref(&self) -> &[u8] {
-        self.0.as_ref().map_or(&[], |piece| piece.filled())
+        self.piece.as_ref().map_or(&[], |piece| piece.filled())
     }
 }
 
 impl Drop for GivenAway {
     fn drop(&mut self) {
-        if let Some(piece) = self.0.take_if(|piece| piece.is_pooled()) {
+        if let Some(piece) = self.piece.take_if(|piece| piece.is_pooled()) {
             keep(piece);
         }
     }

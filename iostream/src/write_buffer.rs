@@ -3,7 +3,9 @@
 use std::collections::VecDeque;
 use std::io::IoSlice;
 
-use bytes::{Buf, Bytes};
+use bytes::Bytes;
+
+use crate::budget;
 
 /// Writes from this size on are not copied but sent from where they are, by a vectored write.
 pub(crate) const SHARE_BYTES: usize = 16 * 1024;
@@ -19,14 +21,26 @@ pub(crate) const SLICES: usize = 64;
 
 enum Chunk {
     Copied(Vec<u8>),
-    Shared(Bytes),
+    /// Not copied: this is the last reference to it.
+    Owned(Bytes),
+    /// Not copied, and others have it too.
+    Lent(Bytes),
 }
 
 impl Chunk {
     fn bytes(&self) -> &[u8] {
         match self {
             Chunk::Copied(bytes) => bytes,
-            Chunk::Shared(bytes) => bytes,
+            Chunk::Owned(bytes) | Chunk::Lent(bytes) => bytes,
+        }
+    }
+
+    /// The memory that goes when this goes. The same as long as it is in the queue.
+    fn held(&self) -> usize {
+        match self {
+            Chunk::Copied(bytes) => bytes.capacity(),
+            Chunk::Owned(bytes) => bytes.len(),
+            Chunk::Lent(_) => 0,
         }
     }
 }
@@ -57,7 +71,7 @@ impl WriteBuffer {
             self.push_copy(&data);
         } else {
             self.len += data.len();
-            self.chunks.push_back(Chunk::Shared(data));
+            self.push_chunk(if data.is_unique() { Chunk::Owned(data) } else { Chunk::Lent(data) });
         }
     }
 
@@ -86,8 +100,27 @@ impl WriteBuffer {
                 self.keep(piece);
             }
             _ if piece.is_empty() => self.keep(piece),
-            _ => self.chunks.push_back(Chunk::Copied(piece)),
+            _ => self.push_chunk(Chunk::Copied(piece)),
         }
+    }
+
+    #[inline]
+    fn push_chunk(&mut self, chunk: Chunk) {
+        if let Chunk::Lent(bytes) = &chunk {
+            budget::enter_lent(bytes.len());
+        }
+        budget::enter(chunk.held());
+        self.chunks.push_back(chunk);
+    }
+
+    #[inline]
+    fn pop_chunk(&mut self) -> Option<Chunk> {
+        let chunk = self.chunks.pop_front()?;
+        if let Chunk::Lent(bytes) = &chunk {
+            budget::leave_lent(bytes.len());
+        }
+        budget::leave(chunk.held());
+        Some(chunk)
     }
 
     /// Queues everything that is in `later`, of which nothing has been sent.
@@ -128,12 +161,11 @@ impl WriteBuffer {
             let left = front.bytes().len() - self.sent;
             if n < left {
                 self.sent += n;
-                self.trim_shared_front();
                 return;
             }
             n -= left;
             self.sent = 0;
-            if let Some(Chunk::Copied(copy)) = self.chunks.pop_front() {
+            if let Some(Chunk::Copied(copy)) = self.pop_chunk() {
                 self.keep(copy);
             }
         }
@@ -141,21 +173,13 @@ impl WriteBuffer {
 
     /// Empties the buffer for its next user and keeps a little memory.
     pub(crate) fn clear(&mut self) {
-        while let Some(chunk) = self.chunks.pop_front() {
+        while let Some(chunk) = self.pop_chunk() {
             if let Chunk::Copied(copy) = chunk {
                 self.keep(copy);
             }
         }
         self.chunks.shrink_to(SLICES);
         (self.sent, self.len) = (0, 0);
-    }
-
-    /// Drops the reference to what has gone out of a large piece as soon as nothing of it is needed.
-    fn trim_shared_front(&mut self) {
-        if let Some(Chunk::Shared(bytes)) = self.chunks.front_mut() {
-            bytes.advance(self.sent);
-            self.sent = 0;
-        }
     }
 
     fn keep(&mut self, mut copy: Vec<u8>) {
@@ -171,15 +195,23 @@ impl WriteBuffer {
             matches!(self.chunks.back(), Some(Chunk::Copied(copy)) if copy.capacity() > copy.len());
         if !has_room {
             let copy = match self.chunks.back() {
-                Some(Chunk::Shared(_)) if bytes <= FRAMING_BYTES / 2 => Vec::with_capacity(FRAMING_BYTES),
+                Some(Chunk::Owned(_) | Chunk::Lent(_)) if bytes <= FRAMING_BYTES / 2 => {
+                    Vec::with_capacity(FRAMING_BYTES)
+                }
                 _ => self.blank_piece(),
             };
-            self.chunks.push_back(Chunk::Copied(copy));
+            self.push_chunk(Chunk::Copied(copy));
         }
         match self.chunks.back_mut() {
             Some(Chunk::Copied(copy)) => copy,
             _ => unreachable!("a copied piece was just put there"),
         }
+    }
+}
+
+impl Drop for WriteBuffer {
+    fn drop(&mut self) {
+        self.clear();
     }
 }
 
@@ -257,7 +289,7 @@ mod tests {
         }
         let copies = buffer.chunks.iter().filter_map(|chunk| match chunk {
             Chunk::Copied(copy) => Some((copy.len(), copy.capacity())),
-            Chunk::Shared(_) => None,
+            Chunk::Owned(_) | Chunk::Lent(_) => None,
         });
         assert_eq!(copies.collect::<Vec<_>>(), [(8, FRAMING_BYTES); 3]);
     }
