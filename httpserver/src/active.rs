@@ -292,9 +292,9 @@ impl<'s> Active<'s> {
         if self.is_encoding() {
             return Box::pin(self.send_encoded_by_blocks(data)).await;
         }
-        let is_shared = !data.is_unique();
+        let takes_no_memory = data.len() >= COPY_BODY_BYTES && !data.is_unique();
         self.send_plain_data(data)?;
-        match is_shared {
+        match takes_no_memory {
             true => self.session.room_for_more_that_is_shared().await,
             false => self.session.room_for_more().await,
         }

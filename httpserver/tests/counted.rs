@@ -76,6 +76,21 @@ fn shared_pieces_are_gathered_four_times_as_far_as_pieces_of_the_handlers_own() 
 }
 
 #[test]
+fn small_pieces_are_copied_and_so_gathered_no_further_although_they_are_static() {
+    static PIECE: [u8; 1024] = [b'x'; 1024];
+    let stage = Stage::new();
+    let answer = async move |exchange: &mut Exchange<'_>| {
+        let mut response = exchange.respond(StatusCode::OK).start().await?;
+        for _ in 0..192 {
+            response.write(Bytes::from_static(&PIECE)).await?;
+        }
+        response.finish().await
+    };
+    let peer = stage.connect(&HttpServer::new(answer));
+    assert_eq!(cost(&stage, &peer, GET).1, 5); // of 48 KiB each, and what frames them makes a fifth
+}
+
+#[test]
 fn a_large_answer_is_one_write() {
     let stage = Stage::new();
     for bytes in [500_000, 1 << 20] {
