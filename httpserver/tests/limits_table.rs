@@ -28,6 +28,7 @@ fn time(time: impl Into<Option<Duration>>) -> String {
 
 fn defaults() -> Vec<(&'static str, String)> {
     let (http, stream) = (HttpOptions::default(), StreamOptions::default());
+    let memory = iostream::MemoryBudget::default();
     let (limits, form) = (&http.limits, &http.form);
     vec![
         ("head_bytes", bytes(limits.head_bytes as u64)),
@@ -66,6 +67,9 @@ fn defaults() -> Vec<(&'static str, String)> {
         ("max_buffer_size", bytes(stream.max_buffer_size as u64)),
         ("max_write_buffer_size", bytes(stream.max_write_buffer_size as u64)),
         ("read_chunk_size", bytes(stream.read_chunk_size as u64)),
+        ("memory.soft", bytes(memory.soft as u64)),
+        ("memory.hard", bytes(memory.hard as u64)),
+        ("memory.patience", time(memory.patience)),
         ("handshake_timeout", time(iostream::tls::DEFAULT_HANDSHAKE_TIMEOUT)),
     ]
 }

@@ -1,14 +1,25 @@
-//! What a thread's streams hold for their peers, in bytes: one account per thread, so one per loop.
+//! What a thread's streams hold for their peers, in bytes, and how much that may be: one account per thread, so one per loop.
 //!
 //! Blocks and pieces enter themselves when they are made and leave when they go, so that the sum is right whatever happens
 //! to the streams. That costs a few instructions a block: the account is plain numbers.
 
 use std::cell::{Cell, OnceCell};
+use std::marker::PhantomData;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
+use crate::held_back;
 
 thread_local! {
-    static ACCOUNT: Account = const { Account { owned: Cell::new(0), lent: Cell::new(0) } };
+    static ACCOUNT: Account = const {
+        Account {
+            owned: Cell::new(0),
+            lent: Cell::new(0),
+            budget: Cell::new(MemoryBudget::DEFAULT),
+            is_watched: Cell::new(false),
+        }
+    };
     /// Blocks that have left with a result and are still in use, on whatever thread, in bytes.
     static GIVEN_AWAY: OnceCell<Arc<AtomicUsize>> = const { OnceCell::new() };
 }
@@ -19,6 +30,84 @@ struct Account {
     owned: Cell<usize>,
     /// Output that others hold too.
     lent: Cell<usize>,
+    budget: Cell<MemoryBudget>,
+    /// Whether somebody waits for memory to be given back.
+    is_watched: Cell<bool>,
+}
+
+/// How much memory the streams of one thread may hold all together, beside the limits that each of them has. On by default, for
+/// each thread by itself; several loops are several threads.
+///
+/// | limit | default | what happens there |
+/// | --- | --- | --- |
+/// | `soft` | 256 MiB | who holds most is not read from |
+/// | `hard` | 512 MiB | nobody's buffer grows; servers turn requests away |
+/// | `patience` | 10 s | a read that is held back for so long fails |
+///
+/// Above the soft mark a stream's buffer grows only as long as it takes no more than what is left to the hard mark: whoever holds
+/// little is read from as ever, whoever holds much waits, and its peer with it. A single stream can have half of `hard`; of a
+/// thousand that all want more than there is each gets the same. So reading comes close to the hard mark and never
+/// passes it, but for 8 KiB that each stream may always have: who asks for little must be heard to be answered.
+///
+/// What is held back goes on as soon as memory that it waits for has been given back. Streams could wait for each other's, where
+/// no deadline ends them; so when the one that holds most has waited for `patience`, its read fails with
+/// [`OverBudget`](crate::StreamError::OverBudget), and then the next.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct MemoryBudget {
+    /// Bytes from which on streams are held back that hold more than their share.
+    pub soft: usize,
+    /// Bytes that reading does not pass.
+    pub hard: usize,
+    /// How long a read is held back at most.
+    pub patience: Duration,
+}
+
+impl MemoryBudget {
+    const DEFAULT: MemoryBudget =
+        MemoryBudget { soft: 256 << 20, hard: 512 << 20, patience: Duration::from_secs(10) };
+
+    /// The defaults with other marks, in bytes. `usize::MAX` for both is no budget at all.
+    ///
+    /// # Panics
+    ///
+    /// When `soft` is above `hard`.
+    #[must_use]
+    pub fn new(soft: usize, hard: usize) -> MemoryBudget {
+        assert!(soft <= hard, "the soft mark is above the hard mark");
+        MemoryBudget { soft, hard, ..MemoryBudget::DEFAULT }
+    }
+
+    /// Sets [`patience`](MemoryBudget::patience).
+    #[must_use]
+    pub fn patience(mut self, patience: Duration) -> MemoryBudget {
+        self.patience = patience;
+        self
+    }
+
+    /// Makes this the budget of the streams of this thread, from now on.
+    pub fn install(self) {
+        ACCOUNT.with(|account| account.budget.set(self));
+        held_back::wake_who_may_go_on();
+    }
+
+    /// The budget of this thread.
+    #[must_use]
+    pub fn current() -> MemoryBudget {
+        ACCOUNT.with(|account| account.budget.get())
+    }
+
+    /// Whether the streams of this thread hold as much as they may: what asks for more memory now is better refused.
+    #[must_use]
+    pub fn is_exhausted() -> bool {
+        buffered_bytes() >= MemoryBudget::current().hard
+    }
+}
+
+impl Default for MemoryBudget {
+    fn default() -> MemoryBudget {
+        MemoryBudget::DEFAULT
+    }
 }
 
 /// How many bytes of memory this thread's streams hold right now: what has been read and not been taken, by the size of its
@@ -28,8 +117,35 @@ struct Account {
 /// read has given away does not count either, unless it waits to be sent again.
 #[must_use]
 pub fn buffered_bytes() -> usize {
-    let (owned, lent) = ACCOUNT.with(|account| (account.owned.get(), account.lent.get()));
-    if lent == 0 { owned } else { owned + lent.min(given_away()) }
+    ACCOUNT.with(Account::total)
+}
+
+impl Account {
+    #[inline]
+    fn total(&self) -> usize {
+        let (owned, lent) = (self.owned.get(), self.lent.get());
+        if lent == 0 { owned } else { owned + lent.min(given_away()) }
+    }
+}
+
+/// Bytes that are left to the hard mark, if the soft mark is passed.
+#[inline]
+pub(crate) fn scarce() -> Option<usize> {
+    ACCOUNT.with(|account| {
+        let (total, budget) = (account.total(), &account.budget);
+        let MemoryBudget { soft, hard, .. } = budget.get();
+        if total < soft { None } else { Some(hard.saturating_sub(total)) }
+    })
+}
+
+/// Says whether somebody waits for memory.
+pub(crate) fn watch(is_watched: bool) {
+    ACCOUNT.with(|account| account.is_watched.set(is_watched));
+}
+
+#[inline]
+pub(crate) fn is_watched() -> bool {
+    ACCOUNT.with(|account| account.is_watched.get())
 }
 
 #[inline]
@@ -40,6 +156,9 @@ pub(crate) fn enter(bytes: usize) {
 #[inline]
 pub(crate) fn leave(bytes: usize) {
     ACCOUNT.with(|account| account.owned.set(account.owned.get() - bytes));
+    if is_watched() {
+        held_back::wake_who_may_go_on();
+    }
 }
 
 pub(crate) fn enter_lent(bytes: usize) {
@@ -48,6 +167,9 @@ pub(crate) fn enter_lent(bytes: usize) {
 
 pub(crate) fn leave_lent(bytes: usize) {
     ACCOUNT.with(|account| account.lent.set(account.lent.get() - bytes));
+    if is_watched() {
+        held_back::wake_who_may_go_on();
+    }
 }
 
 /// Once they are `Bytes`, nothing tells blocks of ours from memory of others. But no more of them can wait to be sent than
@@ -81,5 +203,40 @@ impl Drop for Away {
         if let Some(count) = &self.count {
             count.fetch_sub(self.bytes, Ordering::Relaxed);
         }
+    }
+}
+
+/// Bytes that a protocol has gathered from a peer outside of its stream: a body that is to be whole before somebody gets
+/// it. They are part of [`buffered_bytes`] for as long as this lives.
+#[derive(Debug, Default)]
+pub struct HeldBytes {
+    bytes: usize,
+    /// Of this thread's account.
+    not_send: PhantomData<*const ()>,
+}
+
+impl HeldBytes {
+    /// None yet.
+    #[must_use]
+    pub fn new() -> HeldBytes {
+        HeldBytes::default()
+    }
+
+    /// How many there are now, by the memory that they take.
+    #[must_use]
+    pub fn get(&self) -> usize {
+        self.bytes
+    }
+
+    /// Says how many there are now.
+    pub fn set(&mut self, bytes: usize) {
+        enter(bytes);
+        leave(std::mem::replace(&mut self.bytes, bytes));
+    }
+}
+
+impl Drop for HeldBytes {
+    fn drop(&mut self) {
+        leave(self.bytes);
     }
 }

@@ -7,8 +7,10 @@ use std::time::{Duration, Instant};
 
 use ioloop::Deadline;
 
+use crate::budget;
 use crate::close_watch::CloseCallback;
 use crate::error::{CloseReason, StreamError};
+use crate::held_back;
 use crate::stream::{Inner, IoStream};
 use crate::transport::Direction;
 
@@ -150,6 +152,9 @@ impl Inner {
         let socket = self.socket.take();
         drop(socket);
         self.discard_output();
+        if budget::is_watched() {
+            held_back::forget(self.id());
+        }
         self.registration.close();
     }
 

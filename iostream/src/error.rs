@@ -26,6 +26,11 @@ pub enum StreamError {
         /// The stream's `max_buffer_size`.
         limit: usize,
     },
+    /// The streams of this loop hold as much memory as they may, this one the most of those that would have more, and it
+    /// has waited for as long as the [`MemoryBudget`](crate::MemoryBudget) has patience. The stream stays as it was: its peer
+    /// can still be told.
+    #[error("the streams of this loop hold as much memory as they may")]
+    OverBudget,
     /// The delimiter was not found within the bytes allowed. The stream stays open and the bytes stay buffered,
     /// so that the caller can answer, skip or close (IO16).
     #[error("no delimiter within {max_bytes} bytes")]
@@ -138,6 +143,7 @@ impl From<StreamError> for io::Error {
             StreamError::NotReadable | StreamError::NotWritable => io::ErrorKind::Unsupported,
             StreamError::AlreadyReading => io::ErrorKind::ResourceBusy,
             StreamError::DelimiterNotFound { .. } => io::ErrorKind::InvalidData,
+            StreamError::OverBudget => io::ErrorKind::OutOfMemory,
         };
         io::Error::new(kind, error)
     }

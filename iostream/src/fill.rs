@@ -9,7 +9,9 @@ use std::task::{Context, Poll};
 use bytes::Bytes;
 use ioloop::{BeforePoll, Interest};
 
+use crate::budget::{self, HeldBytes};
 use crate::error::{CloseReason, StreamError};
+use crate::held_back::{self, ALWAYS_BYTES, StreamId};
 use crate::options::StreamOptions;
 use crate::read_buffer::ReadBuffer;
 use crate::stream::{Inner, IoStream};
@@ -17,6 +19,9 @@ use crate::transport::{Direction, Socket};
 
 /// Bytes that one stream may read in one turn of the loop before the others get theirs.
 const BYTES_PER_TURN: usize = 256 * 1024;
+
+/// While memory is scarce a buffer grows by so much at least.
+const LITTLE_BYTES: usize = 4 * 1024;
 
 impl IoStream {
     /// Reads once from the transport into the buffer and gives the number of new bytes: zero when the peer has
@@ -43,6 +48,27 @@ impl IoStream {
     /// As for `fill`.
     pub fn poll_fill(&self, cx: &mut Context<'_>) -> Poll<Result<usize, StreamError>> {
         self.inner.poll_fill(cx)
+    }
+
+    /// [`poll_fill`](IoStream::poll_fill) for a driver that has `beside` bytes of what came from this peer in memory of its own
+    /// ([`HeldBytes`]): when memory is scarce they are part of what the stream holds.
+    ///
+    /// # Errors
+    ///
+    /// As for `poll_fill`.
+    pub fn poll_fill_beside(
+        &self,
+        cx: &mut Context<'_>,
+        beside: &HeldBytes,
+    ) -> Poll<Result<usize, StreamError>> {
+        self.inner.poll_fill_beside(cx, beside.get())
+    }
+
+    /// Bytes of memory that the stream holds: those that its buffer for reading is in, and output that waits and that nobody else
+    /// has. The larger part of its share in [`buffered_bytes`](crate::buffered_bytes).
+    #[must_use]
+    pub fn held_bytes(&self) -> usize {
+        self.inner.held()
     }
 
     /// Bytes that have been read and not been taken.
@@ -127,8 +153,17 @@ impl Inner {
     }
 
     pub(crate) fn poll_fill(self: &Rc<Self>, cx: &mut Context<'_>) -> Poll<Result<usize, StreamError>> {
-        let StreamOptions { max_buffer_size: limit, read_chunk_size, .. } = *self.options;
-        self.poll_transport(cx, |socket| {
+        self.poll_fill_beside(cx, 0)
+    }
+
+    fn poll_fill_beside(
+        self: &Rc<Self>,
+        cx: &mut Context<'_>,
+        beside: usize,
+    ) -> Poll<Result<usize, StreamError>> {
+        let limit = self.options.max_buffer_size;
+        let memory = |cx: &mut Context<'_>| self.poll_memory(cx, beside);
+        self.poll_transport(cx, memory, |socket, Memory { chunk, most }| {
             let mut borrowed = BorrowedBuffer::of(self);
             if borrowed.buffer.len() >= limit {
                 // One byte more than allowed tells "exactly full" from "too much" (IO2).
@@ -137,8 +172,77 @@ impl Inner {
                     result => Ok((result, 1)),
                 };
             }
-            Ok(borrowed.buffer.fill(read_chunk_size, limit, |room| socket.read(room)))
+            Ok(borrowed.buffer.fill(chunk, most, |room| socket.read(room)))
         })
+    }
+
+    /// The memory that this stream holds.
+    pub(crate) fn held(&self) -> usize {
+        self.read_buffer.borrow().size() + self.write.held()
+    }
+
+    /// Which stream this is among those that wait for memory.
+    pub(crate) fn id(&self) -> StreamId {
+        std::ptr::from_ref(self) as StreamId
+    }
+
+    /// Waits until the stream may have memory to read into, if that is scarce. `beside` is what its reader has of it outside.
+    #[inline]
+    fn poll_memory(
+        self: &Rc<Self>,
+        cx: &mut Context<'_>,
+        beside: usize,
+    ) -> Poll<Result<Memory, StreamError>> {
+        let StreamOptions { max_buffer_size: most, read_chunk_size: chunk, .. } = *self.options;
+        match budget::scarce() {
+            None => Poll::Ready(Ok(Memory { chunk, most })),
+            Some(left) => self.poll_scarce_memory(cx, beside, left),
+        }
+    }
+
+    #[cold]
+    fn poll_scarce_memory(
+        self: &Rc<Self>,
+        cx: &mut Context<'_>,
+        beside: usize,
+        left: usize,
+    ) -> Poll<Result<Memory, StreamError>> {
+        let needs = match self.memory_within(left, beside) {
+            Ok(memory) => return Poll::Ready(Ok(memory)),
+            Err(needs) => needs,
+        };
+        if let Err(error) = self.attach() {
+            return Poll::Ready(Err(self.fail(error)));
+        }
+        let (now, io_loop) = (self.registration.now(), self.registration.io_loop());
+        if !held_back::wait(self.id(), needs, now, self.registration.notifier(), &io_loop) {
+            return Poll::Ready(Err(StreamError::OverBudget));
+        }
+        // News of the connection, its end among them, come as ever.
+        self.registration.wait_for_event(cx, Interest::READ);
+        self.send_before_waiting();
+        Poll::Pending
+    }
+
+    /// What may be read with so much memory left; or how much this stream would have to hold for it, which is more than it may.
+    fn memory_within(&self, left: usize, beside: usize) -> Result<Memory, usize> {
+        let StreamOptions { max_buffer_size: limit, read_chunk_size, .. } = *self.options;
+        let (size, room, is_full) = {
+            let buffer = self.read_buffer.borrow();
+            (buffer.size(), buffer.room(), buffer.len() >= limit)
+        };
+        if is_full || room > 0 {
+            return Ok(Memory { chunk: read_chunk_size.min(room), most: size });
+        }
+        // Growing by an eighth at least keeps the sum of copies linear.
+        let more = (size / 8).max(LITTLE_BYTES).min(read_chunk_size).min(limit.saturating_sub(size)).max(1);
+        let held = self.held() + beside;
+        let more = match left.max(ALWAYS_BYTES).checked_sub(held) {
+            Some(left) if left >= more => left,
+            _ if self.is_gone() => more, // reading tells why
+            _ => return Err(held + more),
+        };
+        Ok(Memory { chunk: read_chunk_size.min(more), most: limit.min(size.saturating_add(more)) })
     }
 
     pub(crate) fn poll_read_directly(
@@ -147,14 +251,17 @@ impl Inner {
         target: &mut [u8],
     ) -> Poll<Result<usize, StreamError>> {
         let room = target.len();
-        self.poll_transport(cx, |socket| Ok((socket.read(target), room)))
+        let memory = |_: &mut Context<'_>| Poll::Ready(Ok(())); // it is the caller's
+        self.poll_transport(cx, memory, |socket, ()| Ok((socket.read(target), room)))
     }
 
-    /// Reads once, waiting if need be. `read` gives the transport's result with the room that it had.
-    fn poll_transport(
+    /// Reads once, waiting if need be: for something to read, then for memory. `read` gives the transport's result with the room that
+    /// it had.
+    fn poll_transport<M>(
         self: &Rc<Self>,
         cx: &mut Context<'_>,
-        mut read: impl FnMut(&mut Socket) -> Result<(io::Result<usize>, usize), BufferFull>,
+        mut memory: impl FnMut(&mut Context<'_>) -> Poll<Result<M, StreamError>>,
+        mut read: impl FnMut(&mut Socket, M) -> Result<(io::Result<usize>, usize), BufferFull>,
     ) -> Poll<Result<usize, StreamError>> {
         loop {
             if let Some(error) = self.closed_error() {
@@ -187,8 +294,9 @@ impl Inner {
                 ioloop::give_way(cx);
                 return Poll::Pending;
             }
+            let memory = std::task::ready!(memory(cx))?;
             let Some((outcome, short_means_drained, wants_flush)) = self.with_socket(|socket| {
-                (read(socket), socket.short_read_means_drained(), socket.wants_flush())
+                (read(socket, memory), socket.short_read_means_drained(), socket.wants_flush())
             }) else {
                 // The transport closed its stream while it was attached, or calls from inside its own read.
                 return Poll::Ready(Err(self.closed_error().unwrap_or(StreamError::AlreadyReading)));
@@ -233,6 +341,12 @@ impl Inner {
             }
         }
     }
+}
+
+/// What the next read may use: at most so many bytes in one go, in a buffer of so many at most.
+struct Memory {
+    chunk: usize,
+    most: usize,
 }
 
 /// The transport has a byte for which the buffer has no room.

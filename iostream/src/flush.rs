@@ -9,7 +9,9 @@ use std::task::{Context, Poll, Waker};
 use bytes::Bytes;
 use ioloop::{BeforePoll, Ready};
 
+use crate::budget;
 use crate::error::{CloseReason, StreamError};
+use crate::held_back;
 use crate::pool::{lease_write_buffer, return_write_buffer};
 use crate::stream::Inner;
 use crate::transport::{Direction, Socket};
@@ -41,6 +43,14 @@ impl WriteSide {
     /// Bytes sent since the stream was made.
     pub(crate) fn sent(&self) -> u64 {
         self.sent.get()
+    }
+
+    /// The memory that goes when what waits has been sent.
+    pub(crate) fn held(&self) -> usize {
+        let buffer = self.buffer.take();
+        let held = buffer.as_ref().map_or(0, |buffer| buffer.held());
+        self.buffer.set(buffer);
+        held
     }
 
     /// Lets `work` use the buffer, which is out of its place meanwhile.
@@ -208,6 +218,9 @@ impl Inner {
     fn send(self: &Rc<Self>) {
         let most = self.shares.left_to_write(self.registration.turn(), BYTES_PER_TURN);
         let outcome = self.send_at_most(most);
+        if budget::is_watched() {
+            held_back::look_again(self.id());
+        }
         let told = self.write.take_reached();
         for (_, waker) in told {
             waker.wake();

@@ -59,6 +59,7 @@ mod detach;
 mod error;
 mod fill;
 mod flush;
+mod held_back;
 mod options;
 #[cfg(all(unix, feature = "process"))]
 mod pipe;
@@ -81,7 +82,7 @@ mod write_buffer;
 
 #[cfg(any(feature = "futures-io", feature = "tokio-io"))]
 pub use async_io::AsyncIo;
-pub use budget::buffered_bytes;
+pub use budget::{HeldBytes, MemoryBudget, buffered_bytes};
 #[cfg(feature = "client")]
 pub use client::{ConnectError, ConnectStep, ExecutorResolver, FailedAttempt, TcpClient};
 #[cfg(feature = "tls")]

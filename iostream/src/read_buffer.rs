@@ -127,6 +127,14 @@ impl ReadBuffer {
         self.block.piece().map_or(0, |piece| piece.bytes.len())
     }
 
+    /// Bytes that can be read without more memory, where that is worth it: room behind what is buffered, and what moving that
+    /// down would make.
+    pub(crate) fn room(&self) -> usize {
+        let Some(piece) = self.block.piece() else { return 0 };
+        let (len, size) = (piece.filled().len(), piece.bytes.len());
+        if len <= size / 2 { size - len } else { size - piece.end as usize }
+    }
+
     /// Makes room for half a chunk at least, so that reads stay large; never for more than `limit` bytes in all. There
     /// is room for a byte as long as the limit is not reached.
     fn make_room(&mut self, chunk: usize, limit: usize) {

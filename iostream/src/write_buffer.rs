@@ -52,11 +52,18 @@ pub(crate) struct WriteBuffer {
     /// How much of the first piece has been sent.
     sent: usize,
     len: usize,
+    /// The memory of all pieces, less what others have too.
+    held: usize,
     /// One piece's memory, kept when a buffer is recycled, so that the usual answer allocates nothing.
     spare: Option<Vec<u8>>,
 }
 
 impl WriteBuffer {
+    /// The memory that goes when what waits has been sent.
+    pub(crate) fn held(&self) -> usize {
+        self.held
+    }
+
     /// Bytes that wait.
     pub(crate) fn len(&self) -> usize {
         self.len
@@ -109,6 +116,7 @@ impl WriteBuffer {
         if let Chunk::Lent(bytes) = &chunk {
             budget::enter_lent(bytes.len());
         }
+        self.held += chunk.held();
         budget::enter(chunk.held());
         self.chunks.push_back(chunk);
     }
@@ -119,6 +127,7 @@ impl WriteBuffer {
         if let Chunk::Lent(bytes) = &chunk {
             budget::leave_lent(bytes.len());
         }
+        self.held -= chunk.held();
         budget::leave(chunk.held());
         Some(chunk)
     }
@@ -127,6 +136,7 @@ impl WriteBuffer {
     pub(crate) fn append(&mut self, later: &mut WriteBuffer) {
         debug_assert!(later.sent == 0);
         self.len += std::mem::take(&mut later.len);
+        self.held += std::mem::take(&mut later.held);
         self.chunks.append(&mut later.chunks);
     }
 

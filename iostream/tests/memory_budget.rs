@@ -1,0 +1,285 @@
+//! The budget over all streams of a loop: who holds most waits, the others go on, and nobody waits for ever.
+
+mod support;
+
+use std::future::Future;
+use std::io;
+use std::time::Duration;
+
+use ioloop::{IoLoop, JoinHandle};
+use iostream::testing::Script;
+use iostream::{CloseReason, HeldBytes, MemoryBudget, StreamError, buffered_bytes};
+use support::{run, stream, turns};
+
+const KIB: usize = 1024;
+const MIB: usize = 1024 * KIB;
+
+/// So much a stream may have whatever the others hold.
+const ALWAYS: usize = 8 * KIB;
+
+fn spawn<F: Future<Output: 'static> + 'static>(future: F) -> JoinHandle<F::Output> {
+    IoLoop::current().spawn(future)
+}
+
+/// What stands for everything else that is buffered.
+fn held(bytes: usize) -> HeldBytes {
+    let mut held = HeldBytes::new();
+    held.set(bytes);
+    held
+}
+
+fn is_over_budget<T>(result: &Result<T, StreamError>) -> bool {
+    matches!(result, Err(StreamError::OverBudget))
+}
+
+/// A stream that reads `bytes` bytes in one piece.
+fn upload(bytes: usize) -> (Script, JoinHandle<Result<usize, StreamError>>) {
+    let (stream, script) = stream();
+    (script, spawn(async move { stream.read_bytes(bytes).await.map(|all| all.len()) }))
+}
+
+#[test]
+fn a_thousand_uploads_stay_within_the_budget_while_a_polite_stream_goes_on_and_in_the_end_all_resume() {
+    const UPLOADS: usize = 1000;
+    const BYTES: usize = 32 * KIB;
+    run(async {
+        let budget = MemoryBudget::new(8 * MIB, 16 * MIB);
+        budget.install();
+        let uploads: Vec<_> = (0..UPLOADS).map(|_| upload(BYTES)).collect();
+        let (polite, client) = stream();
+        let echo = spawn(async move {
+            while let Ok(line) = polite.read_until(b"\n").await {
+                polite.write(line).await.unwrap();
+            }
+        });
+        let mut most = 0;
+        for round in 0..2 * BYTES / KIB {
+            if round < BYTES / KIB {
+                uploads.iter().for_each(|(script, _)| script.send([7; KIB]));
+            }
+            client.send("hello\n");
+            for _ in 0..4 {
+                turns(1).await;
+                most = most.max(buffered_bytes());
+            }
+            assert_eq!(client.received(), b"hello\n", "round {round}");
+        }
+        assert!(most <= budget.hard, "{most}");
+        assert!(most >= budget.hard - MIB, "{most}: the test does not come near the mark");
+        let held_back = uploads.iter().filter(|(_, task)| !task.is_finished()).count();
+        assert!(held_back > UPLOADS / 2, "{held_back}");
+
+        // What one has held is enough for the next to come to its end, and so on. Only if none could would one have to go.
+        let began = IoLoop::current().now();
+        let mut failed = 0;
+        for (_, task) in uploads {
+            let result = task.await.unwrap();
+            failed += usize::from(is_over_budget(&result));
+            assert!(is_over_budget(&result) || result.unwrap() == BYTES);
+        }
+        assert!(failed < 10, "{failed}");
+        assert!(IoLoop::current().now() - began <= 2 * budget.patience);
+        client.finish();
+        echo.await.unwrap();
+        assert_eq!(buffered_bytes(), 0);
+    });
+}
+
+#[test]
+fn who_holds_little_is_read_from_whatever_the_others_hold() {
+    run(async {
+        MemoryBudget::new(MIB, 2 * MIB).install();
+        let others = held(3 * MIB);
+        let (stream, script) = stream();
+        script.send([b'.'; ALWAYS - 1]);
+        script.send(b"\nand more");
+        assert_eq!(stream.read_until(b"\n").await.unwrap().len(), ALWAYS);
+        assert_eq!(stream.read_bytes(8).await.unwrap(), "and more");
+        assert_eq!(buffered_bytes(), others.get());
+
+        let (script, task) = upload(ALWAYS + 1);
+        script.send([7; ALWAYS + 1]);
+        turns(10).await;
+        assert_eq!(buffered_bytes(), others.get() + ALWAYS);
+        assert!(!task.is_finished());
+        let began = IoLoop::current().now();
+        drop(others);
+        assert_eq!(task.await.unwrap().unwrap(), ALWAYS + 1);
+        assert_eq!(IoLoop::current().now(), began, "what is given back is noticed at once");
+    });
+}
+
+#[test]
+fn those_go_on_for_whom_what_is_left_has_become_enough() {
+    run(async {
+        let hard = 2 * MIB;
+        MemoryBudget::new(MIB / 4, hard).install();
+        let sizes = [100 * KIB, 400 * KIB, 800 * KIB];
+        let tasks = sizes.map(upload);
+        for ((script, _), size) in tasks.iter().zip(sizes) {
+            script.send(vec![7; size / 2]);
+        }
+        turns(10).await;
+        // Whatever room their buffers have is used up before more is wanted.
+        let mut others = held(hard);
+        for ((script, _), size) in tasks.iter().zip(sizes) {
+            script.send(vec![7; size - size / 2]);
+        }
+        turns(10).await;
+        let finished = || tasks.each_ref().map(|(_, task)| task.is_finished());
+        let mut seen = vec![finished()];
+        while buffered_bytes() > hard / 2 {
+            others.set(others.get() - 4 * KIB);
+            turns(10).await;
+            if seen.last() != Some(&finished()) {
+                seen.push(finished());
+            }
+        }
+        assert_eq!(seen, [[false; 3], [true, false, false], [true, true, false], [true; 3]]);
+    });
+}
+
+#[test]
+fn output_that_has_left_lets_its_own_stream_read_on() {
+    run(async {
+        MemoryBudget::new(MIB / 4, MIB).install();
+        let _others = held(400 * KIB);
+        let (stream, script) = stream();
+        script.set_room(Some(0));
+        stream.queue(vec![1; 700 * KIB]).unwrap();
+        let reader = stream.clone();
+        let task = spawn(async move { reader.read_bytes(100).await });
+        script.send([7; 100]);
+        turns(10).await;
+        assert!(!task.is_finished(), "it holds more than is left");
+        let began = IoLoop::current().now();
+        script.set_room(None);
+        assert_eq!(task.await.unwrap().unwrap().len(), 100);
+        assert_eq!(IoLoop::current().now(), began, "although what it held is still more than is left");
+    });
+}
+
+#[test]
+fn streams_that_wait_for_each_other_end_one_by_one_until_the_others_have_enough() {
+    run(async {
+        let budget = MemoryBudget::new(4 * MIB, 8 * MIB);
+        budget.install();
+        let uploads: Vec<_> = (0..6).map(|_| upload(3 * MIB)).collect();
+        // Step by step, so that none is far ahead of the others.
+        for _ in 0..3 * MIB / (64 * KIB) {
+            uploads.iter().for_each(|(script, _)| script.send(vec![7; 64 * KIB]));
+            turns(4).await;
+        }
+        turns(100).await;
+        assert!(buffered_bytes() <= budget.hard);
+        assert!(!uploads.iter().any(|(_, task)| task.is_finished()));
+        let began = IoLoop::current().now();
+        let mut failed = 0;
+        for (_, task) in uploads {
+            failed += usize::from(is_over_budget(&task.await.unwrap()));
+        }
+        let took = IoLoop::current().now() - began;
+        assert!((1..6).contains(&failed), "{failed}");
+        assert!(took >= budget.patience / 2 && took <= 6 * budget.patience, "{took:?}");
+        assert_eq!(buffered_bytes(), 0);
+    });
+}
+
+#[test]
+fn a_peer_that_breaks_off_while_its_stream_is_held_back_is_noticed() {
+    run(async {
+        MemoryBudget::new(MIB, MIB).install();
+        let others = held(MIB);
+        let (script, task) = upload(100 * KIB);
+        script.send([7; 50 * KIB]);
+        turns(10).await;
+        assert_eq!(buffered_bytes(), others.get() + ALWAYS);
+        let began = IoLoop::current().now();
+        script.fail(io::ErrorKind::ConnectionReset);
+        let error = task.await.unwrap().unwrap_err();
+        assert!(matches!(error, StreamError::Closed(CloseReason::Io(_))), "{error:?}");
+        assert_eq!(IoLoop::current().now(), began);
+        assert_eq!(buffered_bytes(), others.get());
+    });
+}
+
+#[test]
+fn a_read_that_is_given_up_while_it_is_held_back_leaves_the_stream_as_it_was() {
+    run(async {
+        MemoryBudget::new(MIB, MIB).install();
+        let others = held(MIB);
+        let (stream, script) = stream();
+        script.send([7; 50 * KIB]);
+        let patient = ioloop::timeout(Duration::from_secs(1), stream.read_bytes(50 * KIB)).await;
+        assert!(patient.is_err());
+        assert_eq!(stream.buffered(), ALWAYS);
+        drop(others);
+        assert_eq!(stream.read_bytes(50 * KIB).await.unwrap().len(), 50 * KIB);
+        assert_eq!(buffered_bytes(), 0);
+    });
+}
+
+#[test]
+fn a_read_that_was_refused_can_be_made_again_when_there_is_memory() {
+    run(async {
+        MemoryBudget::new(MIB, MIB).patience(Duration::from_secs(3)).install();
+        let others = held(MIB);
+        let (stream, script) = stream();
+        script.send([7; 50 * KIB]);
+        let began = stream.now();
+        assert!(is_over_budget(&stream.read_bytes(50 * KIB).await));
+        let took = stream.now() - began;
+        assert!(took >= Duration::from_secs(3) && took <= Duration::from_secs(4), "{took:?}");
+        assert!(!stream.is_closed());
+        drop(others);
+        assert_eq!(stream.read_bytes(50 * KIB).await.unwrap().len(), 50 * KIB);
+    });
+}
+
+#[test]
+fn raising_the_marks_lets_everybody_go_on() {
+    run(async {
+        MemoryBudget::new(MIB, MIB).install();
+        let _others = held(MIB);
+        let (script, task) = upload(50 * KIB);
+        script.send([7; 50 * KIB]);
+        turns(10).await;
+        assert!(!task.is_finished() && MemoryBudget::is_exhausted());
+        MemoryBudget::new(2 * MIB, 4 * MIB).install();
+        assert_eq!(task.await.unwrap().unwrap(), 50 * KIB);
+        assert_eq!(MemoryBudget::current().hard, 4 * MIB);
+    });
+}
+
+/// Memory is what decides, so who has room goes on and moves nothing.
+#[test]
+fn what_has_room_in_its_block_is_read_without_more_memory() {
+    run(async {
+        MemoryBudget::new(MIB, MIB).install();
+        let (stream, script) = stream();
+        script.send([7; 20 * KIB]);
+        stream.fill().await.unwrap();
+        let before = stream.held_bytes();
+        let _others = held(2 * MIB);
+        script.send([7; 30 * KIB]);
+        assert_eq!(stream.read_bytes(50 * KIB).await.unwrap().len(), 50 * KIB);
+        assert_eq!(before, 64 * KIB);
+    });
+}
+
+#[test]
+fn when_nobody_is_held_back_any_more_nothing_looks_at_the_time() {
+    run(async {
+        MemoryBudget::new(MIB, MIB).install();
+        let others = held(MIB);
+        let (script, task) = upload(50 * KIB);
+        script.send([7; 50 * KIB]);
+        turns(10).await;
+        drop(others);
+        task.await.unwrap().unwrap();
+        ioloop::sleep(Duration::from_secs(1)).await;
+        let before = IoLoop::current().counters().turns;
+        ioloop::sleep(Duration::from_secs(600)).await;
+        assert!(IoLoop::current().counters().turns - before <= 3);
+    });
+}
