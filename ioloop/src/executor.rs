@@ -77,6 +77,15 @@ impl Tasks {
     }
 }
 
+/// What became of a task that stood in the run queue.
+pub(crate) enum Ran {
+    Polled,
+    /// Its slot has no future: the caller has it.
+    Elsewhere,
+    /// It had ended: one that closes its own stream, for instance, has itself told of that.
+    Ended,
+}
+
 impl IoLoop {
     /// Runs `future` as a task of this loop, beginning with the next turn.
     ///
@@ -134,16 +143,16 @@ impl Inner {
         }
     }
 
-    /// Polls a task of the run queue. `false` if its slot has no future: the caller has it.
-    pub(crate) fn run_task(&self, key: TaskKey) -> bool {
+    /// Polls a task of the run queue.
+    pub(crate) fn run_task(&self, key: TaskKey) -> Ran {
         let body = match self.tasks.borrow_mut().get_mut(key) {
             Some(task) => {
                 task.scheduled = false;
                 task.body.take().map(|body| (body, task.place))
             }
-            None => return true, // it ended while it was queued
+            None => return Ran::Ended,
         };
-        let Some((mut body, place)) = body else { return false };
+        let Some((mut body, place)) = body else { return Ran::Elsewhere };
         self.dispatch.began(place);
         let lent = body.waker.take().unwrap_or_else(|| self.lend_waker(key));
         let polled = self.poll_task(key, &lent.waker, |cx| body.future.as_mut().poll(cx));
@@ -156,7 +165,7 @@ impl Inner {
                 self.end_task(key, body);
             }
         }
-        true
+        Ran::Polled
     }
 
     /// Polls with the key and waker of the task known, so that what it waits for can keep the key alone.

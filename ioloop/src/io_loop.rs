@@ -38,6 +38,10 @@ pub(crate) const KEPT_CAPACITY: usize = 4_096;
 /// spreads the cost of that over them.
 pub(crate) const RUNS_PER_POLL: usize = 61;
 
+/// Things of one kind that a turn runs at most; others that are ready, or due, have the next one. As many as a poll has events, so
+/// that the queue does not grow while a server is merely busy: it is for a crowd that is told something all at once.
+pub(crate) const RUNS_PER_TURN: usize = EVENTS_PER_POLL;
+
 /// After so long the same is done: tasks that are not quick do not keep events waiting. Against this the poll costs little.
 pub(crate) const TIME_PER_POLL: Duration = Duration::from_micros(100);
 

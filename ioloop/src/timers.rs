@@ -206,11 +206,12 @@ impl Timers {
         Some(self.epoch + Duration::from_nanos(nearest))
     }
 
-    /// Moves the keys of all timers due at `now` into `due`, in order, without running any (IL22); `is_late_by` hears how late
-    /// each is.
+    /// Moves the keys of timers due at `now` into `due`, in order, `most` of them, without running any (IL22); `is_late_by` hears
+    /// how late each is. Others stay where they are, and are the next to be due.
     pub(crate) fn collect_due(
         &mut self,
         now: Instant,
+        most: usize,
         due: &mut Vec<TimerKey>,
         mut is_late_by: impl FnMut(Duration),
     ) {
@@ -220,7 +221,9 @@ impl Timers {
             let key = TimerKey { slot: number, seq: slot.seq };
             near.push(Entry { deadline: slot.deadline, key });
         });
-        while let Some(entry) = self.near.peek().filter(|entry| entry.deadline <= now).copied() {
+        while due.len() < most
+            && let Some(entry) = self.near.peek().filter(|entry| entry.deadline <= now).copied()
+        {
             self.near.pop();
             match self.get(entry.key) {
                 Some(slot) => {
@@ -297,7 +300,7 @@ mod tests {
 
     fn due(timers: &mut Timers, now: Instant) -> Vec<TimerKey> {
         let mut due = Vec::new();
-        timers.collect_due(now, &mut due, |_| {});
+        timers.collect_due(now, usize::MAX, &mut due, |_| {});
         due
     }
 

@@ -13,6 +13,9 @@
 //! What is queued during a turn waits for the next, so nobody can starve input and output (IL10, IL22, IL23). While more is
 //! ready, up to 61 polls of tasks share one poll of the operating system, for as long as they are quick: a turn that ends
 //! before goes straight into the next one. A callback always has the loop poll: a chain of them is how long work gives way.
+//!
+//! A crowd that becomes ready, or due, all at once is gone through in bites of 1,024: the rest keeps its order, and the loop
+//! polls in between.
 
 use std::future::Future;
 use std::io;
@@ -25,8 +28,9 @@ use std::time::{Duration, Instant};
 use crate::IoLoop;
 use crate::counters::count;
 use crate::error::RunError;
+use crate::executor::Ran;
 use crate::io_loop::{
-    CurrentGuard, Inner, KEPT_CAPACITY, RUNS_PER_LOOK, RUNS_PER_POLL, Runnable, TIME_PER_POLL,
+    CurrentGuard, Inner, KEPT_CAPACITY, RUNS_PER_LOOK, RUNS_PER_POLL, RUNS_PER_TURN, Runnable, TIME_PER_POLL,
 };
 use crate::origin::{Place, WorkKind};
 use crate::ready::Ready;
@@ -242,19 +246,23 @@ impl Inner {
         !self.ready.borrow().is_empty() || !self.before_poll.borrow().is_empty()
     }
 
-    /// Runs what was queued when the turn began; what is queued meanwhile waits.
+    /// Runs what was queued when the turn began, or the first of it; what is queued meanwhile waits.
     fn run_queued(&self, poll_root: &mut dyn FnMut(TaskKey)) -> bool {
         let queued = self.ready.borrow().len();
-        self.ran_since_poll.set(self.ran_since_poll.get() + queued);
         self.shuffle_ready();
+        let mut ran = 0;
         for _ in 0..queued {
+            if ran == RUNS_PER_TURN {
+                break;
+            }
             let next = self.ready.borrow_mut().pop_front();
+            ran += 1;
             match next {
-                Some(Runnable::Task(key)) => {
-                    if !self.run_task(key) {
-                        poll_root(key);
-                    }
-                }
+                Some(Runnable::Task(key)) => match self.run_task(key) {
+                    Ran::Polled => {}
+                    Ran::Elsewhere => poll_root(key),
+                    Ran::Ended => ran -= 1,
+                },
                 Some(Runnable::Call(callback)) => {
                     self.guarded(|| callback(self));
                     // Tornado's way to give way in long work is a callback that adds the next (IL10).
@@ -263,6 +271,7 @@ impl Inner {
                 None => break, // the loop was closed from inside
             }
         }
+        self.ran_since_poll.set(self.ran_since_poll.get() + ran);
         let mut ready = self.ready.borrow_mut();
         if ready.is_empty() {
             ready.shrink_to(KEPT_CAPACITY);
@@ -273,13 +282,16 @@ impl Inner {
     fn collect_due(&self) -> Vec<TimerKey> {
         let mut due = self.due.take();
         let now = self.now();
-        self.timers.borrow_mut().collect_due(now, &mut due, |late| self.gauge.timer_fires(late));
+        let mut timers = self.timers.borrow_mut();
+        timers.collect_due(now, RUNS_PER_TURN, &mut due, |late| self.gauge.timer_fires(late));
+        drop(timers);
         self.shuffle_due(&mut due);
         due
     }
 
     fn run_due_timers(&self, mut due: Vec<TimerKey>) -> bool {
         let ran = !due.is_empty();
+        self.ran_since_poll.set(self.ran_since_poll.get() + due.len());
         for key in due.drain(..) {
             let action = self.timers.borrow_mut().take(key);
             match action {

@@ -1,6 +1,6 @@
 //! Small turns of tasks share their polls; what is long does not.
 
-use std::cell::Cell;
+use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 use std::task::Poll;
 use std::time::{Duration, Instant};
@@ -69,4 +69,44 @@ fn il10_tasks_that_are_not_quick_share_a_poll_among_eight_at_most() {
     io_loop.run_sync(slow).unwrap();
     assert_eq!(io_loop.counters().turns, 80);
     assert_eq!(io_loop.counters().polls, 10);
+}
+
+/// Numbers, each with how often the loop had polled when it was written down.
+type Log = Rc<RefCell<Vec<(u64, u64)>>>;
+
+/// Goes through `crowd`, which `each` has write itself down, and looks whether it came in order, and some of it between two polls.
+fn in_bites(crowd: u64, each: impl Fn(&IoLoop, Box<dyn FnOnce()>)) {
+    let (io_loop, log) = (IoLoop::new().unwrap(), Log::default());
+    for number in 0..crowd {
+        let log = Rc::clone(&log);
+        let note = move || log.borrow_mut().push((number, IoLoop::current().counters().polls));
+        each(&io_loop, Box::new(note));
+    }
+    let all = async {
+        while log.borrow().len() < crowd as usize {
+            ioloop::yield_now().await;
+        }
+    };
+    io_loop.run_sync(all).unwrap();
+    let log = log.borrow();
+    assert!(log.iter().map(|(number, _)| *number).eq(0..crowd));
+    for bite in log.chunk_by(|(_, one), (_, other)| one == other) {
+        assert!(bite.len() <= 1_024, "{} between two polls", bite.len());
+    }
+}
+
+#[test]
+fn a_crowd_of_tasks_that_are_ready_at_once_runs_in_order_with_polls_in_between() {
+    in_bites(10_000, |io_loop, note| io_loop.spawn_detached(async { note() }));
+}
+
+#[test]
+fn il10_a_crowd_of_callbacks_runs_in_order_with_polls_in_between() {
+    in_bites(10_000, |io_loop, note| io_loop.add_callback(note));
+}
+
+#[test]
+fn il21_a_crowd_of_timers_that_are_due_at_once_fires_in_order_with_polls_in_between() {
+    let due = Instant::now();
+    in_bites(10_000, |io_loop, note| drop(io_loop.call_at(due, note)));
 }
