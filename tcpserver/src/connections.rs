@@ -109,6 +109,9 @@ impl Facts {
     }
 }
 
+/// Connections that are told of a drain at a time: as many as a turn of the loop then has tasks to poll.
+const WAKES_PER_TURN: usize = 1_024;
+
 /// The open connections, close together and in no order: one that leaves is replaced by the last.
 #[derive(Default)]
 pub(crate) struct Connections {
@@ -190,13 +193,20 @@ impl Connections {
         slot.map(look)
     }
 
-    /// Has those who wait for their peers look up.
-    pub(crate) fn wake_idle(&self) {
+    /// Has those look up who wait for their peers, of the connections in the last places below this one. Gives below
+    /// which place the others are.
+    ///
+    /// Places that are passed stay so, whoever leaves meanwhile: a place that becomes free is taken by the last, who was passed before.
+    pub(crate) fn wake_idle_below(&self, place: usize) -> usize {
+        let slots = self.slots.borrow();
+        let below = place.min(slots.len());
+        let from = below.saturating_sub(WAKES_PER_TURN);
         let is_idle = |slot: &&Slot| slot.facts.state.get() == ConnectionState::Idle;
-        // Outside the borrow: a waker may be foreign code.
         let idle: Vec<_> =
-            self.slots.borrow().iter().filter(is_idle).map(|slot| slot.stream.clone()).collect();
+            slots[from..below].iter().filter(is_idle).map(|slot| slot.stream.clone()).collect();
+        drop(slots); // a waker may be foreign code
         idle.iter().for_each(IoStream::wake_reader);
+        from
     }
 
     /// Whether one is about to end, because the server drains and it was idle.

@@ -67,9 +67,9 @@ pub struct DrainReport {
 #[derive(Default)]
 pub(crate) struct Draining {
     phase: Cell<DrainPhase>,
-    /// Who waits for the next phase, or for the last connection to end.
+    /// Who waits for the next phase: handlers, so there may be as many as connections.
     waiting: Waiters,
-    /// Who waits for connections to end, whatever the phase.
+    /// Who waits for connections to end, or for the next phase. They are few, and woken again and again.
     closing: Waiters,
     aborted: Cell<usize>,
     /// Connections that had been accepted when it began.
@@ -90,6 +90,7 @@ impl Draining {
     fn enter(&self, phase: DrainPhase) {
         self.phase.set(phase);
         self.waiting.wake_all();
+        self.closing.wake_all();
     }
 
     /// Who listens again serves again.
@@ -101,9 +102,6 @@ impl Draining {
     /// Called whenever a connection has ended.
     pub(crate) fn note_end(&self) {
         self.closing.wake_all();
-        if self.phase.get() == DrainPhase::Draining {
-            self.waiting.wake_all();
-        }
     }
 }
 
@@ -116,11 +114,12 @@ struct Waiting {
 }
 
 impl Waiting {
+    /// Woken by the next phase.
     fn for_news_of(server: &ServerHandle) -> Waiting {
         Waiting { server: server.clone(), place: Place::default(), list: |drain| &drain.waiting }
     }
 
-    /// Woken whenever a connection has ended.
+    /// Woken by the next phase, and whenever a connection has ended.
     fn for_ends_at(server: &ServerHandle) -> Waiting {
         Waiting { server: server.clone(), place: Place::default(), list: |drain| &drain.closing }
     }
@@ -158,9 +157,22 @@ impl ServerHandle {
         let is_replaced = state.drain.is_replaced.get();
         state.drain.accepted.set(if is_replaced { 0 } else { self.accepted_connections() });
         state.drain.enter(DrainPhase::Draining);
-        state.connections.wake_idle();
+        self.tell_idle_below(usize::MAX);
         let before = self.accepted_connections() - self.open_connections() as u64;
-        Drain { waiting: Waiting::for_news_of(self), listeners, before, began, deadline }
+        Drain { waiting: Waiting::for_ends_at(self), listeners, before, began, deadline }
+    }
+
+    /// Has those who are idle find out that the server drains: some now, and in each turn some more, so that a crowd that leaves
+    /// holds up nobody who is served to the end.
+    fn tell_idle_below(&self, place: usize) {
+        if !self.state.drain.is_draining() {
+            return; // it serves again
+        }
+        let place = self.state.connections.wake_idle_below(place);
+        if place > 0 {
+            let server = self.clone();
+            IoLoop::current().add_callback(move || server.tell_idle_below(place));
+        }
     }
 
     /// [`TcpServer::abort`](crate::TcpServer::abort), also from inside a handler.

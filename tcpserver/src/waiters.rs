@@ -5,6 +5,9 @@ use std::task::{Context, Waker};
 
 use slab::Slab;
 
+/// Places that are kept for the next to wait.
+const KEPT_PLACES: usize = 64;
+
 /// Who waits. A place is kept from the first wait until its task gives it up; its waker is used once.
 #[derive(Default)]
 pub(crate) struct Waiters {
@@ -33,7 +36,13 @@ impl Waiters {
 
     /// Must be called before a place is dropped.
     pub(crate) fn give_up(&self, place: &mut Place) {
-        let given_up = place.0.take().map(|key| self.places.borrow_mut().remove(key));
+        let Some(key) = place.0.take() else { return };
+        let mut places = self.places.borrow_mut();
+        let given_up = places.remove(key);
+        if places.is_empty() && places.capacity() > KEPT_PLACES {
+            *places = Slab::new(); // a crowd has left
+        }
+        drop(places);
         drop(given_up);
     }
 
@@ -41,5 +50,19 @@ impl Waiters {
         let waiting: Vec<_> =
             self.places.borrow_mut().iter_mut().filter_map(|(_, waker)| waker.take()).collect();
         waiting.into_iter().for_each(Waker::wake);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_crowd_that_has_waited_leaves_no_memory_behind() {
+        let waiters = Waiters::default();
+        let mut crowd: Vec<_> = (0..10_000).map(|_| Place::default()).collect();
+        crowd.iter_mut().for_each(|place| waiters.wait(place, &Context::from_waker(Waker::noop())));
+        crowd.iter_mut().for_each(|place| waiters.give_up(place));
+        assert!(waiters.places.borrow().capacity() <= KEPT_PLACES);
     }
 }
