@@ -8,7 +8,9 @@ use std::net::SocketAddr;
 use std::rc::Rc;
 
 use iostream::{IoStream, StreamOptions};
-use tcpserver::{BindOptions, ConnectionContext, HandleStream, ListenError, Listener, Outcome, TcpServer};
+use tcpserver::{
+    BindOptions, ConnectionContext, HandleStream, ListenError, Listener, Outcome, PeerAddr, TcpServer,
+};
 
 use crate::core::Core;
 use crate::driver::Serve;
@@ -127,12 +129,21 @@ impl<M: 'static, H: Handler<M>> HttpServer<H, M> {
         self.tcp.add_socket(listener)
     }
 
+    /// Serves a stream that comes from elsewhere as if it had been accepted: one end of a pair, the scripted transport of a
+    /// test, a connection that something else has listened for. It counts, and drains, with the others; it does not wait for
+    /// room, and is closed where [`max_connections_per_ip`](HttpServer::max_connections_per_ip) or
+    /// [`WhenFull::Close`](tcpserver::WhenFull::Close) says so. Over TLS if the server does.
+    pub fn add_stream(&self, stream: IoStream, peer: PeerAddr) {
+        self.tcp.add_stream(stream, peer);
+    }
+
     /// Stops accepting and closes the listeners; live connections go on (HS13).
     pub fn stop(&self) {
         self.tcp.stop();
     }
 
-    /// Serves one stream that came from elsewhere, a scripted transport for instance, until its end.
+    /// Serves one stream that came from elsewhere until its end, by the task that awaits this and not by one of the server's:
+    /// [`add_stream`](HttpServer::add_stream) is for the rest.
     pub async fn serve_stream(&self, stream: IoStream, context: ConnectionContext) {
         self.http.handle_stream(stream, context).await;
     }

@@ -137,3 +137,17 @@ fn hs14_close_all_connections_closes_all_waits_for_their_ends_and_goes_on_accept
     time.run_until_stalled();
     assert_eq!(answer(end(late)).text(), "hello\n");
 }
+
+#[test]
+fn a_stream_from_elsewhere_is_served_and_counted_and_drained_like_one_that_was_accepted() {
+    let (time, server, _address) = scene();
+    let (transport, peer) = iostream::testing::scripted();
+    server.add_stream(iostream::IoStream::new(transport).unwrap(), tcpserver::PeerAddr::Unix(None));
+    peer.send(GET);
+    time.run_until_stalled();
+    assert_eq!(answer(peer.received()).text(), "hello\n");
+    assert_eq!((server.accepted_connections(), server.open_connections()), (1, 1));
+    let report = drain(&time, server.drain(HOUR));
+    assert!(peer.is_closed());
+    assert_eq!(report.get().map(|report| (report.finished, report.aborted)), Some((1, 0)));
+}
