@@ -6,6 +6,7 @@ use std::cell::Cell;
 use std::rc::Rc;
 use std::time::Duration;
 
+use bytes::Bytes;
 use httpserver::{Exchange, HttpError, HttpServer, Method, Request, Response, StatusCode};
 use support::{Answer, Seeded, Stage, answers, answers_with, plain};
 
@@ -180,25 +181,29 @@ fn a_peer_that_pipelines_without_reading_is_not_served_beyond_a_bound() {
 #[test]
 fn a_handler_that_streams_to_a_peer_that_does_not_read_waits_at_a_bound() {
     const PIECE: usize = 1_000;
-    let written = Rc::new(Cell::new(0));
-    let count = Rc::clone(&written);
-    let server = HttpServer::new(async move |exchange: &mut Exchange<'_>| {
-        let mut response = exchange.respond(StatusCode::OK).start().await?;
-        loop {
-            count.set(count.get() + PIECE);
-            response.write(vec![b'x'; PIECE]).await?;
-        }
-    })
-    .options(plain());
-    let stage = Stage::new();
-    let peer = stage.connect(&server);
-    peer.set_room(Some(0));
-    peer.send("GET / HTTP/1.1\r\nHost: a\r\n\r\n");
-    stage.time.run_until_stalled();
-    assert!(written.get() <= 48 * 1024 + PIECE, "{} bytes wait", written.get());
-    peer.set_room(Some(100_000));
-    stage.time.run_until_stalled();
-    assert!(written.get() <= 148 * 1024 + PIECE, "{} bytes were written, 100,000 taken", written.get());
+    static SHARED: [u8; PIECE] = [b'x'; PIECE]; // of that size it is copied, and takes as much memory as any other
+    for is_shared in [false, true] {
+        let written = Rc::new(Cell::new(0));
+        let count = Rc::clone(&written);
+        let server = HttpServer::new(async move |exchange: &mut Exchange<'_>| {
+            let mut response = exchange.respond(StatusCode::OK).start().await?;
+            loop {
+                count.set(count.get() + PIECE);
+                let piece = if is_shared { Bytes::from_static(&SHARED) } else { SHARED.to_vec().into() };
+                response.write(piece).await?;
+            }
+        })
+        .options(plain());
+        let stage = Stage::new();
+        let peer = stage.connect(&server);
+        peer.set_room(Some(0));
+        peer.send("GET / HTTP/1.1\r\nHost: a\r\n\r\n");
+        stage.time.run_until_stalled();
+        assert!(written.get() <= 48 * 1024 + PIECE, "{} bytes wait", written.get());
+        peer.set_room(Some(100_000));
+        stage.time.run_until_stalled();
+        assert!(written.get() <= 148 * 1024 + PIECE, "{} bytes were written, 100,000 taken", written.get());
+    }
 }
 
 #[test]

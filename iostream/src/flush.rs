@@ -168,6 +168,10 @@ impl Inner {
         if let Some(error) = self.closed_error() {
             return Poll::Ready(Err(error));
         }
+        if let Some(mut buffer) = self.write.buffer.take() {
+            buffer.drop_spare();
+            self.write.buffer.set(Some(buffer));
+        }
         self.wake_when_sent(cx, position);
         Poll::Pending
     }

@@ -98,6 +98,11 @@ impl WriteBuffer {
         self.spare.take().unwrap_or_else(|| Vec::with_capacity(COPY_BYTES))
     }
 
+    /// Gives back what would serve the next writer, as the last one waits.
+    pub(crate) fn drop_spare(&mut self) {
+        self.spare = None;
+    }
+
     /// Queues what a writer has made of its piece: as it is, or copied behind the last one where that has room.
     pub(crate) fn push_piece(&mut self, piece: Vec<u8>) {
         self.len += piece.len();
@@ -302,6 +307,19 @@ mod tests {
             Chunk::Owned(_) | Chunk::Lent(_) => None,
         });
         assert_eq!(copies.collect::<Vec<_>>(), [(8, FRAMING_BYTES); 3]);
+    }
+
+    #[test]
+    fn what_waits_for_long_holds_no_memory_beside_its_own() {
+        let mut buffer = WriteBuffer::default();
+        for _ in 0..2 {
+            let mut piece = buffer.blank_piece();
+            piece.extend_from_slice(b"a line\r\n");
+            buffer.push_piece(piece);
+        }
+        assert!(buffer.spare.is_some(), "the second was copied behind the first");
+        buffer.drop_spare();
+        assert!(buffer.spare.is_none() && buffer.len() == 16);
     }
 
     #[test]
