@@ -8,6 +8,7 @@ use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
 use hdrhistogram::Histogram;
+use rustix::process::Pid;
 use socket2::SockRef;
 
 use super::target::Target;
@@ -16,6 +17,8 @@ use super::target::Target;
 const PATIENCE: Duration = Duration::from_secs(30);
 /// Between two requests of the polite client.
 const PACE: Duration = Duration::from_millis(2);
+/// The niceness of who goes before all others.
+const FIRST: i32 = -20;
 
 /// A request without a body.
 pub(crate) fn get(path: &str) -> String {
@@ -36,6 +39,7 @@ pub(crate) fn post_chunked(path: &str) -> String {
 #[derive(Debug)]
 pub(crate) struct Answer {
     pub(crate) status: u16,
+    pub(crate) head: String,
     pub(crate) body: Vec<u8>,
 }
 
@@ -77,7 +81,7 @@ impl Client {
         }
         let body = self.buffer[end..end + length].to_vec();
         self.buffer.drain(..end + length);
-        Ok(Answer { status, body })
+        Ok(Answer { status, head, body })
     }
 
     fn more(&mut self) -> io::Result<()> {
@@ -105,9 +109,11 @@ pub(crate) fn reset(stream: &TcpStream) -> io::Result<()> {
     SockRef::from(stream).set_linger(Some(Duration::ZERO))
 }
 
-/// One client that asks for little, every now and then, on one connection, and notes how long it waits.
+/// One client that asks for little, every now and then, on one connection, and notes how long it waits. What is measured is what the
+/// attackers of the server make it wait, not what else the machine does: the server and this client go before all others.
 #[derive(Debug)]
 pub(crate) struct Polite {
+    server: Option<Pid>,
     enough: Arc<AtomicBool>,
     thread: JoinHandle<Waits>,
 }
@@ -136,8 +142,10 @@ impl Polite {
         let micros = Histogram::new_with_max(most, 3).map_err(io::Error::other)?;
         let enough = Arc::new(AtomicBool::new(false));
         let until = Arc::clone(&enough);
+        let server = Pid::from_raw(target.running.pid() as i32);
+        first_in_line(server, FIRST);
         let thread = thread::spawn(move || {
-            first_in_line();
+            first_in_line(Some(rustix::thread::gettid()), FIRST);
             let mut waits = Waits { micros, failures: 0 };
             while !until.load(Ordering::Relaxed) {
                 let began = Instant::now();
@@ -151,11 +159,12 @@ impl Polite {
             }
             waits
         });
-        Ok(Polite { enough, thread })
+        Ok(Polite { server, enough, thread })
     }
 
     pub(crate) fn stop(self) -> io::Result<Waits> {
         self.enough.store(true, Ordering::Relaxed);
+        first_in_line(self.server, 0);
         self.thread.join().map_err(|_| io::Error::other("the polite client panicked"))
     }
 
@@ -167,8 +176,8 @@ impl Polite {
     }
 }
 
-/// The load comes from the same CPU; what is measured is how long the server takes, not how long this thread waits for those.
-fn first_in_line() {
+/// Gives a thread its place among those that want the same CPU.
+fn first_in_line(thread: Option<Pid>, nice: i32) {
     // Where this is not allowed the figures are worse than they are.
-    let _ = rustix::process::setpriority_process(Some(rustix::thread::gettid()), -20);
+    let _ = rustix::process::setpriority_process(thread, nice);
 }
