@@ -4,6 +4,7 @@
 //!                      [--header-timeout S] [--idle-timeout S] [--body-timeout S] [--write-timeout S] [--handler-timeout S]
 //!                      [--max-body BYTES]
 //!                  with --features tls also [--cert FILE --key FILE], PEM both
+//!                  with --features gzip also [--max-inflation TIMES]: bodies are decompressed, to so many times their size
 //! In another shell: curl -s http://127.0.0.1:8888/plaintext
 //!
 //! GET /plaintext   GET /json   POST /echo   GET /bytes/N   GET /chunked/N   GET /pieces/N   POST /count   POST /form
@@ -32,7 +33,7 @@ use routes::route;
 
 const USAGE: &str = "testbed [--port N] [--loops N] [--grace S] [--max-connections N] [--header-timeout S] \
                      [--idle-timeout S] [--body-timeout S] [--write-timeout S] [--handler-timeout S] [--max-body BYTES] \
-                     [--cert FILE --key FILE]";
+                     [--cert FILE --key FILE] [--max-inflation TIMES]";
 const FLAGS: &[&str] = &[
     "--port",
     "--loops",
@@ -48,6 +49,8 @@ const FLAGS: &[&str] = &[
     "--cert",
     #[cfg(feature = "tls")]
     "--key",
+    #[cfg(feature = "gzip")]
+    "--max-inflation",
 ];
 
 /// What each loop's server is given.
@@ -79,6 +82,10 @@ fn options(flags: &examples::Flags) -> HttpOptions {
     options.write_timeout = flags.seconds("--write-timeout").unwrap_or(options.write_timeout);
     options.handler_timeout = flags.seconds("--handler-timeout").or(options.handler_timeout);
     options.limits.body_bytes = flags.value("--max-body").unwrap_or(options.limits.body_bytes);
+    #[cfg(feature = "gzip")]
+    if let Some(times) = flags.value("--max-inflation") {
+        options = options.decompress_request().max_inflation(times);
+    }
     options
 }
 

@@ -6,5 +6,6 @@ cd "$(dirname "$0")/../.."
 source scripts/lib/server.sh
 need nginx nginx
 need prlimit util-linux
+need faketime faketime
 
 timeout 300 cargo run --release --quiet -p benches --bin faults -- --quick

@@ -9,6 +9,7 @@
 #![forbid(unsafe_code)]
 
 use std::error::Error;
+use std::fmt::Write as _;
 use std::path::Path;
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
@@ -56,7 +57,7 @@ fn run() -> Result<Vec<String>, Box<dyn Error>> {
     let Some(options) = parse_options()? else { return Ok(Vec::new()) };
     let began = Instant::now();
     raise_descriptor_limit()?;
-    let limit = options.extent.pick(Duration::from_secs(10), Duration::from_secs(1));
+    let limit = options.extent.pick(Duration::from_secs(10), Duration::from_secs(2));
     let place = Place::find(options.limit.unwrap_or(limit))?;
     let mut kinds = Vec::new();
     for kind in options.kinds {
@@ -100,22 +101,51 @@ fn attack(
         for line in lines {
             if let Run::Shared(run) = line.run {
                 report.add(kind, checked(kind, line, run(&target, extent))?, excused);
-                target.settle(extent);
+                target.settle(extent)?;
             }
         }
         if let Some(before) = before {
             report.add(kind, before.compared_with(&State::of(&target, extent)?), excused);
         }
     }
+    let mut afterwards = Vec::new();
     for line in lines {
         let findings = match line.run {
+            Run::Fresh(run) => {
+                let target = place.start(kind, Start::default())?;
+                let before = if target.is_ours() { Some(State::of(&target, extent)?) } else { None };
+                let findings = run(&target, extent);
+                if let Some(before) = before {
+                    // The allocator keeps what once was needed; a second time needs no more.
+                    let memory = State::of(&target, extent)?.memory;
+                    run(&target, Extent::Quick)?;
+                    let before = State { memory, ..before };
+                    afterwards.push((line.name, before.compared_with(&State::of(&target, extent)?)));
+                }
+                findings
+            }
             Run::Own(run) => run(kind, place, extent),
             Run::OursAlone(run) if kind == Kind::Waterspout => run(place, extent),
             _ => continue,
         };
         report.add(kind, checked(kind, line, findings)?, excused);
     }
+    if !afterwards.is_empty() {
+        report.add(kind, vec![all_as_before(&afterwards)], excused);
+    }
     Ok(())
+}
+
+/// The states of those servers that had one line each.
+fn all_as_before(afterwards: &[(&str, Vec<Finding>)]) -> Finding {
+    let mut seen = format!("all, on {} servers", afterwards.len());
+    let missed = afterwards.iter().flat_map(|(line, findings)| findings.iter().map(move |each| (line, each)));
+    let missed: Vec<_> = missed.filter(|(_, each)| !each.holds).collect();
+    for (line, each) in &missed {
+        _ = write!(seen, "; but {line}, {}: {}", each.what, each.seen);
+    }
+    let what = "the same after each line that had a server of its own, twice";
+    Finding::fact(what, "as before, memory as after the first time", seen, missed.is_empty())
 }
 
 /// A line that cannot be tried on ours is an error; on another server its cells stay empty.
@@ -138,18 +168,17 @@ struct State {
 }
 
 impl State {
-    /// After a moment in which nobody is there.
+    /// When nobody is there.
     fn of(target: &Target, extent: Extent) -> Result<State, Box<dyn Error>> {
-        target.settle(extent);
-        let counters = target.counters()?;
+        let (counters, descriptors) = target.at_rest(extent)?;
         let stand_still = ["connections", "tasks", "timers", "sources", "blocks"];
-        let counters =
-            stand_still.map(|name| (name.to_owned(), counters.get(name).copied().unwrap_or_default()));
-        Ok(State {
-            counters: counters.to_vec(),
-            descriptors: target.descriptors()?,
-            memory: target.memory()?,
-        })
+        let count = |name| {
+            let count = counters.get(name).copied().unwrap_or_default();
+            // Who asks has a timer of its own if the server had to wait for the question.
+            if name == "timers" { count.saturating_sub(1) } else { count }
+        };
+        let counters = stand_still.map(|name| (name.to_owned(), count(name)));
+        Ok(State { counters: counters.to_vec(), descriptors, memory: target.memory()? })
     }
 
     fn compared_with(&self, after: &State) -> Vec<Finding> {

@@ -1,10 +1,9 @@
-//! Requests that do not end, and those that are many in one.
+//! Requests that do not end.
 
-use std::fmt::Write as _;
 use std::io::{self, Read, Write};
 use std::time::Duration;
 
-use super::client::{Client, get, post, post_chunked, status_of};
+use super::client::{Client, post_chunked, status_of};
 use super::report::{Finding, bytes};
 use super::target::Target;
 use super::{Extent, Findings};
@@ -92,34 +91,4 @@ pub(super) fn one_byte_chunks(target: &Target, extent: Extent) -> Findings {
     }
     let seen = format!("200, {:.1} ms CPU; four times as many {:.1} ×", spent[0] * 1e3, spent[1] / spent[0]);
     Ok(vec![Finding::timed("100,000 chunks of one byte", "200, linear", seen, spent[1] <= 6.0 * spent[0])])
-}
-
-/// Forms of too many parts and fields.
-pub(super) fn forms(target: &Target, _extent: Extent) -> Findings {
-    if !target.is_ours() {
-        return Ok(Vec::new()); // the others leave forms to somebody else
-    }
-    let mut parts = String::new();
-    for number in 0..10_000 {
-        _ = write!(parts, "--b\r\nContent-Disposition: form-data; name=\"n{number}\"\r\n\r\nv\r\n");
-    }
-    parts += "--b--\r\n";
-    let fields = "n=v&".repeat(10_000);
-    let mut findings = Vec::new();
-    for (what, kind, body) in [
-        ("a form of 10,000 parts", "multipart/form-data; boundary=b", parts),
-        ("a form of 10,000 fields", "application/x-www-form-urlencoded", fields),
-    ] {
-        let memory = target.memory()?;
-        let head = post("/form", body.len() as u64);
-        let request = head.replace("\r\n\r\n", &format!("\r\nContent-Type: {kind}\r\n\r\n")) + &body;
-        let answer = Client::new(target.connect()?).ask(request.as_bytes())?;
-        let grown = target.memory()? - memory;
-        let after = Client::new(target.connect()?).ask(get("/plaintext").as_bytes())?;
-        let seen = format!("{}, {} for {}", answer.status, bytes(grown), bytes(body.len() as i64));
-        let holds =
-            answer.status == 413 && after.status == 200 && grown <= 2 * body.len() as i64 + (256 << 10);
-        findings.push(Finding::fact(what, "413, memory within twice the body", seen, holds));
-    }
-    Ok(findings)
 }

@@ -3,7 +3,9 @@
 //! Each line is a function that is given a server and says what it saw: [`Finding`]s. The lines that need a server of their own
 //! (few descriptors, several loops, one that is told to end) start it.
 
+mod bombs;
 mod client;
+mod clock;
 mod descriptors;
 mod ending;
 mod endless;
@@ -59,6 +61,8 @@ pub struct Line {
 pub enum Run {
     /// On the one server that lives through all of these.
     Shared(fn(&Target, Extent) -> Findings),
+    /// On one that has this line alone: what it takes for it, it has not taken before.
+    Fresh(fn(&Target, Extent) -> Findings),
     /// On servers that it starts itself, of every kind.
     Own(fn(Kind, &Place, Extent) -> Findings),
     /// On servers of ours that it starts itself.
@@ -68,19 +72,21 @@ pub enum Run {
 /// All of them, in the order of the table.
 pub const LINES: &[Line] = &[
     Line { name: "slow", run: Run::Shared(slow::slow_peers) },
-    Line { name: "slow-readers", run: Run::Shared(memory::slow_readers) },
-    Line { name: "pipelined-unread", run: Run::Shared(memory::pipelined_unread) },
-    Line { name: "uploads", run: Run::Shared(memory::echo_uploads) },
+    Line { name: "slow-readers", run: Run::Fresh(memory::slow_readers) },
+    Line { name: "pipelined-unread", run: Run::Fresh(memory::pipelined_unread) },
+    Line { name: "uploads", run: Run::Fresh(memory::echo_uploads) },
     Line { name: "greedy", run: Run::Shared(greedy::three_greedy_and_one_polite) },
     Line { name: "endless", run: Run::Shared(endless::endless) },
     Line { name: "chunks", run: Run::Shared(endless::one_byte_chunks) },
-    Line { name: "forms", run: Run::Shared(endless::forms) },
+    Line { name: "forms", run: Run::Fresh(bombs::forms) },
+    Line { name: "bombs", run: Run::Fresh(bombs::compressed) },
     Line { name: "half-closed", run: Run::Shared(manners::half_closed) },
     Line { name: "panic", run: Run::Shared(manners::panicking_handler) },
     Line { name: "resets", run: Run::Shared(resets::resets_and_scans) },
     Line { name: "stopped", run: Run::Shared(signals::stopped_and_continued) },
     Line { name: "signals", run: Run::Shared(signals::storm) },
     Line { name: "descriptors", run: Run::Own(descriptors::none_left) },
+    Line { name: "clock", run: Run::OursAlone(clock::jumps) },
     Line { name: "loop-dies", run: Run::OursAlone(ending::a_loop_dies) },
     Line { name: "sigterm", run: Run::OursAlone(ending::sigterm) },
     Line { name: "rolling", run: Run::OursAlone(rolling::fifty_restarts) },

@@ -15,7 +15,7 @@ const THREADS: usize = 4;
 pub(super) fn resets_and_scans(target: &Target, extent: Extent) -> Findings {
     // Once as many as the largest pool holds, so that what is kept for the next connection is there before.
     torment(target.address(), 4_000)?;
-    target.settle(extent);
+    target.settle(extent)?;
     let (memory, descriptors) = (target.memory()?, target.descriptors()?);
     let count = match target.is_ours() {
         true => extent.pick(200_000, 8_000),
@@ -24,7 +24,7 @@ pub(super) fn resets_and_scans(target: &Target, extent: Extent) -> Findings {
     let began = Instant::now();
     torment(target.address(), count)?;
     let took = began.elapsed();
-    target.settle(extent);
+    target.settle(extent)?;
     let until = Instant::now() + Duration::from_secs(5);
     while target.descriptors()? > descriptors && Instant::now() < until {
         thread::sleep(Duration::from_millis(20));

@@ -60,7 +60,7 @@ pub(super) fn storm(target: &Target, extent: Extent) -> Findings {
             holds,
         ));
     }
-    target.settle(extent);
+    target.settle(extent)?;
     std::thread::sleep(Duration::from_millis(300));
     let share = target.cpu_share(extent.pick(Duration::from_secs(2), Duration::from_millis(500)))?;
     let seen = format!("{:.2} %", share * 100.0);

@@ -59,6 +59,8 @@ pub struct Start<'a> {
     pub descriptors: Option<u32>,
     /// More arguments, for ours.
     pub arguments: &'a [&'a str],
+    /// More of its environment.
+    pub environment: &'a [(&'a str, String)],
     /// A port of the caller's choice.
     pub port: u16,
 }
@@ -88,7 +90,9 @@ impl Place {
         }
         command.current_dir(concat!(env!("CARGO_MANIFEST_DIR"), "/.."));
         match kind {
-            Kind::Waterspout => command.args(["-p", "examples", "--example", "testbed"]),
+            Kind::Waterspout => {
+                command.args(["-p", "examples", "--features", "gzip", "--example", "testbed"])
+            }
             Kind::Hyper => command.args(["-p", "benches", "--features", "hyper", "--bin", "peer-hyper"]),
             Kind::Nginx => {
                 command = Command::new("nginx");
@@ -109,6 +113,14 @@ impl Place {
         let home = self.scratch.path().join(number.to_string());
         fs::create_dir_all(&home)?;
         Ok(home)
+    }
+
+    /// A file that nobody else has.
+    ///
+    /// # Errors
+    /// When there is no place for it.
+    pub fn scratch(&self, name: &str) -> io::Result<PathBuf> {
+        Ok(self.home()?.join(name))
     }
 
     /// Starts a proxy, on a port that is free.
@@ -135,6 +147,10 @@ impl Place {
         if let Some(most) = start.descriptors {
             wrapper.extend(["prlimit".into(), format!("--nofile={most}:{most}").into(), "--".into()]);
         }
+        if !start.environment.is_empty() {
+            wrapper.push("env".into());
+            wrapper.extend(start.environment.iter().map(|(name, value)| format!("{name}={value}").into()));
+        }
         let seconds = self.limit.as_secs_f64().to_string();
         let words = |words: &[&str]| words.iter().map(OsString::from).collect::<Vec<_>>();
         let launch = match kind {
@@ -144,6 +160,7 @@ impl Place {
                 for phase in ["--header-timeout", "--body-timeout", "--write-timeout", "--handler-timeout"] {
                     all.extend(words(&[phase, &seconds]));
                 }
+                all.extend(words(&["--max-inflation", "100"])); // its default; without it nothing is decompressed
                 all.extend(words(start.arguments));
                 Launch::announcing(all)
             }
@@ -284,11 +301,7 @@ impl Target {
     /// # Errors
     /// When it does not answer.
     pub fn counters(&self) -> io::Result<BTreeMap<String, u64>> {
-        let answer = Client::new(self.connect()?).ask(get("/counters").as_bytes())?;
-        let text = String::from_utf8_lossy(&answer.body).into_owned();
-        let pair =
-            |line: &str| line.split_once(' ').and_then(|(name, n)| Some((name.to_owned(), n.parse().ok()?)));
-        Ok(text.lines().filter_map(pair).collect())
+        counters(&mut Client::new(self.connect()?))
     }
 
     /// What the kernel holds between the server and its peer at `port`, in bytes; `None` when the server's end is no longer a socket
@@ -317,12 +330,41 @@ impl Target {
         Ok(is_open.then_some(bytes))
     }
 
-    /// Waits until nobody but the caller is connected, so that the next line begins from the same state.
-    pub fn settle(&self, extent: Extent) {
+    /// Waits until nobody is connected, so that the next line begins from the same state.
+    ///
+    /// # Errors
+    /// When ours does not answer.
+    pub fn settle(&self, extent: Extent) -> io::Result<()> {
+        if self.is_ours() {
+            self.at_rest(extent)?;
+        }
+        Ok(())
+    }
+
+    /// Waits until nobody but the caller is connected to our server, and gives what it then counts and how many descriptors it has
+    /// open. If somebody stays, that is among it.
+    ///
+    /// # Errors
+    /// When it does not answer.
+    pub fn at_rest(&self, extent: Extent) -> io::Result<(BTreeMap<String, u64>, usize)> {
         let until = Instant::now() + extent.pick(Duration::from_secs(15), Duration::from_secs(30));
-        let alone = || self.counters().is_ok_and(|counters| counters.get("connections") == Some(&1));
-        while self.is_ours() && !alone() && Instant::now() < until {
+        loop {
+            // Each time somebody new, who leaves no more behind than the one before.
+            let mut client = Client::new(self.connect()?);
+            let counters = counters(&mut client)?;
+            if counters.get("connections") == Some(&1) || Instant::now() >= until {
+                return Ok((counters, self.descriptors()?));
+            }
+            drop(client);
             std::thread::sleep(Duration::from_millis(20));
         }
     }
+}
+
+fn counters(client: &mut Client) -> io::Result<BTreeMap<String, u64>> {
+    let answer = client.ask(get("/counters").as_bytes())?;
+    let text = String::from_utf8_lossy(&answer.body).into_owned();
+    let pair =
+        |line: &str| line.split_once(' ').and_then(|(name, n)| Some((name.to_owned(), n.parse().ok()?)));
+    Ok(text.lines().filter_map(pair).collect())
 }
