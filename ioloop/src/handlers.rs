@@ -141,8 +141,7 @@ impl IoLoop {
     /// drops the source.
     pub fn remove_handler<S: 'static>(&self, id: HandlerId<S>) -> Option<S> {
         let slot = self.inner.sources.borrow_mut().remove(self.key_of(id))?;
-        let Listener::Handler(slot) = slot.listener else { return None };
-        let mut handler = slot.handler?;
+        let mut handler = slot.listener.into_handler()?.handler?;
         if let Err(error) = handler.source().deregister(&self.inner.registry) {
             tracing::debug!(%error, "a source could not be deregistered");
         }

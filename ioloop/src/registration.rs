@@ -240,7 +240,7 @@ impl Inner {
         let Some(source) = sources.get_mut(key) else {
             return; // an event for a source that has been removed
         };
-        if matches!(source.listener, Listener::Handler(_)) {
+        if source.listener.is_handler() {
             drop(sources);
             return self.run_handler(key, ready);
         }

@@ -3,6 +3,8 @@
 //! An event may arrive for a slot that has been given up and taken again since the poll collected it. The
 //! generation in the token tells the two apart, so a removed handler is never called (IL4).
 
+use std::num::NonZeroU32;
+
 use crate::io_loop::Inner;
 use crate::ready::{Interest, Ready};
 use crate::table::Table;
@@ -36,9 +38,10 @@ impl SourceKey {
     }
 }
 
-/// One watched thing.
+/// One watched thing: 24 bytes.
 pub(crate) struct Source {
-    generation: u32,
+    /// Never zero, by which a table tells which of its places are free.
+    generation: NonZeroU32,
     /// What was seen and not yet used up. Only readiness futures look at it.
     pub(crate) ready: Ready,
     /// What user space has reported since the last poll. The slot stands in the queue while this is not empty.
@@ -46,13 +49,18 @@ pub(crate) struct Source {
     pub(crate) listener: Listener,
 }
 
-/// Who listens to a source.
-pub(crate) enum Listener {
-    /// Tasks that wait: nearly always one of the loop's own that reads, so that the others have no room here while nobody
-    /// waits there.
-    Tasks { reader: TaskKey, others: Option<Box<Others>> },
-    /// A callback with its source inside.
-    Handler(Box<HandlerSlot>),
+/// Who listens to a source: nearly always one of the loop's own tasks that reads, so that the others have no room here while
+/// nobody waits there.
+pub(crate) struct Listener {
+    reader: TaskKey,
+    rare: Option<Box<Rare>>,
+}
+
+/// Who else may listen.
+enum Rare {
+    Others(Others),
+    /// A callback with its source inside, and nobody but that.
+    Handler(HandlerSlot),
 }
 
 /// The rarer waits: a foreign waker that waits to read, for room, and for the end of the connection.
@@ -90,12 +98,12 @@ pub(crate) trait Handler: std::any::Any {
 /// All sources of one loop.
 pub(crate) struct Sources {
     slots: Table<Source>,
-    next_generation: u32,
+    next_generation: NonZeroU32,
 }
 
 impl Sources {
     pub(crate) fn new() -> Sources {
-        Sources { slots: Table::new(), next_generation: 0 }
+        Sources { slots: Table::new(), next_generation: NonZeroU32::MIN }
     }
 
     pub(crate) fn len(&self) -> usize {
@@ -105,15 +113,16 @@ impl Sources {
     pub(crate) fn insert(&mut self, listener: Listener) -> SourceKey {
         // The generation must fit into its half of the token, and must not make the waker's token.
         let generation = self.next_generation;
-        self.next_generation = (generation + 1) % (SLOT_MASK as u32);
+        self.next_generation =
+            NonZeroU32::new((generation.get() + 1) % (SLOT_MASK as u32)).unwrap_or(NonZeroU32::MIN);
         let slot =
             self.slots.insert(Source { generation, ready: Ready::EMPTY, made_ready: Ready::EMPTY, listener });
         assert!((slot as usize) < SLOT_MASK, "more sources than a token can name");
-        SourceKey { slot, generation }
+        SourceKey { slot, generation: generation.get() }
     }
 
     pub(crate) fn get_mut(&mut self, key: SourceKey) -> Option<&mut Source> {
-        self.slots.get_mut(key.slot).filter(|source| source.generation == key.generation)
+        self.slots.get_mut(key.slot).filter(|source| source.generation.get() == key.generation)
     }
 
     pub(crate) fn remove(&mut self, key: SourceKey) -> Option<Source> {
@@ -122,9 +131,9 @@ impl Sources {
     }
 
     pub(crate) fn handler_mut(&mut self, key: SourceKey) -> Option<&mut HandlerSlot> {
-        match &mut self.get_mut(key)?.listener {
-            Listener::Handler(slot) => Some(slot),
-            Listener::Tasks { .. } => None,
+        match self.get_mut(key)?.listener.rare.as_deref_mut()? {
+            Rare::Handler(slot) => Some(slot),
+            Rare::Others(_) => None,
         }
     }
 
@@ -136,28 +145,49 @@ impl Sources {
 
 impl Listener {
     pub(crate) fn tasks() -> Listener {
-        Listener::Tasks { reader: TaskKey::NOBODY, others: None }
+        Listener { reader: TaskKey::NOBODY, rare: None }
     }
 
     pub(crate) fn handler(interest: Interest) -> Listener {
-        Listener::Handler(Box::new(HandlerSlot { interest, changed: false, handler: None }))
+        let slot = HandlerSlot { interest, changed: false, handler: None };
+        Listener { reader: TaskKey::NOBODY, rare: Some(Box::new(Rare::Handler(slot))) }
+    }
+
+    #[inline]
+    pub(crate) fn is_handler(&self) -> bool {
+        matches!(self.rare.as_deref(), Some(Rare::Handler(_)))
+    }
+
+    pub(crate) fn into_handler(self) -> Option<HandlerSlot> {
+        match *self.rare? {
+            Rare::Handler(slot) => Some(slot),
+            Rare::Others(_) => None,
+        }
+    }
+
+    /// Those who wait beside the reader; `None` for a handler's source.
+    fn others(&mut self) -> Option<&mut Others> {
+        match &mut **self.rare.get_or_insert_with(|| Box::new(Rare::Others(Others::default()))) {
+            Rare::Others(others) => Some(others),
+            Rare::Handler(_) => None,
+        }
     }
 }
 
 /// Takes out of `listener` the targets that `ready` concerns: nearly always a task that reads, or nobody.
 pub(crate) fn concerned(listener: &mut Listener, ready: Ready) -> (Option<TaskKey>, Option<Others>) {
-    let Listener::Tasks { reader, others } = listener else { return (None, None) };
+    let Listener { reader, rare } = listener;
     let task = if ready.is_readable() { std::mem::replace(reader, TaskKey::NOBODY) } else { TaskKey::NOBODY };
     let task = (task != TaskKey::NOBODY).then_some(task);
-    match others {
+    match rare {
         None => (task, None),
-        Some(_) => (task, concerned_others(others, ready)),
+        Some(_) => (task, concerned_others(rare, ready)),
     }
 }
 
 #[cold]
-fn concerned_others(others: &mut Option<Box<Others>>, ready: Ready) -> Option<Others> {
-    let waits = others.as_mut()?;
+fn concerned_others(rare: &mut Option<Box<Rare>>, ready: Ready) -> Option<Others> {
+    let Rare::Others(waits) = rare.as_deref_mut()? else { return None };
     let gone = ready.intersects(Ready::READ_CLOSED | Ready::WRITE_CLOSED | Ready::ERROR);
     let concerned = Others {
         read: waits.read.take_if(|_| ready.is_readable()),
@@ -165,7 +195,7 @@ fn concerned_others(others: &mut Option<Box<Others>>, ready: Ready) -> Option<Ot
         closed: waits.closed.take_if(|_| gone),
     };
     if waits.is_empty() {
-        *others = None;
+        *rare = None;
     }
     Some(concerned)
 }
@@ -183,18 +213,17 @@ impl Others {
 /// Has `target` wait, in the place of who waited there before; gives back what is not needed any more: a foreign waker's drop
 /// is foreign code.
 pub(crate) fn wait(listener: &mut Listener, wait: Wait, target: WakeTarget) -> Option<WakeTarget> {
-    let Listener::Tasks { reader, others } = listener else { return Some(target) };
     match (wait, target) {
         (Wait::Read, WakeTarget::Task(task)) => {
-            *reader = task;
-            others.as_mut()?.read.take()
+            listener.reader = task;
+            if listener.rare.is_none() { None } else { listener.others()?.read.take() }
         }
         (Wait::Read, target) => {
-            *reader = TaskKey::NOBODY;
-            others.get_or_insert_default().read.replace(target)
+            listener.reader = TaskKey::NOBODY;
+            listener.others()?.read.replace(target)
         }
-        (Wait::Write, target) => others.get_or_insert_default().write.replace(target),
-        (Wait::Closed, target) => others.get_or_insert_default().closed.replace(target),
+        (Wait::Write, target) => listener.others()?.write.replace(target),
+        (Wait::Closed, target) => listener.others()?.closed.replace(target),
     }
 }
 
@@ -217,17 +246,17 @@ mod tests {
     #[test]
     fn no_generation_makes_the_token_of_the_waker() {
         let mut sources = Sources::new();
-        sources.next_generation = SLOT_MASK as u32 - 1;
+        sources.next_generation = NonZeroU32::new(SLOT_MASK as u32 - 1).unwrap();
         let last = sources.insert(Listener::tasks());
         let first = sources.insert(Listener::tasks());
         assert_eq!(last.generation, SLOT_MASK as u32 - 1);
-        assert_eq!(first.generation, 0);
+        assert_eq!(first.generation, 1);
         assert_ne!(last.token(), WAKER);
         assert!(sources.get_mut(SourceKey::NOTHING).is_none());
     }
 
     #[test]
     fn a_source_is_small() {
-        assert!(size_of::<Source>() <= 32, "{} bytes", size_of::<Source>());
+        assert!(size_of::<Option<Source>>() <= 24, "{} bytes", size_of::<Option<Source>>());
     }
 }
