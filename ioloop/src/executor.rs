@@ -3,6 +3,7 @@
 
 use std::cell::RefCell;
 use std::future::Future;
+use std::num::NonZeroU32;
 use std::panic::{AssertUnwindSafe, Location, catch_unwind};
 use std::pin::Pin;
 use std::sync::Arc;
@@ -32,23 +33,46 @@ pub(crate) struct FreeWakers(RefCell<Vec<Box<LentWaker>>>);
 const KEEP_WAKERS: usize = 64;
 
 struct Task {
-    generation: u32,
-    /// Whether the run queue holds this task.
-    scheduled: bool,
+    standing: Standing,
     /// Out of its place while it is polled. `None` in a slot whose future lives elsewhere: see `Inner::reserve`.
     body: Option<Body>,
     place: Place,
 }
 
+/// A task's generation, and whether the run queue holds the task, in one word that is never zero: by that a table tells which
+/// of its places are free.
+struct Standing(NonZeroU32);
+
+impl Standing {
+    /// Above all generations.
+    const SCHEDULED: u32 = 1 << 31;
+
+    /// Of a task that the run queue does not hold.
+    fn waiting(generation: NonZeroU32) -> Standing {
+        Standing(generation)
+    }
+
+    fn is_of(&self, generation: NonZeroU32) -> bool {
+        self.0.get() & !Self::SCHEDULED == generation.get()
+    }
+
+    /// Notes that the run queue holds the task; `false` if it did before.
+    fn schedule(&mut self) -> bool {
+        let before = self.0;
+        self.0 |= Self::SCHEDULED;
+        before != self.0
+    }
+}
+
 /// All tasks of one loop.
 pub(crate) struct Tasks {
     slots: Table<Task>,
-    next_generation: u32,
+    next_generation: NonZeroU32,
 }
 
 impl Tasks {
     pub(crate) fn new() -> Tasks {
-        Tasks { slots: Table::new(), next_generation: 0 }
+        Tasks { slots: Table::new(), next_generation: NonZeroU32::MIN }
     }
 
     pub(crate) fn len(&self) -> usize {
@@ -57,13 +81,14 @@ impl Tasks {
 
     fn insert(&mut self, place: Place) -> TaskKey {
         let generation = self.next_generation;
-        self.next_generation = generation.wrapping_add(1);
-        let slot = self.slots.insert(Task { generation, scheduled: false, body: None, place });
+        let next = generation.checked_add(1).filter(|next| next.get() < Standing::SCHEDULED);
+        self.next_generation = next.unwrap_or(NonZeroU32::MIN);
+        let slot = self.slots.insert(Task { standing: Standing::waiting(generation), body: None, place });
         TaskKey { slot, generation }
     }
 
     fn get_mut(&mut self, key: TaskKey) -> Option<&mut Task> {
-        self.slots.get_mut(key.slot).filter(|task| task.generation == key.generation)
+        self.slots.get_mut(key.slot).filter(|task| task.standing.is_of(key.generation))
     }
 
     fn remove(&mut self, key: TaskKey) -> Option<Body> {
@@ -137,7 +162,7 @@ impl Inner {
     /// Puts a task onto the run queue unless it stands there already; ignores one that has ended.
     pub(crate) fn schedule(&self, key: TaskKey) {
         if let Some(task) = self.tasks.borrow_mut().get_mut(key)
-            && !std::mem::replace(&mut task.scheduled, true)
+            && task.standing.schedule()
         {
             self.ready.borrow_mut().push_back(Runnable::Task(key));
         }
@@ -147,7 +172,7 @@ impl Inner {
     pub(crate) fn run_task(&self, key: TaskKey) -> Ran {
         let body = match self.tasks.borrow_mut().get_mut(key) {
             Some(task) => {
-                task.scheduled = false;
+                task.standing = Standing::waiting(key.generation);
                 task.body.take().map(|body| (body, task.place))
             }
             None => return Ran::Ended,
@@ -246,8 +271,8 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_task_that_waits_for_the_loop_alone_takes_its_future_and_40_bytes() {
-        assert!(size_of::<Option<Task>>() <= 40, "{} bytes", size_of::<Option<Task>>());
+    fn a_task_that_waits_for_the_loop_alone_takes_its_future_and_32_bytes() {
+        assert!(size_of::<Option<Task>>() <= 32, "{} bytes", size_of::<Option<Task>>());
         let io_loop = IoLoop::new().unwrap();
         for _ in 0..1_000 {
             io_loop.spawn_detached(async { crate::sleep(std::time::Duration::from_secs(3_600)).await });
@@ -257,6 +282,20 @@ mod tests {
         let waiting = tasks.slots.len();
         assert_eq!(waiting, 1_000);
         assert_eq!(io_loop.inner.free_wakers.0.borrow().len(), 1, "one waker serves them all");
+    }
+
+    #[test]
+    fn a_key_of_a_task_that_has_ended_names_none_after_the_generations_begin_anew() {
+        let mut tasks = Tasks::new();
+        tasks.next_generation = NonZeroU32::new(Standing::SCHEDULED - 1).unwrap();
+        let last = tasks.insert(Place::NONE);
+        assert!(tasks.get_mut(last).unwrap().standing.schedule());
+        assert!(!tasks.get_mut(last).unwrap().standing.schedule(), "it stands there already");
+        tasks.remove(last);
+        let first = tasks.insert(Place::NONE);
+        assert_eq!((first.slot, first.generation), (last.slot, NonZeroU32::MIN));
+        assert!(tasks.get_mut(last).is_none() && tasks.get_mut(TaskKey::NOBODY).is_none());
+        assert!(tasks.get_mut(first).unwrap().standing.schedule());
     }
 
     #[test]

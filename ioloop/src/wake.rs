@@ -1,5 +1,6 @@
 //! Who is to be told: a task of this loop by its key, or anybody by a [`Waker`].
 
+use std::num::NonZeroU32;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering, fence};
@@ -14,19 +15,20 @@ use crate::remote::{Message, Shared};
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub(crate) struct TaskKey {
     pub(crate) slot: u32,
-    pub(crate) generation: u32,
+    pub(crate) generation: NonZeroU32,
 }
 
 impl TaskKey {
     /// Names no task: no table has so many places.
-    pub(crate) const NOBODY: TaskKey = TaskKey { slot: u32::MAX, generation: u32::MAX };
+    pub(crate) const NOBODY: TaskKey = TaskKey { slot: u32::MAX, generation: NonZeroU32::MAX };
 
     fn to_bits(self) -> u64 {
-        (u64::from(self.generation) << 32) | u64::from(self.slot)
+        (u64::from(self.generation.get()) << 32) | u64::from(self.slot)
     }
 
     fn from_bits(bits: u64) -> TaskKey {
-        TaskKey { slot: bits as u32, generation: (bits >> 32) as u32 }
+        let generation = NonZeroU32::new((bits >> 32) as u32);
+        generation.map_or(TaskKey::NOBODY, |generation| TaskKey { slot: bits as u32, generation })
     }
 }
 
