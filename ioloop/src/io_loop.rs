@@ -380,8 +380,8 @@ impl Inner {
         self.drop_each(self.ready.take());
         let tasks = self.tasks.borrow_mut().drain();
         self.drop_each(tasks);
-        let actions = self.timers.borrow_mut().drain();
-        self.drop_each(actions);
+        let callbacks = self.timers.borrow_mut().drain();
+        self.drop_each(callbacks);
         let sources = self.sources.borrow_mut().drain();
         self.drop_each(sources);
         self.drop_each(self.before_poll.take());

@@ -80,11 +80,19 @@ impl TimerKey {
     pub(crate) const NONE: TimerKey = TimerKey { slot: u32::MAX, seq: u32::MAX };
 }
 
-/// A timer: 40 bytes, and 16 more in the heap while it is near.
+/// An [`Action`] as a timer's slot has it.
+#[derive(Clone, Copy)]
+enum Stored {
+    /// The place of a callback: four times the size of a place, and seldom what a timer is for.
+    Call(u32),
+    Wake(TaskKey),
+}
+
+/// A timer: 32 bytes, and 16 more in the heap while it is near.
 pub(crate) struct Slot {
     /// Nanoseconds since the loop's epoch: half the size of an `Instant`. A deadline from before it counts as the epoch.
     pub(crate) deadline: u64,
-    action: Action,
+    action: Stored,
     seq: u32,
     pub(crate) link: Link,
 }
@@ -120,6 +128,7 @@ pub(crate) struct Timers {
     /// Entries of `near` whose timers were removed.
     tombstones: usize,
     slots: Table<Slot>,
+    callbacks: Table<Callback>,
     next_seq: u32,
 }
 
@@ -131,6 +140,7 @@ impl Timers {
             near: BinaryHeap::new(),
             tombstones: 0,
             slots: Table::new(),
+            callbacks: Table::new(),
             next_seq: 0,
         }
     }
@@ -141,10 +151,11 @@ impl Timers {
     }
 
     pub(crate) fn insert(&mut self, deadline: Instant, action: Action) -> TimerKey {
+        let action = self.store(action);
         self.insert_at(self.nanos(deadline), action)
     }
 
-    fn insert_at(&mut self, deadline: u64, action: Action) -> TimerKey {
+    fn insert_at(&mut self, deadline: u64, action: Stored) -> TimerKey {
         let seq = self.next_seq;
         self.next_seq = seq.wrapping_add(1);
         let slot = self.slots.insert(Slot { deadline, action, seq, link: Link::NEAR });
@@ -181,9 +192,11 @@ impl Timers {
         deadline: Nanos,
         action: Action,
     ) -> (TimerKey, Option<Action>) {
+        let action = self.store(action);
         match self.get(armed) {
             Some(slot) if slot.deadline <= deadline.get() => {
-                (armed, Some(std::mem::replace(&mut slot.action, action)))
+                let replaced = std::mem::replace(&mut slot.action, action);
+                (armed, Some(self.restore(replaced)))
             }
             _ => {
                 let too_late = self.remove(armed);
@@ -245,15 +258,31 @@ impl Timers {
         Some(self.free(key.slot))
     }
 
-    /// Takes every action out, for a loop that closes.
-    pub(crate) fn drain(&mut self) -> Vec<Action> {
-        let actions = self.slots.drain().map(|slot| slot.action).collect();
-        *self = Timers { next_seq: self.next_seq, ..Timers::new(self.epoch) };
-        actions
+    /// Takes everything out, for a loop that closes. Gives the callbacks, which others have made.
+    pub(crate) fn drain(&mut self) -> Vec<Callback> {
+        let now_empty = Timers { next_seq: self.next_seq, ..Timers::new(self.epoch) };
+        std::mem::replace(self, now_empty).callbacks.drain().collect()
     }
 
     fn free(&mut self, slot: u32) -> Action {
-        self.slots.remove(slot).expect("a timer that is there").action
+        let stored = self.slots.remove(slot).expect("a timer that is there").action;
+        self.restore(stored)
+    }
+
+    fn store(&mut self, action: Action) -> Stored {
+        match action {
+            Action::Call(callback) => Stored::Call(self.callbacks.insert(callback)),
+            Action::Wake(task) => Stored::Wake(task),
+        }
+    }
+
+    fn restore(&mut self, stored: Stored) -> Action {
+        match stored {
+            Stored::Call(place) => {
+                Action::Call(self.callbacks.remove(place).expect("a callback that is there"))
+            }
+            Stored::Wake(task) => Action::Wake(task),
+        }
     }
 
     /// Notes that an entry of the heap has lost its timer, and sweeps such entries out when they are its greater part.
@@ -411,8 +440,8 @@ mod tests {
     }
 
     #[test]
-    fn a_waiting_timer_takes_40_bytes_and_a_crowd_that_is_gone_none() {
-        assert_eq!(size_of::<Option<Slot>>(), 40);
+    fn a_waiting_timer_takes_32_bytes_and_a_crowd_that_is_gone_none() {
+        assert_eq!(size_of::<Option<Slot>>(), 32);
         let epoch = Instant::now();
         let mut timers = Timers::new(epoch);
         for _ in 0..2 {
