@@ -22,7 +22,7 @@ fn an_idle_connection_costs_less_than_600_bytes_and_nothing_when_it_has_gone() {
     let server = HttpServer::new(hello);
     let addresses = server.listen_with(0, &BindOptions::new().address("127.0.0.1")).unwrap();
     let crowd = Crowd::start("the_crowd", addresses[0]);
-    assert_idle_connections_cost(server.handle(), &crowd, 530, 600);
+    assert_idle_connections_cost(server.handle(), &crowd, 500, 540);
 }
 
 #[test]
