@@ -151,7 +151,6 @@ async fn serve_requests<M, H: Handler<M>>(session: &Session, handler: &H) -> The
             active.begin_codings(&mut head);
             head
         };
-        let peer_goes_on = head.framing().keep_alive;
         let (watched, span);
         let answered = {
             let mut exchange = Exchange::new(&active, head);
@@ -185,11 +184,9 @@ async fn serve_requests<M, H: Handler<M>>(session: &Session, handler: &H) -> The
         }
         match active.protocol.borrow_mut().start_next_request() {
             Outcome::KeepAlive => {}
-            // A peer that did not expect the end may be sending its next request: it must not be met by a reset.
-            Outcome::Close if peer_goes_on => return Then::Linger,
-            Outcome::Close => return Then::Close,
-            // Nobody took the connection over, so nobody speaks the other protocol.
-            Outcome::Switched | Outcome::InProgress => return Then::Linger,
+            // Also where the peer has announced the end: whatever it sends nevertheless must not be met by a reset. As for the
+            // others, nobody took the connection over, so nobody speaks the other protocol.
+            Outcome::Close | Outcome::Switched | Outcome::InProgress => return Then::Linger,
         }
     }
 }

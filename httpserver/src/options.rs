@@ -57,8 +57,9 @@ pub struct HttpOptions {
     /// handler that is late is dropped where it waits. One that computes and never waits cannot be stopped by this: see
     /// `IoLoop::watch_blocking`.
     pub handler_timeout: Option<Duration>,
-    /// How long a connection that ends with unread input is kept to drop what still comes, so that a reset does not
-    /// overtake the answer (H1-52, RFC 9112 §9.6). After a 408 it is a tenth of a second at most.
+    /// How long a connection is kept behind its last response, to drop what still comes until the peer ends its side too, so that a
+    /// reset does not overtake the response (H1-52, RFC 9112 §9.6). After a 408 it is a tenth of a second at most; in any case no
+    /// more than 256 MiB are dropped.
     pub linger: Duration,
     /// Bytes of response that may wait in memory: a streaming handler that has written so much waits for the peer, and the
     /// next request is not begun before less is left. A [`Response`](crate::Response) may be larger, because its body is in

@@ -400,6 +400,19 @@ fn h1_52_lingering_ends() {
 }
 
 #[test]
+fn h1_52_the_end_that_a_request_asked_for_lingers_too() {
+    for request in ["GET / HTTP/1.0\r\n\r\n", "GET / HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n"] {
+        let stage = Stage::new();
+        let peer = stage.connect(&HttpServer::new(hello).options(defaults()));
+        assert_eq!(answer(stage.exchange(&peer, request)).status, 200);
+        stage.exchange(&peer, vec![b'x'; 100_000]);
+        assert!(peer.is_shut() && !peer.is_over());
+        stage.time.advance(2 * SECOND);
+        assert!(peer.is_over());
+    }
+}
+
+#[test]
 fn h1_52_lingering_ends_when_the_peer_takes_nothing_of_the_error_answer() {
     let stage = Stage::new();
     let peer = stage.connect(&HttpServer::new(hello).options(defaults()));

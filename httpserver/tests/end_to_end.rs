@@ -202,6 +202,23 @@ fn a_peer_that_sends_on_behind_a_refusal_still_reads_it() {
 }
 
 #[test]
+fn a_peer_that_sends_on_behind_its_last_request_reads_the_whole_response() {
+    let running = start();
+    for request in
+        ["GET /large HTTP/1.0\r\n\r\n", "GET /large HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n"]
+    {
+        let mut socket = TcpStream::connect(running.address()).unwrap();
+        socket.set_read_timeout(Some(Duration::from_secs(20))).unwrap(); // only ever met by a bug
+        socket.write_all(request.as_bytes()).unwrap();
+        let mut back = vec![0; 1000]; // the response is on its way, and more than buffers hold is to come
+        socket.read_exact(&mut back).unwrap();
+        socket.write_all(&vec![b'x'; 100_000]).unwrap();
+        socket.read_to_end(&mut back).unwrap(); // a reset would cut it
+        assert_eq!(answer(back).body.len() as u64, LARGE);
+    }
+}
+
+#[test]
 fn a_unix_socket_serves_and_refuses_like_any_other() {
     let path = std::env::temp_dir().join(format!("httpserver-{}.sock", std::process::id()));
     let listener = UnixListener::bind(&path).unwrap();

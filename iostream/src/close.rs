@@ -37,7 +37,8 @@ impl IoStream {
 
     /// Ends the stream in good order: sends everything, tells the peer that nothing more will come, reads and drops
     /// what the peer still sends until it ends its side too, then closes. When `deadline` has passed since the call it
-    /// closes in any case. Where another task reads, that one gets what the peer still sends.
+    /// closes in any case, and also when 256 MiB were dropped, which takes a line of more than a gigabit two seconds. Where
+    /// another task reads, that one gets what the peer still sends.
     ///
     /// Waiting for the peer's end matters: closing while bytes arrive makes the kernel send a reset, which can
     /// overtake what was sent last.
@@ -110,10 +111,12 @@ impl IoStream {
         }
     }
 
-    /// Reads until the peer has ended its side, or until reading fails; that is of no interest any more. Where bytes go
-    /// one way only, nothing that was sent can be lost by what is unread.
+    /// Reads until the peer has ended its side, or has sent more than is reasonable, or until reading fails; that is of no
+    /// interest any more. Where bytes go one way only, nothing that was sent can be lost by what is unread.
     async fn discard_input(&self) {
-        while self.inner.flags.direction.get() == Direction::Both {
+        let mut left = DISCARDED_BYTES;
+        while left > 0 && self.inner.flags.direction.get() == Direction::Both {
+            left = left.saturating_sub(self.buffered());
             self.consume(usize::MAX);
             match self.fill().await {
                 Ok(0) | Err(StreamError::Closed(_)) => return,
@@ -164,3 +167,6 @@ impl Inner {
         self.closed_error().unwrap_or_else(StreamError::end_of_stream)
     }
 }
+
+/// What is read and dropped at most of a peer that sends on when our side has ended.
+const DISCARDED_BYTES: usize = 256 << 20;

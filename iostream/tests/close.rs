@@ -148,6 +148,22 @@ fn io36_after_the_end_of_the_peers_side_an_answer_can_still_be_written() {
 }
 
 #[test]
+fn a_peer_that_sends_on_behind_a_shutdown_is_heard_out_within_a_bound() {
+    const PIECE: usize = 1 << 20;
+    run(async {
+        let (stream, script) = stream();
+        let ending = IoLoop::current().spawn(async move { stream.shutdown(Duration::MAX).await });
+        for piece in 0..257 {
+            assert!(!script.is_closed(), "{piece} MiB");
+            script.send(vec![b'x'; PIECE]);
+            turns(20).await;
+        }
+        assert!(script.is_shut() && script.is_closed());
+        ending.await.unwrap().unwrap();
+    });
+}
+
+#[test]
 fn io38_a_pending_read_is_told_first_then_the_callback_once() {
     // Tornado's test_close_callback_with_pending_read and test_future_close_callback.
     run(async {
