@@ -8,7 +8,7 @@ use http::StatusCode;
 
 use crate::error::{Fault, HttpError};
 use crate::headers::Headers;
-use crate::http1::{BodyEvent, Connection, DataFrame, RemoteError, ResponseHead, ResponseLength};
+use crate::http1::{BodyEvent, Connection, DataFrame, LocalError, RemoteError, ResponseHead, ResponseLength};
 use crate::response::Response;
 use crate::session::{Arrival, Session};
 use crate::watch::Ended;
@@ -18,6 +18,9 @@ const COPY_BODY_BYTES: usize = 16 * 1024;
 
 /// Small pieces of a request body are put together up to this size before a handler sees them.
 const GATHER_BYTES: usize = 16 * 1024;
+
+/// What is read and dropped at most of a body that nobody reads. More than this is dearer to read than a new connection.
+pub(crate) const MOST_DROPPED: u64 = 64 * 1024;
 
 pub(crate) struct Active<'s> {
     pub(crate) session: &'s Session,
@@ -232,6 +235,7 @@ impl<'s> Active<'s> {
         let is_left_out = has_none || status == StatusCode::NOT_MODIFIED;
         let body = if is_left_out { &Bytes::new() } else { &response.body };
         let copied = body.len() < COPY_BODY_BYTES;
+        self.announce_end_if_too_much_is_unread();
         self.step(|protocol, out| {
             self.encode_head(protocol, &head, out)?;
             if copied {
@@ -246,6 +250,14 @@ impl<'s> Active<'s> {
             self.finish(None)?;
         }
         Ok(())
+    }
+
+    /// To be asked before a whole response: a body of which so much is left will be read neither by the handler nor by us.
+    pub(crate) fn announce_end_if_too_much_is_unread(&self) {
+        let mut protocol = self.protocol.borrow_mut();
+        if protocol.missing_body() > MOST_DROPPED {
+            protocol.close_after_response();
+        }
     }
 
     pub(crate) fn send_head(&self, head: &ResponseHead<'_>) -> Result<(), HttpError> {
@@ -272,7 +284,14 @@ impl<'s> Active<'s> {
             protocol.close_after_response();
         }
         let ambient = self.session.core.ambient.at(self.session.now());
-        protocol.send_head(head, &ambient, out)?;
+        // A handler that answers all methods alike is not to blame for a CONNECT.
+        let opens_tunnel = protocol.opens_tunnel(head.status);
+        match protocol.send_head(head, &ambient, out) {
+            Err(LocalError::BodyNotAllowed) if opens_tunnel => {
+                return Err(RemoteError::TunnelNotSupported.into());
+            }
+            sent => sent?,
+        }
         self.tally.status.set(Some(head.status));
         Ok(())
     }

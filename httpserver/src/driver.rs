@@ -24,7 +24,7 @@ use std::time::{Duration, Instant};
 use ioloop::{Deadline, caught};
 use tracing::Span;
 
-use crate::active::Active;
+use crate::active::{Active, MOST_DROPPED};
 use crate::error::HttpError;
 use crate::exchange::Exchange;
 use crate::handler::Handler;
@@ -300,8 +300,6 @@ impl Patience<'_> {
 /// Reads and drops what the handler has not read of the body, if that is little and comes soon: then the connection can be
 /// kept. Says how it ends otherwise.
 async fn drop_rest_of_body(active: &Active<'_>) -> Result<(), Then> {
-    /// More than this is dearer to read than a new connection.
-    const AT_MOST: u64 = 64 * 1024;
     if active.protocol.borrow().is_last_response() {
         return Err(Then::Linger);
     }
@@ -313,7 +311,7 @@ async fn drop_rest_of_body(active: &Active<'_>) -> Result<(), Then> {
             Err(HttpError::Stream(_)) => return Err(Then::Abandon),
             Err(_) => return Err(Then::Linger),
         }
-        if dropped > AT_MOST {
+        if dropped > MOST_DROPPED {
             return Err(Then::Linger);
         }
     }

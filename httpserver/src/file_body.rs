@@ -52,6 +52,7 @@ pub(crate) async fn send(active: &Active<'_>, response: Response, body: FileBody
     if let Some(content_type) = &response.content_type {
         head = head.content_type(content_type);
     }
+    active.announce_end_if_too_much_is_unread();
     active.send_head(&head)?;
     for segment in body.segments {
         match segment {

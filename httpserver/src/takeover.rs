@@ -61,7 +61,7 @@ impl ResponseBuilder<'_> {
         }
         // Before the head: the peer's body may turn out bad, and what follows it is the other protocol.
         drop_body(active).await?;
-        self.start().await?.finish().await?;
+        self.begin().await?.finish().await?;
         take_over(active).await
     }
 }

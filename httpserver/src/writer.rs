@@ -6,7 +6,7 @@ use http::StatusCode;
 use crate::active::Active;
 use crate::error::HttpError;
 use crate::headers::{HeaderError, Headers};
-use crate::http1::{ResponseHead, ResponseLength};
+use crate::http1::{RemoteError, ResponseHead, ResponseLength};
 
 /// A response whose head is not sent yet. Made by [`Exchange::respond`](crate::Exchange::respond).
 #[must_use = "a response that is not started or sent is none"]
@@ -50,8 +50,17 @@ impl<'e> ResponseBuilder<'e> {
     ///
     /// # Errors
     ///
-    /// When a header cannot be sent, a response was begun before, or the peer is gone.
+    /// When a header cannot be sent, a response was begun before, or the peer is gone;
+    /// [`TunnelNotSupported`](RemoteError::TunnelNotSupported) for a 2xx to CONNECT, which [`switch`](Self::switch) sends.
     pub async fn start(self) -> Result<ResponseWriter<'e>, HttpError> {
+        if self.active.protocol.borrow().opens_tunnel(self.status) {
+            return Err(RemoteError::TunnelNotSupported.into());
+        }
+        self.begin().await
+    }
+
+    /// The same, for a response that may end HTTP on the connection.
+    pub(crate) async fn begin(self) -> Result<ResponseWriter<'e>, HttpError> {
         if let Some(error) = self.error {
             return Err(error.into());
         }
@@ -82,6 +91,7 @@ impl<'e> ResponseBuilder<'e> {
     /// As for [`start`](ResponseBuilder::start).
     pub async fn send(mut self, body: impl Into<Bytes>) -> Result<(), HttpError> {
         let body = body.into();
+        self.active.announce_end_if_too_much_is_unread();
         self.length = ResponseLength::Known(body.len() as u64);
         let mut writer = self.start().await?;
         writer.write(body).await?;

@@ -145,7 +145,8 @@ fn h1_30_a_large_body_that_nobody_reads_ends_the_connection_behind_the_answer() 
     request.resize(500_000, b'x');
     peer.send_in_segments(&request, 60_000);
     stage.time.run_until_stalled();
-    assert_eq!(answer(peer.received()).text(), "no thanks");
+    let back = answer(peer.received());
+    assert_eq!((back.text(), back.closes()), ("no thanks", true), "it is known from the start");
     assert!(peer.is_shut() && !peer.is_over(), "lingering, so that no reset overtakes the answer");
     peer.finish();
     stage.time.run_until_stalled();

@@ -140,6 +140,31 @@ fn hs19_connect_becomes_a_tunnel() {
 }
 
 #[test]
+fn a_handler_that_answers_all_methods_alike_opens_no_tunnel() {
+    async fn streams(exchange: &mut Exchange<'_>) -> Result<(), HttpError> {
+        let mut response = exchange.respond(StatusCode::OK).start().await?;
+        response.write("hello").await?;
+        response.finish().await
+    }
+    fn refuses<M: 'static>(server: HttpServer<impl httpserver::Handler<M>, M>) {
+        let stage = Stage::new();
+        let peer = stage.connect(&server.options(plain()));
+        let back =
+            stage.exchange(&peer, "CONNECT a:443 HTTP/1.1\r\nHost: a:443\r\n\r\nGET / HTTP/1.1\r\n\r\n");
+        let (head, rest) = parts(&back);
+        assert!(head.starts_with("HTTP/1.1 501 Not Implemented\r\n"), "{head}");
+        assert_eq!(rest, "tunnels are not supported\n");
+        assert!(peer.is_shut());
+    }
+    refuses(HttpServer::new(async |_: httpserver::Request| "hello"));
+    refuses(HttpServer::new(streams));
+    refuses(HttpServer::new(|exchange: &mut Exchange<'_>| {
+        exchange.write("HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhello");
+        exchange.finish();
+    }));
+}
+
+#[test]
 fn h1_47_detach_gives_the_stream_without_an_answer() {
     async fn detaches(exchange: &mut Exchange<'_>) -> Result<(), HttpError> {
         let stream = exchange.detach().await?;

@@ -292,6 +292,19 @@ impl Connection {
         self.sending == Sending::Head && (is_upgrade || self.asked.is_connect && status.is_success())
     }
 
+    /// Whether a response with this status would open a tunnel.
+    pub(crate) fn opens_tunnel(&self, status: StatusCode) -> bool {
+        self.asked.is_connect && self.may_switch(status)
+    }
+
+    /// How much is missing of a body whose length is known.
+    pub(crate) fn missing_body(&self) -> u64 {
+        match self.receiving {
+            Receiving::Known(bytes) => bytes,
+            _ => 0,
+        }
+    }
+
     /// Makes every response from now on the last one. Before its head is sent, the head says so.
     #[doc(alias = "no_keep_alive")]
     pub fn close_after_response(&mut self) {

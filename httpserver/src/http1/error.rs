@@ -65,6 +65,10 @@ pub enum RemoteError {
     /// Content in a CONNECT request, which has none: others take it for the first bytes of the tunnel (RFC 9110 §9.3.6).
     #[error("content in a CONNECT request")]
     ContentInConnect,
+    /// CONNECT to a handler that opens no tunnels: it answers with success and a body, as it does to all other methods (RFC 9110
+    /// §15.6.2). Found by the driver.
+    #[error("tunnels are not supported")]
+    TunnelNotSupported,
     /// An expectation other than `100-continue` (RFC 9110 §10.1.1).
     #[error("unknown expectation")]
     UnknownExpectation,
@@ -124,7 +128,9 @@ impl RemoteError {
             Self::HeadTooLarge | Self::TooManyFields | Self::TrailersTooLarge => {
                 StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE
             }
-            Self::UnknownTransferCoding | Self::MethodTooLong => StatusCode::NOT_IMPLEMENTED,
+            Self::UnknownTransferCoding | Self::MethodTooLong | Self::TunnelNotSupported => {
+                StatusCode::NOT_IMPLEMENTED
+            }
             Self::UnsupportedVersion => StatusCode::HTTP_VERSION_NOT_SUPPORTED,
             _ => StatusCode::BAD_REQUEST,
         }
@@ -151,6 +157,7 @@ impl RemoteError {
             Self::ConflictingFraming => "conflicting_framing",
             Self::UnknownTransferCoding => "unknown_transfer_coding",
             Self::ContentInConnect => "content_in_connect",
+            Self::TunnelNotSupported => "tunnel_not_supported",
             Self::UnknownExpectation => "unknown_expectation",
             Self::InvalidChunkSize => "invalid_chunk_size",
             Self::InvalidChunkExtension => "invalid_chunk_extension",
