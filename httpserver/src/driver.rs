@@ -120,7 +120,7 @@ async fn serve_burst<M, H: Handler<M>>(session: &Session, handler: &H, arrival: 
     match serve_requests(session, handler).await {
         Then::Idle => return true,
         // What could not be sent is lost with the connection; there is nobody left to tell.
-        Then::Close => drop(session.flushed().await),
+        Then::Close => Box::pin(session.end(session.core.options.linger)).await,
         Then::Linger => Box::pin(session.linger(session.core.options.linger)).await,
         Then::LingerBriefly => Box::pin(session.linger(session.core.options.linger.min(BRIEFLY))).await,
         Then::Abandon => session.stream.close(),
@@ -151,6 +151,7 @@ async fn serve_requests<M, H: Handler<M>>(session: &Session, handler: &H) -> The
             active.begin_codings(&mut head);
             head
         };
+        let peer_goes_on = head.framing().keep_alive;
         let (watched, span);
         let answered = {
             let mut exchange = Exchange::new(&active, head);
@@ -184,9 +185,11 @@ async fn serve_requests<M, H: Handler<M>>(session: &Session, handler: &H) -> The
         }
         match active.protocol.borrow_mut().start_next_request() {
             Outcome::KeepAlive => {}
-            // Also where the peer has announced the end: whatever it sends nevertheless must not be met by a reset. As for the
-            // others, nobody took the connection over, so nobody speaks the other protocol.
-            Outcome::Close | Outcome::Switched | Outcome::InProgress => return Then::Linger,
+            // A peer that did not expect the end may be sending its next request: it must not be met by a reset.
+            Outcome::Close if peer_goes_on => return Then::Linger,
+            Outcome::Close => return Then::Close,
+            // Nobody took the connection over, so nobody speaks the other protocol.
+            Outcome::Switched | Outcome::InProgress => return Then::Linger,
         }
     }
 }

@@ -254,6 +254,14 @@ impl Session {
         self.room(0).await
     }
 
+    /// The end that the peer expects: sends what waits, and that is all, as long as the peer is silent. Where it has sent on, closing
+    /// now would be a reset.
+    pub(crate) async fn end(&self, limit: Duration) {
+        if self.flushed().await.is_ok() && self.stream.has_input() {
+            self.linger(limit).await;
+        }
+    }
+
     /// Sends what waits, ends our side, and drops what the peer still sends, until `limit` has passed (H1-52, RFC 9112
     /// §9.6).
     pub(crate) async fn linger(&self, limit: Duration) {

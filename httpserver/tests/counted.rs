@@ -253,19 +253,14 @@ fn kept_alive_requests_insert_no_timer() {
 }
 
 #[test]
-fn a_connection_for_one_request_is_two_reads_one_write_and_one_registration() {
+fn a_connection_for_one_request_is_one_read_one_write_and_no_registration() {
     for request in [&b"GET / HTTP/1.0\r\n\r\n"[..], b"GET / HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n"]
     {
         let stage = Stage::new();
         let peer = stage.connect_with(&HttpServer::new(hello), |script| script.send(request));
-        assert!(peer.is_shut() && !peer.is_over(), "it lingers");
-        peer.finish();
-        stage.time.run_until_stalled();
         assert!(peer.is_over());
         let calls = peer.calls();
-        // With the accept, the end of our side and the close: seven calls of the system.
-        assert_eq!((calls.reads, calls.writes, calls.attaches), (2, 1, 1));
-        assert_eq!((calls.reads_blocked, calls.writes_blocked), (0, 0));
+        assert_eq!((calls.reads, calls.writes, calls.attaches), (1, 1, 0));
     }
 }
 

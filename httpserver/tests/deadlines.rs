@@ -400,11 +400,15 @@ fn h1_52_lingering_ends() {
 }
 
 #[test]
-fn h1_52_the_end_that_a_request_asked_for_lingers_too() {
+fn h1_52_the_end_that_a_request_asked_for_lingers_if_the_peer_has_sent_on() {
     for request in ["GET / HTTP/1.0\r\n\r\n", "GET / HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n"] {
         let stage = Stage::new();
-        let peer = stage.connect(&HttpServer::new(hello).options(defaults()));
-        assert_eq!(answer(stage.exchange(&peer, request)).status, 200);
+        let server = HttpServer::new(hello).options(defaults());
+        let silent = stage.connect(&server);
+        assert_eq!(answer(stage.exchange(&silent, request)).status, 200);
+        assert!(silent.is_over());
+        let peer = stage.connect(&server);
+        assert_eq!(answer(stage.exchange(&peer, format!("{request}GET /again"))).status, 200);
         stage.exchange(&peer, vec![b'x'; 100_000]);
         assert!(peer.is_shut() && !peer.is_over());
         stage.time.advance(2 * SECOND);

@@ -37,7 +37,7 @@ fn test_request_close() {
             stage.exchange(&peer, format!("GET / HTTP/1.1\r\nHost: a\r\nConnection: {value}\r\n\r\n")),
         );
         assert!(back.closes(), "h1_24: {value}");
-        assert!(peer.is_shut(), "h1_24: {value}");
+        assert!(peer.is_over(), "h1_24: {value}");
     }
 }
 
@@ -47,7 +47,7 @@ fn test_http10() {
     let peer = stage.connect(&HttpServer::new(hello).options(plain()));
     let back = answer(stage.exchange(&peer, "GET / HTTP/1.0\r\n\r\n"));
     assert_eq!((back.text(), back.header("connection")), ("Hello world", None));
-    assert!(peer.is_shut());
+    assert!(peer.is_over());
 }
 
 #[test]
@@ -155,7 +155,7 @@ fn h1_25_http10_keep_alive_needs_a_body_whose_end_is_known() {
     ] {
         let peer = stage.connect(&server);
         stage.exchange(&peer, request);
-        assert_eq!(!peer.is_shut(), goes_on, "{request}");
+        assert_eq!(!peer.is_over(), goes_on, "{request}");
     }
 }
 

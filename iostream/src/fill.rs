@@ -77,6 +77,12 @@ impl IoStream {
         self.inner.read_buffer.borrow().len()
     }
 
+    /// Whether there is input as far as is known without asking the system: buffered, or announced by the loop and not read.
+    #[must_use]
+    pub fn has_input(&self) -> bool {
+        self.buffered() > 0 || (!self.is_end_of_stream() && self.inner.may_read())
+    }
+
     /// Whether the peer has ended its side and this has been read. Buffered bytes may be left.
     #[must_use]
     pub fn is_end_of_stream(&self) -> bool {
