@@ -187,11 +187,12 @@ fn a_handler_that_streams_to_a_peer_that_does_not_read_waits_at_a_bound() {
         let count = Rc::clone(&written);
         let server = HttpServer::new(async move |exchange: &mut Exchange<'_>| {
             let mut response = exchange.respond(StatusCode::OK).start().await?;
-            loop {
+            for _ in 0..1_000 {
                 count.set(count.get() + PIECE);
                 let piece = if is_shared { Bytes::from_static(&SHARED) } else { SHARED.to_vec().into() };
                 response.write(piece).await?;
             }
+            response.finish().await
         })
         .options(plain());
         let stage = Stage::new();
