@@ -14,7 +14,7 @@ use std::path::Path;
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
-use benches::faults::report::{Finding, Report, bytes, replace_section};
+use benches::faults::report::{Finding, Report, bytes, replace_rows, replace_section};
 use benches::faults::target::{Kind, Place, Start, Target};
 use benches::faults::{Extent, Findings, LINES, Line, Run};
 use benches::machine::{pin_to, raise_descriptor_limit};
@@ -27,7 +27,7 @@ faults [options]: what becomes of a server under attack
   --limit SECONDS   the limit of time in every phase, for all servers (default 10)
   --quick           ours alone, little of each, short limits; times are shown and not judged
   --no-build        take the programs that are there
-  --write           put the table into docs/limits.md
+  --write           put the table into docs/limits.md; with --line only the rows of that
 ";
 
 struct Options {
@@ -74,14 +74,18 @@ fn run() -> Result<Vec<String>, Box<dyn Error>> {
         attack(*kind, &place, options.extent, &options.lines, &mut report)?;
     }
     let seconds = place.limit.as_secs_f64();
+    let table = report.table(&kinds);
     let text = format!(
         "Limits of {seconds} s in every phase, for all; the rest is as by default. Took {:.0} s.\n\n{}",
         began.elapsed().as_secs_f64(),
-        report.table(&kinds)
+        table
     );
     println!("\n{text}");
-    if options.write {
-        replace_section(Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/../docs/limits.md")), &text)?;
+    let document = Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/../docs/limits.md"));
+    match options.lines.len() {
+        _ if !options.write => {}
+        all if all == LINES.len() => replace_section(document, &text)?,
+        _ => replace_rows(document, &table)?,
     }
     Ok(report.missed)
 }
@@ -253,6 +257,9 @@ fn parse_options() -> Result<Option<Options>, Box<dyn Error>> {
         LINES.iter().filter(|line| lines.is_empty() || lines.iter().any(|name| name == line.name)).collect();
     if options.kinds.is_empty() || options.lines.is_empty() {
         return Err("no such line or peer; see --help and --list".into());
+    }
+    if options.write && options.kinds.len() < 3 {
+        return Err("what is written has all servers side by side".into());
     }
     Ok(Some(options))
 }

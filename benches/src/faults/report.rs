@@ -109,6 +109,15 @@ pub fn replace_section(document: &Path, text: &str) -> io::Result<()> {
     fs::write(document, with_section(&old, text).ok_or_else(|| io::Error::other("no marks in it"))?)
 }
 
+/// Puts the rows of `table` in the place of those in `document` that begin alike.
+///
+/// # Errors
+/// When the document cannot be read or written, or has no such row.
+pub fn replace_rows(document: &Path, table: &str) -> io::Result<()> {
+    let old = fs::read_to_string(document)?;
+    fs::write(document, with_rows(&old, table).ok_or_else(|| io::Error::other("a row is not in it"))?)
+}
+
 const BEGIN: &str = "<!-- faults: written by `cargo run --release -p benches --bin faults -- --write` -->\n";
 const END: &str = "<!-- end of faults -->\n";
 
@@ -116,6 +125,16 @@ fn with_section(document: &str, text: &str) -> Option<String> {
     let (before, rest) = document.split_once(BEGIN)?;
     let (_, after) = rest.split_once(END)?;
     Some(format!("{before}{BEGIN}\n{}\n{END}{after}", text.trim_end().to_owned() + "\n"))
+}
+
+fn with_rows(document: &str, table: &str) -> Option<String> {
+    let name = |row: &str| row.strip_prefix("| ")?.split_once(" |").map(|(name, _)| name.to_owned());
+    let mut lines: Vec<&str> = document.lines().collect();
+    for row in table.lines().skip(2) {
+        let place = lines.iter_mut().find(|line| name(line) == name(row))?;
+        *place = row;
+    }
+    Some(lines.join("\n") + "\n")
 }
 
 /// Bytes in the unit that is read most easily.
@@ -140,6 +159,15 @@ mod tests {
         assert_eq!(once, format!("above\n{BEGIN}\nnew\n\n{END}below\n"));
         assert_eq!(with_section(&once, "new\n").unwrap(), once);
         assert_eq!(with_section("nothing", "new"), None);
+    }
+
+    #[test]
+    fn rows_take_the_place_of_those_that_begin_alike() {
+        let document = "above\n| fault | bound |\n| --- | --- |\n| a | 1 |\n| a b | 2 |\nbelow\n";
+        let head = "| fault | bound |\n| --- | --- |\n";
+        let replaced = with_rows(document, &format!("{head}| a b | 3 |\n"));
+        assert_eq!(replaced.unwrap(), document.replace("| a b | 2 |", "| a b | 3 |"));
+        assert_eq!(with_rows(document, &format!("{head}| b | 3 |\n")), None);
     }
 
     #[test]

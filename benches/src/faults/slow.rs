@@ -102,7 +102,7 @@ fn takers(target: &Target, a_second: usize) -> std::io::Result<Vec<Option<Durati
         let mut client = target.connect()?;
         client.write_all(get(&target.large()).as_bytes())?;
         let now = Instant::now();
-        takers.push(Taker { client, under_way: 0, last: now, given_up: None });
+        takers.push(Taker { client, read: 0, taken: 0, last: now, given_up: None });
     }
     let began = Instant::now();
     let end = began + target.limit + 2 * LOOK;
@@ -116,14 +116,14 @@ fn takers(target: &Target, a_second: usize) -> std::io::Result<Vec<Option<Durati
         for taker in takers.iter_mut().filter(|taker| taker.given_up.is_none()) {
             match target.under_way(taker.client.local_addr()?.port())? {
                 None => taker.given_up = Some(taker.last.elapsed()),
-                Some(bytes) if bytes > taker.under_way => {
-                    (taker.under_way, taker.last) = (bytes, Instant::now());
+                // Less than before: what was on both sides at once, on its way, no longer is. It came there not long ago.
+                Some(under_way) if taker.read + under_way != taker.taken => {
+                    (taker.taken, taker.last) = (taker.read + under_way, Instant::now());
                 }
                 Some(_) => {}
             }
             if reads {
-                let read = taker.client.read(&mut vec![0; a_second]).unwrap_or(0);
-                taker.under_way = taker.under_way.saturating_sub(read as u64);
+                taker.read += taker.client.read(&mut vec![0; a_second]).unwrap_or(0) as u64;
             }
         }
     }
@@ -136,9 +136,11 @@ fn takers(target: &Target, a_second: usize) -> std::io::Result<Vec<Option<Durati
 /// Somebody who takes little or nothing.
 struct Taker {
     client: TcpStream,
-    /// What it has not taken yet.
-    under_way: u64,
-    /// When that became more.
+    /// What it has read.
+    read: u64,
+    /// What the kernel has taken from the server for it.
+    taken: u64,
+    /// When that changed.
     last: Instant,
     given_up: Option<Duration>,
 }
