@@ -79,6 +79,10 @@ impl Tasks {
         self.slots.len()
     }
 
+    pub(crate) fn shrink_to_fit(&mut self) {
+        self.slots.shrink_to_fit();
+    }
+
     fn insert(&mut self, place: Place) -> TaskKey {
         let generation = self.next_generation;
         let next = generation.checked_add(1).filter(|next| next.get() < Standing::SCHEDULED);

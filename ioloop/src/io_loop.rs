@@ -248,6 +248,13 @@ impl IoLoop {
         }
     }
 
+    /// Gives back to the allocator what the loop's queues and tables have room for and do not need now. They keep some, so that a burst
+    /// allocates nothing; this is for after a crowd of tasks, sources and timers that will not soon be back. What comes next makes room
+    /// anew.
+    pub fn shrink_to_fit(&self) {
+        self.inner.shrink_to_fit();
+    }
+
     /// Closes the loop: every task, handler, timer and callback is dropped, and what is added later is dropped
     /// at once (IL12, IL36). Sources owned by handlers are closed by their drop. A panic in one of these drops is
     /// logged and keeps nothing else open.
@@ -369,6 +376,16 @@ impl Inner {
         (deadline.map(|deadline| deadline.saturating_duration_since(now).min(LONGEST_SLEEP)), Some(now))
     }
 
+    fn shrink_to_fit(&self) {
+        self.ready.borrow_mut().shrink_to_fit();
+        self.timers.borrow_mut().shrink_to_fit();
+        self.tasks.borrow_mut().shrink_to_fit();
+        self.sources.borrow_mut().shrink_to_fit();
+        self.before_poll.borrow_mut().shrink_to_fit();
+        self.made_ready.borrow_mut().shrink_to_fit();
+        self.received.borrow_mut().shrink_to_fit();
+    }
+
     fn close(&self) {
         if self.closed.replace(true) {
             return;
@@ -442,5 +459,27 @@ impl CurrentGuard {
 impl Drop for CurrentGuard {
     fn drop(&mut self) {
         drop(replace_current(self.previous.take()));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_a_crowd_has_left_room_for_is_given_back_when_asked_for() {
+        let io_loop = IoLoop::new().expect("a loop");
+        for _ in 0..1_000 {
+            io_loop.spawn_detached(crate::yield_now());
+            drop(io_loop.call_later(std::time::Duration::ZERO, || {}));
+        }
+        io_loop.call_later(std::time::Duration::from_millis(1), || IoLoop::current().stop());
+        io_loop.start().expect("it runs");
+        let room = |io_loop: &IoLoop| {
+            [io_loop.inner.ready.borrow().capacity(), io_loop.inner.timers.borrow().room()]
+        };
+        assert!(room(&io_loop).iter().all(|room| *room >= 1_000));
+        io_loop.shrink_to_fit();
+        assert_eq!(room(&io_loop), [0, 0]);
     }
 }

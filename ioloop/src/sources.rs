@@ -110,6 +110,10 @@ impl Sources {
         self.slots.len()
     }
 
+    pub(crate) fn shrink_to_fit(&mut self) {
+        self.slots.shrink_to_fit();
+    }
+
     pub(crate) fn insert(&mut self, listener: Listener) -> SourceKey {
         // The generation must fit into its half of the token, and must not make the waker's token.
         let generation = self.next_generation;

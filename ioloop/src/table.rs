@@ -135,7 +135,18 @@ impl<T> Table<T> {
             }
         };
         self.kept = Some(kept);
-        self.pieces[given_back].clear();
+        self.give_back(given_back);
+    }
+
+    /// Gives the memory of the empty piece back that is kept.
+    pub(crate) fn shrink_to_fit(&mut self) {
+        if let Some(kept) = self.kept.take() {
+            self.give_back(kept);
+        }
+    }
+
+    fn give_back(&mut self, number: usize) {
+        self.pieces[number].clear();
         while self.pieces.last().is_some_and(|piece| piece.entries.capacity() == 0) {
             self.pieces.pop();
             let number = self.pieces.len();
@@ -253,6 +264,8 @@ mod tests {
             }
             assert_eq!(table.capacity(), held + PIECE);
             assert!(table.pieces.capacity() <= 64 && table.has_room.capacity() <= 64);
+            table.shrink_to_fit();
+            assert_eq!(table.capacity(), held);
         }
         assert!(before.iter().zip(0..).all(|(place, n)| table[*place] == n));
     }

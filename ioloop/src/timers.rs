@@ -219,6 +219,17 @@ impl Timers {
         Some(self.epoch + Duration::from_nanos(nearest))
     }
 
+    pub(crate) fn shrink_to_fit(&mut self) {
+        self.near.shrink_to_fit();
+        self.slots.shrink_to_fit();
+        self.callbacks.shrink_to_fit();
+    }
+
+    #[cfg(test)]
+    pub(crate) fn room(&self) -> usize {
+        self.near.capacity()
+    }
+
     /// Moves the keys of timers due at `now` into `due`, in order, `most` of them, without running any (IL22); `is_late_by` hears
     /// how late each is. Others stay where they are, and are the next to be due.
     pub(crate) fn collect_due(

@@ -194,13 +194,17 @@ impl Drop for OpenConnection {
     }
 }
 
-/// When a crowd has left, the blocks that it used are given back as soon as nobody has left for so long.
+/// When a crowd has left, the blocks that it used are given back, and the room in the loop's tables, as soon as nobody has left for so
+/// long.
 const QUIET: Duration = Duration::from_millis(500);
 
 fn clear_up_later(server: &ServerHandle, io_loop: &IoLoop) {
     let (server, open) = (server.clone(), server.state.connections.len());
     io_loop.call_later(QUIET, move || match server.state.connections.len() < open {
         true => clear_up_later(&server, &IoLoop::current()),
-        false => iostream::release_free_blocks(),
+        false => {
+            iostream::release_free_blocks();
+            IoLoop::current().shrink_to_fit();
+        }
     });
 }
