@@ -197,9 +197,13 @@ fn sole<'a>(headers: &'a Headers, name: &'static str) -> Option<&'a [u8]> {
     values.next().filter(|_| values.next().is_none())
 }
 
-/// An address as proxies write it: alone, with a port, in brackets, in brackets with a port.
+/// An address as proxies write it: alone, with a port, in brackets, in brackets with a port. One of IPv4 that is written as one of
+/// IPv6 is the same client's.
 fn address(text: &[u8]) -> Option<IpAddr> {
-    let text = str::from_utf8(text).ok()?;
+    written_address(str::from_utf8(text).ok()?).map(|address| address.to_canonical())
+}
+
+fn written_address(text: &str) -> Option<IpAddr> {
     if let Ok(address) = text.parse::<IpAddr>() {
         return Some(address);
     }

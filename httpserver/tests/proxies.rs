@@ -114,6 +114,7 @@ fn hs11_ports_and_brackets_are_understood() {
     assert_eq!(ip(&proxies, "X-Forwarded-For: 1.1.1.1:80\n"), "1.1.1.1");
     assert_eq!(ip(&proxies, "X-Forwarded-For: [::1]\n"), "::1");
     assert_eq!(ip(&proxies, "X-Real-Ip: [2001:db8::1]:80\n"), "2001:db8::1");
+    assert_eq!(ip(&proxies, "X-Real-Ip: [::ffff:4.4.4.4]:80\n"), "4.4.4.4", "one client, one address");
     assert_eq!(ip(&proxies, "X-Real-Ip: 127.1\n"), "192.0.2.1");
     assert_eq!(
         ip(&proxies, "X-Real-Ip: 4.4.4.4\nX-Real-Ip: 5.5.5.5\n"),

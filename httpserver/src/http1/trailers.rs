@@ -6,7 +6,7 @@ use crate::headers::Headers;
 
 /// Fields that must be known before the body: framing, routing, conditions, authentication, and how to read the body
 /// (RFC 9110 §6.5.1). RFC 9112 §7.1.2 lets us take them for an error, in both directions.
-const FORBIDDEN: [&str; 22] = [
+const FORBIDDEN: [&str; 26] = [
     "authorization",
     "cache-control",
     "connection",
@@ -18,9 +18,13 @@ const FORBIDDEN: [&str; 22] = [
     "expect",
     "host",
     "if-match",
+    "if-modified-since",
     "if-none-match",
+    "if-range",
+    "if-unmodified-since",
     "keep-alive",
     "max-forwards",
+    "proxy-authenticate",
     "proxy-authorization",
     "range",
     "set-cookie",
