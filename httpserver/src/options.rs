@@ -59,7 +59,8 @@ pub struct HttpOptions {
     pub handler_timeout: Option<Duration>,
     /// How long a connection is kept behind its last response, to drop what still comes until the peer ends its side too, so that a
     /// reset does not overtake the response (H1-52, RFC 9112 §9.6). After a 408 it is a tenth of a second at most; in any case no
-    /// more than 256 MiB are dropped. Behind the last response that the peer has asked for it is done only if more has come.
+    /// more than 256 MiB are dropped. Behind the last response that the peer has asked for it is done
+    /// if more has come, or if more was sent than leaves at once.
     pub linger: Duration,
     /// Bytes of response that may wait in memory: a streaming handler that has written so much waits for the peer, and the
     /// next request is not begun before less is left. A [`Response`](crate::Response) may be larger, because its body is in

@@ -19,6 +19,9 @@ const REQUESTS_PER_TURN: u8 = 64;
 
 /// So many times as much may wait of what takes no memory.
 const SHARED: usize = 4;
+
+/// What leaves without waiting for the peer to acknowledge any of it: ten segments (RFC 6928).
+const UNDER_WAY_AT_ONCE: u64 = 14_600;
 const CENTURY: Duration = Duration::from_secs(100 * 365 * 86_400);
 
 /// What is kept of a connection between requests: all that an idle one costs here.
@@ -255,9 +258,12 @@ impl Session {
     }
 
     /// The end that the peer expects: sends what waits, and that is all, as long as the peer is silent. Where it has sent on, closing
-    /// now would be a reset.
+    /// now would be a reset; and where much was sent, some may still be with the kernel, which drops it if the peer sends on yet.
     pub(crate) async fn end(&self, limit: Duration) {
-        if self.flushed().await.is_ok() && self.stream.has_input() {
+        if self.flushed().await.is_err() {
+            return;
+        }
+        if self.stream.has_input() || self.stream.bytes_sent() > UNDER_WAY_AT_ONCE {
             self.linger(limit).await;
         }
     }

@@ -417,6 +417,20 @@ fn h1_52_the_end_that_a_request_asked_for_lingers_if_the_peer_has_sent_on() {
 }
 
 #[test]
+fn h1_52_a_large_response_lingers_though_its_peer_asked_for_the_end() {
+    let large = async |_: Request| Response::bytes(vec![b'x'; 15_000]);
+    let stage = Stage::new();
+    let peer = stage.connect(&HttpServer::new(large).options(defaults()));
+    assert_eq!(answer(stage.exchange(&peer, "GET / HTTP/1.0\r\n\r\n")).body.len(), 15_000);
+    assert!(peer.is_shut() && !peer.is_over(), "the kernel may have some of it yet");
+    stage.exchange(&peer, "\r\n");
+    assert!(!peer.is_over());
+    peer.finish();
+    stage.time.run_until_stalled();
+    assert!(peer.is_over());
+}
+
+#[test]
 fn h1_52_lingering_ends_when_the_peer_takes_nothing_of_the_error_answer() {
     let stage = Stage::new();
     let peer = stage.connect(&HttpServer::new(hello).options(defaults()));
