@@ -165,11 +165,13 @@ fn write_connections(metrics: Metrics, out: &mut Exposition) {
     let shed = metrics.shed;
     counter(
         "tcp_server_connections_shed",
-        "Connections closed at the door.",
+        "Connections closed at the door, or to make room for others.",
         &[
             (&[("reason", "max_connections")], shed.max_connections),
             (&[("reason", "per_ip")], shed.per_ip),
             (&[("reason", "descriptors")], shed.descriptors),
+            (&[("reason", "handshakes")], shed.handshakes),
+            (&[("reason", "memory")], shed.memory),
         ],
     );
     counter(

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
-use crate::held_back;
+use crate::held_back::{self, LITTLE_BYTES};
 
 thread_local! {
     static ACCOUNT: Account = const {
@@ -41,13 +41,19 @@ struct Account {
 /// | limit | default | what happens there |
 /// | --- | --- | --- |
 /// | `soft` | 256 MiB | who holds most is not read from |
-/// | `hard` | 512 MiB | nobody's buffer grows; servers turn requests away |
+/// | `hard` | 512 MiB | nobody's buffer grows; before that servers close who is idle, and turn requests away |
 /// | `patience` | 10 s | a read that is held back for so long fails |
 ///
-/// Above the soft mark a stream's buffer grows only as long as it takes no more than what is left to the hard mark: whoever holds
-/// little is read from as ever, whoever holds much waits, and its peer with it. A single stream can have half of `hard`; of a
-/// thousand that all want more than there is each gets the same. So reading comes close to the hard mark and never
-/// passes it, but for 8 KiB that each stream may always have: who asks for little must be heard to be answered.
+/// Above the soft mark a stream's buffer grows only as long as it takes no more than what is left: whoever holds
+/// little is read from as ever, whoever holds much waits, and its peer with it. The last eighth below the hard mark is for
+/// streams that hold 8 KiB at most: who asks for little must be heard to be answered. Of the rest a single stream can have half; of a
+/// thousand that all want more than there is each gets the same. Nothing that is read passes the hard mark.
+///
+/// When only that eighth is left the budget is [exhausted](MemoryBudget::is_exhausted): whoever can give memory back is asked to
+/// ([`on_memory_shortage`](crate::on_memory_shortage)).
+///
+/// What is written is its writer's memory first, so nothing keeps it from being queued; but above the soft mark a stream that holds more than what is
+/// left has [no room](crate::IoStream::write) for more of it.
 ///
 /// What is held back goes on as soon as memory that it waits for has been given back. Streams could wait for each other's, where
 /// no deadline ends them; so when the one that holds most has waited for `patience`, its read fails with
@@ -57,7 +63,7 @@ struct Account {
 pub struct MemoryBudget {
     /// Bytes from which on streams are held back that hold more than their share.
     pub soft: usize,
-    /// Bytes that reading does not pass.
+    /// Bytes that are not passed.
     pub hard: usize,
     /// How long a read is held back at most.
     pub patience: Duration,
@@ -97,10 +103,22 @@ impl MemoryBudget {
         ACCOUNT.with(|account| account.budget.get())
     }
 
-    /// Whether the streams of this thread hold as much as they may: what asks for more memory now is better refused.
+    /// Whether the streams of this thread hold so much that only what is kept for those who hold little is left: new work is better
+    /// refused.
     #[must_use]
+    #[inline]
     pub fn is_exhausted() -> bool {
-        buffered_bytes() >= MemoryBudget::current().hard
+        MemoryBudget::current().for_many() < buffered_bytes().saturating_add(LITTLE_BYTES)
+    }
+
+    /// What streams may hold together that hold more than a little each.
+    fn for_many(&self) -> usize {
+        self.hard - self.hard / 8
+    }
+
+    /// What one stream may hold beside a total of so much.
+    fn share(&self, total: usize) -> usize {
+        self.for_many().saturating_sub(total).max(LITTLE_BYTES.min(self.hard.saturating_sub(total)))
     }
 }
 
@@ -128,14 +146,22 @@ impl Account {
     }
 }
 
-/// Bytes that are left to the hard mark, if the soft mark is passed.
+/// What one stream may hold, if the soft mark is passed when `more` bytes are added to what all hold.
 #[inline]
-pub(crate) fn scarce() -> Option<usize> {
+pub(crate) fn scarce(more: usize) -> Option<usize> {
     ACCOUNT.with(|account| {
-        let (total, budget) = (account.total(), &account.budget);
-        let MemoryBudget { soft, hard, .. } = budget.get();
-        if total < soft { None } else { Some(hard.saturating_sub(total)) }
+        let (total, budget) = (account.total(), account.budget.get());
+        if total.saturating_add(more) < budget.soft.min(budget.for_many()) {
+            None
+        } else {
+            Some(budget.share(total))
+        }
     })
+}
+
+/// Bytes that are left for streams that hold more than a little.
+pub(crate) fn left() -> usize {
+    ACCOUNT.with(|account| account.budget.get().for_many().saturating_sub(account.total()))
 }
 
 /// Says whether somebody waits for memory.

@@ -9,9 +9,9 @@ use std::task::{Context, Poll};
 use bytes::Bytes;
 use ioloop::{BeforePoll, Interest};
 
-use crate::budget::{self, HeldBytes};
+use crate::budget;
 use crate::error::{CloseReason, StreamError};
-use crate::held_back::{self, ALWAYS_BYTES, StreamId};
+use crate::held_back::{self, StreamId, Wish};
 use crate::options::StreamOptions;
 use crate::read_buffer::ReadBuffer;
 use crate::stream::{Inner, IoStream};
@@ -21,7 +21,7 @@ use crate::transport::{Direction, Socket};
 const BYTES_PER_TURN: usize = 256 * 1024;
 
 /// While memory is scarce a buffer grows by so much at least.
-const LITTLE_BYTES: usize = 4 * 1024;
+const GROWTH_BYTES: usize = 4 * 1024;
 
 impl IoStream {
     /// Reads once from the transport into the buffer and gives the number of new bytes: zero when the peer has
@@ -50,18 +50,29 @@ impl IoStream {
         self.inner.poll_fill(cx)
     }
 
-    /// [`poll_fill`](IoStream::poll_fill) for a driver that has `beside` bytes of what came from this peer in memory of its own
-    /// ([`HeldBytes`]): when memory is scarce they are part of what the stream holds.
+    /// Waits until the stream may hold `bytes` bytes beside [those that it holds](IoStream::held_bytes), as its thread's
+    /// [`MemoryBudget`](crate::MemoryBudget) has it. For drivers that gather what comes from this peer in memory of their own
+    /// ([`HeldBytes`](crate::HeldBytes)), or make what it is to be sent. To be called by whoever reads: it is woken like a reader.
     ///
     /// # Errors
     ///
-    /// As for `poll_fill`.
-    pub fn poll_fill_beside(
-        &self,
-        cx: &mut Context<'_>,
-        beside: &HeldBytes,
-    ) -> Poll<Result<usize, StreamError>> {
-        self.inner.poll_fill_beside(cx, beside.get())
+    /// [`OverBudget`](StreamError::OverBudget) when the budget's patience is over; [`Closed`](StreamError::Closed).
+    pub fn poll_memory(&self, cx: &mut Context<'_>, bytes: usize) -> Poll<Result<(), StreamError>> {
+        self.inner.poll_memory_for(cx, bytes)
+    }
+
+    /// Whether [`poll_memory`](IoStream::poll_memory) would not wait.
+    #[must_use]
+    #[inline]
+    pub fn has_memory(&self, bytes: usize) -> bool {
+        budget::scarce(bytes).is_none_or(|share| self.inner.held().saturating_add(bytes) <= share)
+    }
+
+    /// Whether a read, or [`poll_memory`](IoStream::poll_memory), waits for memory: whatever the peer does, it is not what is
+    /// waited for.
+    #[must_use]
+    pub fn is_held_back(&self) -> bool {
+        held_back::waits(self.inner.id())
     }
 
     /// Bytes of memory that the stream holds: those that its buffer for reading is in, and output that waits and that nobody else
@@ -159,16 +170,8 @@ impl Inner {
     }
 
     pub(crate) fn poll_fill(self: &Rc<Self>, cx: &mut Context<'_>) -> Poll<Result<usize, StreamError>> {
-        self.poll_fill_beside(cx, 0)
-    }
-
-    fn poll_fill_beside(
-        self: &Rc<Self>,
-        cx: &mut Context<'_>,
-        beside: usize,
-    ) -> Poll<Result<usize, StreamError>> {
         let limit = self.options.max_buffer_size;
-        let memory = |cx: &mut Context<'_>| self.poll_memory(cx, beside);
+        let memory = |cx: &mut Context<'_>| self.poll_memory(cx);
         self.poll_transport(cx, memory, |socket, Memory { chunk, most }| {
             let mut borrowed = BorrowedBuffer::of(self);
             if borrowed.buffer.len() >= limit {
@@ -192,37 +195,52 @@ impl Inner {
         std::ptr::from_ref(self) as StreamId
     }
 
-    /// Waits until the stream may have memory to read into, if that is scarce. `beside` is what its reader has of it outside.
+    /// Waits until the stream may have memory to read into, if that is scarce.
     #[inline]
-    fn poll_memory(
-        self: &Rc<Self>,
-        cx: &mut Context<'_>,
-        beside: usize,
-    ) -> Poll<Result<Memory, StreamError>> {
+    fn poll_memory(self: &Rc<Self>, cx: &mut Context<'_>) -> Poll<Result<Memory, StreamError>> {
         let StreamOptions { max_buffer_size: most, read_chunk_size: chunk, .. } = *self.options;
-        match budget::scarce() {
+        match budget::scarce(0) {
             None => Poll::Ready(Ok(Memory { chunk, most })),
-            Some(left) => self.poll_scarce_memory(cx, beside, left),
+            Some(share) => match self.memory_within(share) {
+                Ok(memory) => {
+                    self.note_memory();
+                    Poll::Ready(Ok(memory))
+                }
+                Err(wish) => self.wait_for_memory(cx, wish).map(Err),
+            },
         }
     }
 
+    fn poll_memory_for(self: &Rc<Self>, cx: &mut Context<'_>, bytes: usize) -> Poll<Result<(), StreamError>> {
+        if let Some(error) = self.closed_error() {
+            return Poll::Ready(Err(error));
+        }
+        let Some(share) = budget::scarce(bytes) else { return Poll::Ready(Ok(())) };
+        let needs = self.held().saturating_add(bytes);
+        // Where the peer has gone, what comes next tells so.
+        if needs > share && !self.is_gone() {
+            return self.wait_for_memory(cx, Wish { needs, more: bytes }).map(Err);
+        }
+        self.note_memory();
+        Poll::Ready(Ok(()))
+    }
+
+    /// There is memory for this stream, so it does not wait, whatever it has waited for before.
+    fn note_memory(&self) {
+        if budget::is_watched() {
+            held_back::forget(self.id());
+        }
+    }
+
+    /// Waits until the stream may hold what it wants to. Ready when waiting has no use: with the reason.
     #[cold]
-    fn poll_scarce_memory(
-        self: &Rc<Self>,
-        cx: &mut Context<'_>,
-        beside: usize,
-        left: usize,
-    ) -> Poll<Result<Memory, StreamError>> {
-        let needs = match self.memory_within(left, beside) {
-            Ok(memory) => return Poll::Ready(Ok(memory)),
-            Err(needs) => needs,
-        };
+    fn wait_for_memory(self: &Rc<Self>, cx: &mut Context<'_>, wish: Wish) -> Poll<StreamError> {
         if let Err(error) = self.attach() {
-            return Poll::Ready(Err(self.fail(error)));
+            return Poll::Ready(self.fail(error));
         }
         let (now, io_loop) = (self.registration.now(), self.registration.io_loop());
-        if !held_back::wait(self.id(), needs, now, self.registration.notifier(), &io_loop) {
-            return Poll::Ready(Err(StreamError::OverBudget));
+        if !held_back::wait(self.id(), wish, now, self.registration.notifier(), &io_loop) {
+            return Poll::Ready(StreamError::OverBudget);
         }
         // News of the connection, its end among them, come as ever.
         self.registration.wait_for_event(cx, Interest::READ);
@@ -230,8 +248,9 @@ impl Inner {
         Poll::Pending
     }
 
-    /// What may be read with so much memory left; or how much this stream would have to hold for it, which is more than it may.
-    fn memory_within(&self, left: usize, beside: usize) -> Result<Memory, usize> {
+    /// What may be read where the stream may hold `share` bytes; or how much it would have to hold for it, which is more.
+    #[cold]
+    fn memory_within(&self, share: usize) -> Result<Memory, Wish> {
         let StreamOptions { max_buffer_size: limit, read_chunk_size, .. } = *self.options;
         let (size, room, is_full) = {
             let buffer = self.read_buffer.borrow();
@@ -241,12 +260,12 @@ impl Inner {
             return Ok(Memory { chunk: read_chunk_size.min(room), most: size });
         }
         // Growing by an eighth at least keeps the sum of copies linear.
-        let more = (size / 8).max(LITTLE_BYTES).min(read_chunk_size).min(limit.saturating_sub(size)).max(1);
-        let held = self.held() + beside;
-        let more = match left.max(ALWAYS_BYTES).checked_sub(held) {
+        let more = (size / 8).max(GROWTH_BYTES).min(read_chunk_size).min(limit.saturating_sub(size)).max(1);
+        let held = self.held();
+        let more = match share.checked_sub(held) {
             Some(left) if left >= more => left,
             _ if self.is_gone() => more, // reading tells why
-            _ => return Err(held + more),
+            _ => return Err(Wish { needs: held + more, more }),
         };
         Ok(Memory { chunk: read_chunk_size.min(more), most: limit.min(size.saturating_add(more)) })
     }

@@ -125,7 +125,12 @@ impl Inner {
     /// Whether data from the position `start` on must wait for what is queued before it.
     pub(crate) fn lacks_room_at(&self, start: u64) -> bool {
         let before = start.saturating_sub(self.write.sent());
-        before > 0 && before >= self.options.max_write_buffer_size as u64
+        before > 0 && (before >= self.options.max_write_buffer_size as u64 || self.holds_too_much())
+    }
+
+    /// Whether the stream holds more than there is left, where memory is scarce.
+    fn holds_too_much(&self) -> bool {
+        budget::scarce(0).is_some_and(|share| self.held() > share)
     }
 
     pub(crate) fn queue(self: &Rc<Self>, data: Bytes) -> u64 {

@@ -10,9 +10,10 @@ use std::time::{Duration, Instant};
 use ioloop::{IoLoop, Notifier, Ready};
 
 use crate::budget::{self, MemoryBudget};
+use crate::shortage;
 
-/// What a stream may hold however scarce memory is: a head, or a line, in which it says what it wants.
-pub(crate) const ALWAYS_BYTES: usize = 8 * 1024;
+/// What a stream may hold of the part that is kept for this: a head, or a line, in which it says what it wants.
+pub(crate) const LITTLE_BYTES: usize = 8 * 1024;
 
 /// While somebody waits, who has waited for too long is looked for so often in the time of the patience.
 const LOOKS: u32 = 16;
@@ -26,47 +27,46 @@ struct HeldBack {
     /// By what each needs, and which it is.
     order: BTreeSet<(usize, StreamId)>,
     streams: HashMap<StreamId, Waiting>,
+    /// Somebody had to go, and it is this one; it has not heard so yet.
+    failing: Option<StreamId>,
     is_looked_after: bool,
 }
 
 /// The address of a stream's state. A stream is forgotten when it closes, before another can have its place.
 pub(crate) type StreamId = usize;
 
+/// What a stream wants to hold, and how much more that is than it does.
+#[derive(Clone, Copy)]
+pub(crate) struct Wish {
+    pub(crate) needs: usize,
+    pub(crate) more: usize,
+}
+
 struct Waiting {
-    needs: usize,
+    wish: Wish,
     since: Instant,
-    /// Somebody had to go, and it is this one; it has not heard so yet.
-    must_fail: bool,
     notifier: Notifier,
 }
 
-/// Whether a stream that would hold `needs` bytes may, with so many left.
-pub(crate) fn is_allowed(needs: usize, left: usize) -> bool {
-    needs <= left.max(ALWAYS_BYTES)
-}
-
-/// Has a stream wait until it may hold `needs` bytes. `false` if it has waited for too long.
-pub(crate) fn wait(
-    stream: StreamId,
-    needs: usize,
-    now: Instant,
-    notifier: Notifier,
-    io_loop: &IoLoop,
-) -> bool {
+/// Has a stream wait until it may hold what it needs. `false` if it has waited for too long.
+pub(crate) fn wait(stream: StreamId, wish: Wish, now: Instant, notifier: Notifier, io_loop: &IoLoop) -> bool {
     let begins = HELD_BACK.try_with(|held_back| {
         let mut held_back = held_back.borrow_mut();
-        let before = held_back.remove(stream);
-        if before.as_ref().is_some_and(|before| before.must_fail) {
+        let since = held_back.remove(stream).map_or(now, |before| before.since);
+        if held_back.failing.take_if(|failing| *failing == stream).is_some() {
+            held_back.say_whether_somebody_waits();
             return None;
         }
-        let since = before.map_or(now, |before| before.since);
-        held_back.order.insert((needs, stream));
-        held_back.streams.insert(stream, Waiting { needs, since, must_fail: false, notifier });
-        budget::watch(true);
+        held_back.order.insert((wish.needs, stream));
+        held_back.streams.insert(stream, Waiting { wish, since, notifier });
+        held_back.say_whether_somebody_waits();
         Some(!std::mem::replace(&mut held_back.is_looked_after, true))
     });
     match begins {
-        Ok(Some(true)) => look_after(io_loop),
+        Ok(Some(true)) => {
+            io_loop.add_callback(|| _ = shortage::relieve());
+            look_after(io_loop);
+        }
         Ok(Some(false)) => {}
         Ok(None) => return false,
         Err(_) => return false, // the thread is being torn down
@@ -74,10 +74,20 @@ pub(crate) fn wait(
     true
 }
 
+/// Whether the stream waits.
+pub(crate) fn waits(stream: StreamId) -> bool {
+    budget::is_watched()
+        && HELD_BACK.try_with(|held_back| held_back.borrow().streams.contains_key(&stream)) == Ok(true)
+}
+
 /// The stream does not wait, or not any more.
 #[cold]
 pub(crate) fn forget(stream: StreamId) {
-    let _ = HELD_BACK.try_with(|held_back| drop(held_back.borrow_mut().remove(stream)));
+    let _ = HELD_BACK.try_with(|held_back| {
+        let mut held_back = held_back.borrow_mut();
+        held_back.failing.take_if(|failing| *failing == stream);
+        drop(held_back.remove(stream));
+    });
 }
 
 /// Has the stream look again, if it waits: it may need less than before.
@@ -90,43 +100,53 @@ pub(crate) fn look_again(stream: StreamId) {
     });
 }
 
-/// Called when memory has been given back. Runs nobody's code: who goes on is told after the next poll.
+/// Called when memory has been given back. As many go on as there is memory for, or each who leaves would have all others
+/// look. Runs nobody's code: who goes on is told after the next poll.
 #[cold]
 pub(crate) fn wake_who_may_go_on() {
-    let left = budget::scarce();
+    let share = budget::scarce(0);
+    let mut left = budget::left().max(share.unwrap_or(0));
     let _ = HELD_BACK.try_with(|held_back| {
         let mut held_back = held_back.borrow_mut();
+        if share.is_none() {
+            held_back.failing = None; // it need not
+        }
         while let Some(&(needs, stream)) = held_back.order.first()
-            && left.is_none_or(|left| is_allowed(needs, left))
+            && share.is_none_or(|share| needs <= share)
         {
+            let more = held_back.streams.get(&stream).map_or(0, |waiting| waiting.wish.more);
+            if more > left {
+                break;
+            }
+            left -= more;
             if let Some(waiting) = held_back.remove(stream) {
                 waiting.notifier.set_ready(Ready::READABLE);
             }
         }
-        if left.is_none() {
-            held_back.streams.clear(); // those that were to fail need not
-        }
+        held_back.say_whether_somebody_waits();
     });
 }
 
 impl HeldBack {
     fn remove(&mut self, stream: StreamId) -> Option<Waiting> {
         let waiting = self.streams.remove(&stream)?;
-        self.order.remove(&(waiting.needs, stream));
-        if self.order.is_empty() {
-            budget::watch(false);
-        }
+        self.order.remove(&(waiting.wish.needs, stream));
+        self.say_whether_somebody_waits();
         Some(waiting)
+    }
+
+    fn say_whether_somebody_waits(&self) {
+        budget::watch(!self.order.is_empty() || self.failing.is_some());
     }
 
     /// Has the one that holds most fail, if it has waited for so long.
     fn end_largest(&mut self, now: Instant, patience: Duration) {
-        let Some(&(needs, stream)) = self.order.last() else { return };
-        let Some(waiting) = self.streams.get_mut(&stream) else { return };
+        let Some(&(_, stream)) = self.order.last() else { return };
+        let Some(waiting) = self.streams.get(&stream) else { return };
         if now.saturating_duration_since(waiting.since) >= patience {
-            waiting.must_fail = true;
             waiting.notifier.set_ready(Ready::READABLE);
-            self.order.remove(&(needs, stream));
+            self.failing = Some(stream);
+            drop(self.remove(stream));
         }
     }
 }
@@ -135,6 +155,7 @@ impl HeldBack {
 fn look_after(io_loop: &IoLoop) {
     let under_care = UnderCare;
     io_loop.call_later(MemoryBudget::current().patience / LOOKS, move || {
+        shortage::relieve();
         // What another thread has given back is only found out here.
         wake_who_may_go_on();
         let io_loop = IoLoop::current();

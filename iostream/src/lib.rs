@@ -68,6 +68,7 @@ mod read;
 mod read_buffer;
 #[cfg(feature = "regex")]
 mod read_until_regex;
+mod shortage;
 mod stream;
 #[cfg(all(unix, feature = "process"))]
 mod subprocess;
@@ -95,6 +96,7 @@ pub use options::StreamOptions;
 pub use pool::{leased_blocks, release_free_blocks};
 #[cfg(feature = "regex")]
 pub use read_until_regex::{Regex, RegexError};
+pub use shortage::{on_memory_shortage, relieve_memory};
 pub use stream::IoStream;
 #[cfg(all(unix, feature = "process"))]
 pub use subprocess::Subprocess;

@@ -17,7 +17,8 @@ impl IoStream {
     /// the latest at the end of the turn. Awaiting it sends at once. An empty write is a barrier: it is done when what was written before it
     /// has been sent (IO26). Data of 16 KiB and more is not copied.
     ///
-    /// When `max_write_buffer_size` bytes wait already, the write counts as waiting for room (IO32): its future is to be
+    /// When `max_write_buffer_size` bytes wait already, or, where memory is scarce, more than the
+    /// [`MemoryBudget`](crate::MemoryBudget) has for this stream, the write counts as waiting for room (IO32): its future is to be
     /// awaited, which is how a sender is slowed down to the pace of the peer. If that future is dropped before there is
     /// room, nothing bounds what is queued, so the stream closes with [`WriteAbandoned`](CloseReason::WriteAbandoned).
     ///

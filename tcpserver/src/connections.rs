@@ -209,6 +209,16 @@ impl Connections {
         from
     }
 
+    /// The streams of those who wait for their peers and hold memory all the same; who holds most first.
+    pub(crate) fn idle_by_memory(&self) -> Vec<IoStream> {
+        let slots = self.slots.borrow();
+        let idle = slots.iter().filter(|slot| slot.facts.state.get() == ConnectionState::Idle);
+        let held = idle.map(|slot| (slot.stream.held_bytes(), &slot.stream)).filter(|(held, _)| *held > 0);
+        let mut held: Vec<_> = held.map(|(held, stream)| (held, stream.clone())).collect();
+        held.sort_unstable_by_key(|(held, _)| std::cmp::Reverse(*held));
+        held.into_iter().map(|(_, stream)| stream).collect()
+    }
+
     /// Whether one is about to end, because the server drains and it was idle.
     pub(crate) fn any_leaves(&self) -> bool {
         self.slots.borrow().iter().any(|Slot { facts, .. }| match facts.state.get() {

@@ -5,13 +5,14 @@ use std::rc::Rc;
 use std::time::{Duration, Instant};
 
 use ioloop::IoLoop;
-use iostream::IoStream;
+use iostream::{IoStream, MemoryBudget};
 
 use crate::accept::AcceptHandle;
 use crate::admission::{self, Admission, Admitted};
 use crate::connections::{ConnectionInfo, Connections, Facts};
 use crate::drain::Draining;
 use crate::entrance::Entrance;
+use crate::eviction::Eviction;
 #[cfg(feature = "tls")]
 use crate::handshakes::Handshakes;
 use crate::metrics::{Metrics, Tally};
@@ -31,6 +32,8 @@ pub struct ServerHandle {
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Settings {
     pub(crate) admission: admission::Settings,
+    /// Of the loop, not of the server.
+    memory: MemoryBudget,
     #[cfg(feature = "tls")]
     most_handshakes: usize,
 }
@@ -41,6 +44,7 @@ pub(crate) struct State {
     pub(crate) tally: Tally,
     pub(crate) connections: Connections,
     pub(crate) drain: Draining,
+    pub(crate) eviction: Eviction,
     pub(crate) proxy_failures: Quiet,
     /// Listeners that wait for the server to be started.
     pub(crate) queue: Queue,
@@ -57,6 +61,7 @@ impl ServerHandle {
             tally,
             connections: Connections::default(),
             drain: Draining::default(),
+            eviction: Eviction::default(),
             proxy_failures: Quiet::default(),
             queue: Queue::default(),
             #[cfg(feature = "tls")]
@@ -76,6 +81,7 @@ impl ServerHandle {
     pub(crate) fn settings(&self) -> Settings {
         Settings {
             admission: self.state.admission.settings(),
+            memory: MemoryBudget::current(),
             #[cfg(feature = "tls")]
             most_handshakes: self.state.handshakes.most(),
         }
@@ -83,6 +89,7 @@ impl ServerHandle {
 
     pub(crate) fn apply(&self, settings: &Settings) {
         self.state.admission.apply(&settings.admission);
+        settings.memory.install();
         #[cfg(feature = "tls")]
         self.state.handshakes.limit(settings.most_handshakes);
     }
@@ -141,6 +148,7 @@ impl Entrance {
         });
         let facts = Facts::new(id, peer, Rc::clone(self), stream.now(), admitted);
         state.connections.insert(&facts, &stream);
+        state.eviction.begin(&self.server);
         OpenConnection { stream, facts }
     }
 }

@@ -36,7 +36,8 @@
 //!
 //! At level `error` a handler that failed or panicked, and that accepting fails; at `warn` that the server is full. Of the last
 //! two the beginning and, at `info`, the end: a line a second at most, whatever clients do. At `warn`, too, that a PROXY
-//! protocol header is no good or a TLS handshake fails, a line of each in ten seconds at most. At `debug` each connection's handler runs in a span `connection` with
+//! protocol header is no good or a TLS handshake fails, a line of each in ten seconds at most, and likewise that connections were
+//! reset because memory is used up. At `debug` each connection's handler runs in a span `connection` with
 //! `id`, `peer`, `client` if that is another, and `label`, and each client is named that has too many connections.
 
 #![forbid(unsafe_code)]
@@ -57,6 +58,7 @@ mod credentials;
 mod drain;
 mod entrance;
 mod error;
+mod eviction;
 mod handle;
 mod handler;
 #[cfg(target_os = "linux")]

@@ -62,6 +62,9 @@ pub struct Shed {
     /// Its TLS handshake had lasted too long while others waited: see `TcpServer::max_handshakes`. Such a connection was let in, and
     /// is counted there too.
     pub handshakes: u64,
+    /// It was idle and did not take what it had been sent, when the loop's [`MemoryBudget`](iostream::MemoryBudget) was exhausted. Such a
+    /// connection was let in, and is counted there too.
+    pub memory: u64,
 }
 
 /// What did not end in its time: see [`Metrics::timed_out`].
@@ -97,7 +100,7 @@ impl Shed {
     /// All of them, whatever the reason.
     #[must_use]
     pub fn total(&self) -> u64 {
-        self.max_connections + self.per_ip + self.descriptors + self.handshakes
+        self.max_connections + self.per_ip + self.descriptors + self.handshakes + self.memory
     }
 }
 
@@ -137,11 +140,12 @@ impl AddAssign for Metrics {
 
 impl AddAssign for Shed {
     fn add_assign(&mut self, other: Shed) {
-        let Shed { max_connections, per_ip, descriptors, handshakes } = other;
+        let Shed { max_connections, per_ip, descriptors, handshakes, memory } = other;
         self.max_connections += max_connections;
         self.per_ip += per_ip;
         self.descriptors += descriptors;
         self.handshakes += handshakes;
+        self.memory += memory;
     }
 }
 
@@ -180,7 +184,7 @@ mod tests {
         let one = Metrics {
             accepted: 1,
             active: 2,
-            shed: Shed { max_connections: 3, per_ip: 4, descriptors: 5, handshakes: 14 },
+            shed: Shed { max_connections: 3, per_ip: 4, descriptors: 5, handshakes: 14, memory: 20 },
             paused: 6,
             accept_failures: 7,
             wakes_in_vain: 19,
@@ -196,7 +200,7 @@ mod tests {
         let three = Metrics {
             accepted: 3,
             active: 6,
-            shed: Shed { max_connections: 9, per_ip: 12, descriptors: 15, handshakes: 42 },
+            shed: Shed { max_connections: 9, per_ip: 12, descriptors: 15, handshakes: 42, memory: 60 },
             paused: 18,
             accept_failures: 21,
             wakes_in_vain: 57,
@@ -209,6 +213,6 @@ mod tests {
             handler_panics: 39,
         };
         assert_eq!([one, one, one].into_iter().sum::<Metrics>(), three);
-        assert_eq!(three.shed.total(), 78);
+        assert_eq!(three.shed.total(), 138);
     }
 }

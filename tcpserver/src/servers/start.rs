@@ -77,7 +77,7 @@ impl<H: HandleStream> TcpServer<H> {
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     ///
-    /// Limits and options go along; each loop has them for itself. What holds beside that is said at [`Servers::start`], which is for
+    /// Limits and options go along, and so does the [`MemoryBudget`](iostream::MemoryBudget) of this thread; each loop has them for itself. What holds beside that is said at [`Servers::start`], which is for
     /// handlers that are made anew on each loop.
     ///
     /// # Errors

@@ -1,0 +1,52 @@
+//! Whom to ask for memory when the budget of a loop is exhausted.
+
+use std::cell::{Cell, RefCell};
+use std::rc::{Rc, Weak};
+use std::time::{Duration, Instant};
+
+use ioloop::IoLoop;
+
+use crate::budget::MemoryBudget;
+
+/// Whoever is asked may have to look at thousands of connections, and is not asked more often than this.
+const PAUSE: Duration = Duration::from_millis(100);
+
+thread_local! {
+    static CALLBACKS: RefCell<Vec<Weak<dyn Fn()>>> = const { RefCell::new(Vec::new()) };
+    static LAST: Cell<Option<Instant>> = const { Cell::new(None) };
+}
+
+/// Has `callback` called, as long as somebody has another reference to it, when the [`MemoryBudget`] of this thread is exhausted and
+/// somebody waits for memory, or [`relieve_memory`] is called: ten times a second at most. It is to give back what it can do
+/// without, until the budget is no longer [exhausted](MemoryBudget::is_exhausted); `tcpserver` closes idle connections.
+pub fn on_memory_shortage(callback: &Rc<dyn Fn()>) {
+    CALLBACKS.with_borrow_mut(|callbacks| {
+        callbacks.retain(|callback| callback.strong_count() > 0);
+        callbacks.push(Rc::downgrade(callback));
+    });
+}
+
+/// If the budget of this thread is exhausted, asks those who have said [so](on_memory_shortage) to give memory back. Whether there is
+/// some then; if not, new work is better refused.
+#[must_use]
+#[inline]
+pub fn relieve_memory() -> bool {
+    !MemoryBudget::is_exhausted() || relieve()
+}
+
+#[cold]
+pub(crate) fn relieve() -> bool {
+    let now = IoLoop::current().now();
+    let is_soon = |last: Instant| now.saturating_duration_since(last) < PAUSE;
+    if MemoryBudget::is_exhausted() && !LAST.get().is_some_and(is_soon) {
+        LAST.set(Some(now));
+        // Outside the borrow: they are foreign code.
+        let callbacks = CALLBACKS.with_borrow(Clone::clone);
+        for callback in callbacks.iter().filter_map(Weak::upgrade) {
+            if MemoryBudget::is_exhausted() {
+                callback();
+            }
+        }
+    }
+    !MemoryBudget::is_exhausted()
+}
