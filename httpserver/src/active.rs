@@ -5,16 +5,25 @@ use std::time::{Duration, Instant};
 
 use bytes::{Bytes, BytesMut};
 use http::StatusCode;
+use iostream::HeldBytes;
 
 use crate::error::{Fault, HttpError};
 use crate::headers::Headers;
-use crate::http1::{BodyEvent, Connection, DataFrame, LocalError, RemoteError, ResponseHead, ResponseLength};
+use crate::http1::{
+    BodyEvent, Connection, DataFrame, LocalError, RemoteError, RequestHead, ResponseHead, ResponseLength,
+};
 use crate::response::Response;
 use crate::session::{Arrival, Session};
 use crate::watch::Ended;
 
 /// Bodies below this size are copied behind their head, so that both leave in one piece.
-const COPY_BODY_BYTES: usize = 16 * 1024;
+pub(crate) const COPY_BODY_BYTES: usize = 16 * 1024;
+
+/// What the head of a response, or what frames a piece, takes at most as a rule.
+pub(crate) const HEAD_BYTES: usize = 512;
+
+/// Heads up to this size are not counted.
+const SMALL_HEAD_BYTES: usize = 4096;
 
 /// Small pieces of a request body are put together up to this size before a handler sees them.
 const GATHER_BYTES: usize = 16 * 1024;
@@ -33,6 +42,8 @@ pub(crate) struct Active<'s> {
     pub(crate) taken_over: Cell<bool>,
     /// Called when the connection is lost before the response is complete.
     pub(crate) on_close: Cell<Option<Box<dyn FnOnce()>>>,
+    /// What is gathered and kept of the request beside its stream.
+    pub(crate) held: RefCell<HeldBytes>,
     tally: Tally,
     #[cfg(feature = "gzip")]
     pub(crate) codings: crate::content_coding::Codings,
@@ -70,6 +81,7 @@ impl<'s> Active<'s> {
             awaits_body: Cell::default(),
             taken_over: Cell::default(),
             on_close: Cell::default(),
+            held: RefCell::default(),
             tally: Tally::default(),
             #[cfg(feature = "gzip")]
             codings: Default::default(),
@@ -82,6 +94,30 @@ impl<'s> Active<'s> {
         self.tally.status.set(None);
         self.tally.received.set(0);
         self.tally.sent.set(0);
+        self.release();
+    }
+
+    /// The request has ended, and what was kept of it goes.
+    pub(crate) fn release(&self) {
+        let mut held = self.held.borrow_mut();
+        if held.get() > 0 {
+            held.set(0);
+        }
+    }
+
+    /// Says that the head is kept, if it is so large that it matters.
+    pub(crate) fn hold_head(&self, head: &RequestHead) {
+        let bytes = head.memory();
+        if bytes > SMALL_HEAD_BYTES {
+            self.hold(bytes);
+        }
+    }
+
+    /// Says that so many bytes more are kept of the request.
+    pub(crate) fn hold(&self, bytes: usize) {
+        let mut held = self.held.borrow_mut();
+        let all = held.get() + bytes;
+        held.set(all);
     }
 
     /// Writes down and counts what went wrong, and was or will be answered.
@@ -307,6 +343,7 @@ impl<'s> Active<'s> {
 
     /// The same; where it takes long, others get their turn in between.
     pub(crate) async fn write_data(&self, data: Bytes) -> Result<(), HttpError> {
+        self.session.memory_for(data.len().min(COPY_BODY_BYTES) + HEAD_BYTES).await?;
         #[cfg(feature = "gzip")]
         if self.is_encoding() {
             return Box::pin(self.send_encoded_by_blocks(data)).await;

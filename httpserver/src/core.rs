@@ -27,8 +27,8 @@ pub(crate) struct Core {
     pub(crate) options: HttpOptions,
     pub(crate) ambient: AmbientCache,
     pub(crate) watcher: Option<Watcher>,
-    /// Of lines about peers, and of those about handlers.
-    log_limits: [LogLimit; 2],
+    /// Of lines about peers, about handlers, and about the server.
+    log_limits: [LogLimit; 3],
     /// When the first connection came, from which ages are counted.
     epoch: OnceCell<Instant>,
     #[expect(clippy::vec_box, reason = "requests hold the boxes, which travel in and out as they are")]
@@ -40,7 +40,7 @@ impl Core {
     pub(crate) fn new(options: HttpOptions) -> Core {
         let ambient = AmbientCache::new(options.ambient.clone());
         let watcher = Watcher::of(&options);
-        let log_limits = <[LogLimit; 2]>::default();
+        let log_limits = <[LogLimit; 3]>::default();
         Core {
             options,
             ambient,
@@ -69,12 +69,18 @@ impl Core {
         {
             return;
         }
-        let Some(allowed) = self.log_limits[usize::from(fault == Fault::Handler)].allows(now) else { return };
+        let about = match fault {
+            Fault::Peer | Fault::Network => 0,
+            Fault::Handler => 1,
+            Fault::Server => 2,
+        };
+        let Some(allowed) = self.log_limits[about].allows(now) else { return };
         let withheld = allowed.withheld;
         match fault {
             Fault::Peer => tracing::info!(%peer, %error, withheld, "malformed HTTP message"),
             Fault::Network => tracing::info!(%peer, %error, withheld, "closing the connection"),
             Fault::Handler => tracing::error!(%peer, %error, withheld, "a request handler failed"),
+            Fault::Server => tracing::warn!(%peer, %error, withheld, "a request was turned away"),
         }
     }
 

@@ -22,9 +22,10 @@ use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
 use ioloop::{Deadline, caught};
+use iostream::MemoryBudget;
 use tracing::Span;
 
-use crate::active::{Active, MOST_DROPPED};
+use crate::active::{Active, HEAD_BYTES, MOST_DROPPED};
 use crate::error::HttpError;
 use crate::exchange::Exchange;
 use crate::handler::Handler;
@@ -141,6 +142,10 @@ async fn serve_requests<M, H: Handler<M>>(session: &Session, handler: &H) -> The
             Ok(false) => return Then::Idle,
             Err(error) => return refuse_head(&active, head.as_deref(), error),
         };
+        if !iostream::relieve_memory() {
+            return refuse_head(&active, Some(&head), HttpError::OverBudget);
+        }
+        active.hold_head(&head);
         session.note_request();
         if session.is_last_request() {
             active.protocol.borrow_mut().close_after_response();
@@ -341,6 +346,8 @@ fn end_with(active: &Active<'_>, error: &HttpError) -> Then {
     match error {
         HttpError::Stream(_) if active.session.stream.is_peer_gone() => return Then::Abandon,
         HttpError::WriteTimeout => return Then::Abandon,
+        // Not even for saying so.
+        HttpError::OverBudget if MemoryBudget::left() < HEAD_BYTES => return Then::Abandon,
         _ => {}
     }
     if active.taken_over.get() {

@@ -37,7 +37,11 @@ pub enum HttpError {
     Io(std::io::ErrorKind),
     /// The connection failed, or the peer went away.
     #[error("connection lost: {0}")]
-    Stream(#[from] StreamError),
+    Stream(StreamError),
+    /// The loop holds as much for its peers as it may ([`MemoryBudget`](iostream::MemoryBudget)), and what this request needs did not become
+    /// free in time.
+    #[error("memory for what is buffered is used up")]
+    OverBudget,
     /// The peer took nothing of the response for so long that it was given up.
     #[error("the peer does not take the response")]
     WriteTimeout,
@@ -69,6 +73,7 @@ impl HttpError {
             HttpError::Remote(_) => Fault::Peer,
             HttpError::Body(error) if *error != BodyError::NotRead => Fault::Peer,
             HttpError::Stream(_) | HttpError::WriteTimeout => Fault::Network,
+            HttpError::OverBudget => Fault::Server,
             _ => Fault::Handler,
         }
     }
@@ -83,6 +88,7 @@ impl HttpError {
             HttpError::Io(_) => "file",
             HttpError::Stream(_) => "connection_lost",
             HttpError::WriteTimeout => "write_timeout",
+            HttpError::OverBudget => "over_memory_budget",
             HttpError::Unfinished => "unfinished",
             HttpError::HandlerTimeout => "handler_timeout",
             HttpError::Panicked => "panicked",
@@ -100,9 +106,18 @@ impl HttpError {
     pub fn status(&self) -> StatusCode {
         match self {
             HttpError::Remote(error) => error.status(),
-            HttpError::HandlerTimeout => StatusCode::SERVICE_UNAVAILABLE,
+            HttpError::HandlerTimeout | HttpError::OverBudget => StatusCode::SERVICE_UNAVAILABLE,
             HttpError::Body(error) => error.status(),
             _ => StatusCode::INTERNAL_SERVER_ERROR,
+        }
+    }
+}
+
+impl From<StreamError> for HttpError {
+    fn from(error: StreamError) -> HttpError {
+        match error {
+            StreamError::OverBudget => HttpError::OverBudget,
+            error => HttpError::Stream(error),
         }
     }
 }
@@ -117,16 +132,19 @@ pub enum Fault {
     Handler,
     /// The connection was lost, or the peer took nothing any more. Nobody is left to be told.
     Network,
+    /// The server has more to do than it can hold. The peer gets a 503.
+    Server,
 }
 
 impl Fault {
-    /// `peer`, `handler` or `network`.
+    /// `peer`, `handler`, `network` or `server`.
     #[must_use]
     pub fn as_str(self) -> &'static str {
         match self {
             Fault::Peer => "peer",
             Fault::Handler => "handler",
             Fault::Network => "network",
+            Fault::Server => "server",
         }
     }
 }

@@ -8,10 +8,11 @@ use bytes::{Bytes, BytesMut};
 use http::StatusCode;
 use tcpserver::ConnectionContext;
 
-use crate::active::Active;
+use crate::active::{Active, COPY_BODY_BYTES, HEAD_BYTES};
 use crate::error::HttpError;
 use crate::facts::RequestFacts;
 use crate::file_body;
+use crate::gathering::Gathering;
 use crate::headers::Headers;
 use crate::http1::{LocalError, RawHead, RequestHead, ResponseHead};
 use crate::options::HttpOptions;
@@ -74,7 +75,7 @@ impl<'c> Exchange<'c> {
         if self.facts.read_body().is_err() {
             // Boxed: requests with a body are the rarer ones, and the usual one should be small.
             let body =
-                if self.active.has_more_body() { Box::pin(self.body().bytes()).await? } else { Bytes::new() };
+                if self.active.has_more_body() { Box::pin(self.body().kept()).await? } else { Bytes::new() };
             self.facts.set_body(body);
         }
         Ok(self.facts.whole_body())
@@ -148,6 +149,8 @@ impl<'c> Exchange<'c> {
                 Some(Extra::Error(error)) => self.active.note(error),
                 None => {}
             }
+            let bytes = response.body.len().min(COPY_BODY_BYTES) + HEAD_BYTES;
+            self.active.session.memory_for_whole(bytes).await?;
             #[cfg(feature = "gzip")]
             if self.options().compress_response.is_some() {
                 let Some(encoded) = Box::pin(self.encode_response(response)).await? else { return Ok(()) };
@@ -340,20 +343,28 @@ impl Body<'_> {
         self.active.chunk().await
     }
 
-    /// All that is left of the body, in one piece, within the limit on bodies.
+    /// All that is left of the body, in one piece, within the limit on bodies. While it is gathered it is part of the loop's
+    /// [`MemoryBudget`](iostream::MemoryBudget), and waits for memory if that is scarce; then it is the handler's.
     ///
     /// # Errors
     ///
-    /// As for [`chunk`](Body::chunk).
+    /// As for [`chunk`](Body::chunk); [`HttpError::OverBudget`].
     pub async fn bytes(&mut self) -> Result<Bytes, HttpError> {
-        let Some(first) = self.chunk().await? else { return Ok(Bytes::new()) };
-        let Some(second) = self.chunk().await? else { return Ok(first) };
-        let mut whole = BytesMut::from(first);
-        whole.extend_from_slice(&second);
-        while let Some(chunk) = self.chunk().await? {
-            whole.extend_from_slice(&chunk);
+        Ok(self.gathered().await?.into_bytes())
+    }
+
+    /// The same, and part of the budget as long as the request lasts.
+    pub(crate) async fn kept(&mut self) -> Result<Bytes, HttpError> {
+        Ok(self.gathered().await?.into_kept_bytes())
+    }
+
+    async fn gathered(&mut self) -> Result<Gathering<'_>, HttpError> {
+        let mut all = Gathering::new(self.active);
+        while let Some(chunk) = self.active.chunk().await? {
+            all.add(chunk).await?;
+            all.room().await?;
         }
-        Ok(whole.freeze())
+        Ok(all)
     }
 
     /// The fields that followed a chunked body, once it has been read to its end. They are no header fields and must not act as such

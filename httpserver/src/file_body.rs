@@ -66,6 +66,7 @@ pub(crate) async fn send(active: &Active<'_>, response: Response, body: FileBody
 
 async fn send_range(active: &Active<'_>, file: &Arc<File>, mut range: Range<u64>) -> Result<(), HttpError> {
     while range.start < range.end {
+        active.session.memory_for(BLOCK_BYTES as usize).await?;
         let len = BLOCK_BYTES.min(range.end - range.start);
         let (file, offset) = (Arc::clone(file), range.start);
         let block = blocking(move || read_at(&file, offset, len as usize)).await?;

@@ -221,6 +221,12 @@ impl Headers {
         self.start = 0;
     }
 
+    /// Bytes of memory that they take.
+    #[must_use]
+    pub(crate) fn memory(&self) -> usize {
+        self.bytes.capacity() + self.fields.capacity() * size_of::<Field>()
+    }
+
     /// Gives back memory beyond `bytes`, for a head that is kept for reuse after an unusually large one.
     pub fn shrink_to(&mut self, bytes: usize) {
         self.bytes.shrink_to(bytes);

@@ -58,6 +58,7 @@ mod facts;
 mod file_body;
 mod form;
 mod forwarded;
+mod gathering;
 mod handler;
 mod headers;
 mod helpers;

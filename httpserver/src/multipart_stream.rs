@@ -3,10 +3,13 @@
 use std::path::Path;
 
 use bytes::{Buf, Bytes, BytesMut};
+use iostream::HeldBytes;
 
+use crate::active::Active;
 use crate::error::HttpError;
 use crate::exchange::{Body, Exchange};
 use crate::form::{BodyError, check_encoding};
+use crate::gathering::Gathering;
 use crate::multipart::{Event, MultipartError, Parser, PartHead};
 use crate::saving::{self, Source};
 
@@ -23,11 +26,13 @@ impl Exchange<'_> {
         let content_type = self.headers().get("content-type").unwrap_or_default();
         let parser = Parser::new(content_type, &self.options().form.multipart)?;
         Ok(Multipart {
+            active: self.active(),
             body: self.body(),
             parser,
             buffered: BytesMut::new(),
             arrived: Bytes::new(),
             is_within_part: false,
+            held: HeldBytes::new(),
         })
     }
 }
@@ -53,6 +58,7 @@ impl Exchange<'_> {
 /// HttpServer::new(sizes);
 /// ```
 pub struct Multipart<'e> {
+    active: &'e Active<'e>,
     body: Body<'e>,
     parser: Parser,
     /// What has arrived and was not consumed: a piece of the body as it came ...
@@ -60,6 +66,7 @@ pub struct Multipart<'e> {
     /// ... or, if the parser could not do with that, it and what was left of the piece before. One of the two is empty.
     buffered: BytesMut,
     is_within_part: bool,
+    held: HeldBytes,
 }
 
 /// A part of a multipart body, on its way in.
@@ -148,6 +155,7 @@ impl<'e> Multipart<'e> {
             self.buffered.extend_from_slice(&std::mem::take(&mut self.arrived));
             self.buffered.extend_from_slice(&chunk);
         }
+        self.held.set(self.buffered.capacity() + self.arrived.len());
         Ok(())
     }
 }
@@ -178,14 +186,15 @@ impl Part<'_, '_> {
     ///
     /// [`BodyError::TooLarge`], and as for [`chunk`](Self::chunk).
     pub async fn bytes(&mut self, limit: u64) -> Result<Bytes, HttpError> {
-        let mut whole = BytesMut::new();
+        let mut whole = Gathering::new(self.multipart.active);
         while let Some(chunk) = self.chunk().await? {
             if (whole.len() + chunk.len()) as u64 > limit {
                 return Err(BodyError::TooLarge { limit }.into());
             }
-            whole.extend_from_slice(&chunk);
+            whole.add(chunk).await?;
+            whole.room().await?;
         }
-        Ok(whole.freeze())
+        Ok(whole.into_bytes())
     }
 
     /// All that is left of the part as text, of which there may be so many bytes.

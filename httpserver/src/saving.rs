@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 
 use bytes::{Bytes, BytesMut};
 use ioloop::IoLoop;
+use iostream::HeldBytes;
 
 use crate::error::HttpError;
 use crate::form::BodyError;
@@ -24,11 +25,12 @@ pub(crate) async fn save(source: &mut impl Source, path: &Path, limit: u64) -> R
     let path = path.to_owned();
     let mut file = blocking(move || Unfinished::create(path)).await?;
     let mut saved = 0;
-    let mut block = BytesMut::new();
+    let (mut block, mut held) = (BytesMut::new(), HeldBytes::new());
     loop {
         let chunk = source.next().await?;
         let is_last = chunk.is_none();
         block.extend_from_slice(&chunk.unwrap_or_default());
+        held.set(block.len());
         if saved + block.len() as u64 > limit {
             return Err(BodyError::TooLarge { limit }.into());
         }

@@ -7,7 +7,7 @@ use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
 use ioloop::Deadline;
-use iostream::{IoStream, StreamError};
+use iostream::{IoStream, MemoryBudget, StreamError};
 use tcpserver::ConnectionContext;
 
 use crate::core::Core;
@@ -194,13 +194,33 @@ impl Session {
             Poll::Ready(Ok(0)) => Poll::Ready(Arrival::EndOfStream),
             Poll::Ready(Ok(_)) => Poll::Ready(Arrival::Bytes),
             Poll::Ready(Err(error)) => Poll::Ready(Arrival::Failure(error)),
-            Poll::Pending => self.deadline.borrow_mut().poll(cx).map(|()| Arrival::Timeout),
+            Poll::Pending => self.deadline.borrow_mut().poll(cx).map(|()| match self.stream.is_held_back() {
+                false => Arrival::Timeout,
+                true => Arrival::Failure(StreamError::OverBudget), // it was not the peer
+            }),
         }
     }
 
     /// Whether so little output waits that [`room_for_more`](Self::room_for_more) would not.
     pub(crate) fn has_room(&self) -> bool {
-        self.stream.pending() < self.core.options.max_buffered_response.max(1)
+        self.stream.pending() < self.core.options.max_buffered_response.max(1) && self.stream.has_memory(0)
+    }
+
+    /// Waits until so many bytes may be held of what is made for this peer, if memory is scarce: first for what waits to leave.
+    pub(crate) async fn memory_for(&self, bytes: usize) -> Result<(), HttpError> {
+        if self.stream.has_memory(bytes) { Ok(()) } else { Box::pin(self.scarce_memory_for(bytes)).await }
+    }
+
+    /// The same for a small response that is sent whole: if nothing waits before it, it leaves at once as a rule, and may take
+    /// what is kept for those who hold little.
+    pub(crate) async fn memory_for_whole(&self, bytes: usize) -> Result<(), HttpError> {
+        let is_little = || self.stream.pending() == 0 && MemoryBudget::left() >= bytes;
+        if self.stream.has_memory(bytes) || is_little() { Ok(()) } else { self.memory_for(bytes).await }
+    }
+
+    async fn scarce_memory_for(&self, bytes: usize) -> Result<(), HttpError> {
+        self.flushed().await?;
+        Ok(poll_fn(|cx| self.stream.poll_memory(cx, bytes)).await?)
     }
 
     /// Waits, if as much output waits as may wait, until there is room for more. Sends nothing before.
@@ -214,7 +234,8 @@ impl Session {
     }
 
     async fn room_below(&self, most: usize) -> Result<(), HttpError> {
-        let most = most.max(1);
+        // Where memory is scarce who holds more than there is left waits for all of it.
+        let most = if self.stream.has_memory(0) { most.max(1) } else { 1 };
         // Boxed, so that handlers, which all have this within them, stay small.
         if self.stream.pending() < most { Ok(()) } else { Box::pin(self.room(most - 1)).await }
     }

@@ -49,8 +49,9 @@ struct Account {
 /// streams that hold 8 KiB at most: who asks for little must be heard to be answered. Of the rest a single stream can have half; of a
 /// thousand that all want more than there is each gets the same. Nothing that is read passes the hard mark.
 ///
-/// When only that eighth is left the budget is [exhausted](MemoryBudget::is_exhausted): whoever can give memory back is asked to
-/// ([`on_memory_shortage`](crate::on_memory_shortage)).
+/// When only that eighth is left, memory is [short](MemoryBudget::is_short): whoever can give some back is asked to
+/// ([`on_memory_shortage`](crate::on_memory_shortage)). When half of it is gone, the budget is [exhausted](MemoryBudget::is_exhausted), and servers
+/// turn new requests away.
 ///
 /// What is written is its writer's memory first, so nothing keeps it from being queued; but above the soft mark a stream that holds more than what is
 /// left has [no room](crate::IoStream::write) for more of it.
@@ -103,12 +104,24 @@ impl MemoryBudget {
         ACCOUNT.with(|account| account.budget.get())
     }
 
-    /// Whether the streams of this thread hold so much that only what is kept for those who hold little is left: new work is better
-    /// refused.
+    /// Whether only what is kept for those who hold little is left.
     #[must_use]
     #[inline]
-    pub fn is_exhausted() -> bool {
+    pub fn is_short() -> bool {
         MemoryBudget::current().for_many() < buffered_bytes().saturating_add(LITTLE_BYTES)
+    }
+
+    /// Whether half of that is gone too: new work is better refused.
+    #[must_use]
+    pub fn is_exhausted() -> bool {
+        let MemoryBudget { hard, .. } = MemoryBudget::current();
+        hard - hard / 16 < buffered_bytes().saturating_add(LITTLE_BYTES)
+    }
+
+    /// Bytes that are left to the hard mark.
+    #[must_use]
+    pub fn left() -> usize {
+        MemoryBudget::current().hard.saturating_sub(buffered_bytes())
     }
 
     /// What streams may hold together that hold more than a little each.

@@ -202,10 +202,7 @@ impl Inner {
         match budget::scarce(0) {
             None => Poll::Ready(Ok(Memory { chunk, most })),
             Some(share) => match self.memory_within(share) {
-                Ok(memory) => {
-                    self.note_memory();
-                    Poll::Ready(Ok(memory))
-                }
+                Ok(memory) => Poll::Ready(self.may_go_on().map(|()| memory)),
                 Err(wish) => self.wait_for_memory(cx, wish).map(Err),
             },
         }
@@ -221,14 +218,14 @@ impl Inner {
         if needs > share && !self.is_gone() {
             return self.wait_for_memory(cx, Wish { needs, more: bytes }).map(Err);
         }
-        self.note_memory();
-        Poll::Ready(Ok(()))
+        Poll::Ready(self.may_go_on())
     }
 
-    /// There is memory for this stream, so it does not wait, whatever it has waited for before.
-    fn note_memory(&self) {
-        if budget::is_watched() {
-            held_back::forget(self.id());
+    /// There is memory for this stream: it does not wait any more, unless it is one that has to go.
+    fn may_go_on(&self) -> Result<(), StreamError> {
+        match !budget::is_watched() || held_back::resume(self.id()) {
+            true => Ok(()),
+            false => Err(StreamError::OverBudget),
         }
     }
 

@@ -4,7 +4,7 @@
 //! what is left has become enough: their registrations are made ready, as if something had come.
 
 use std::cell::RefCell;
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeSet, HashMap, HashSet};
 use std::time::{Duration, Instant};
 
 use ioloop::{IoLoop, Notifier, Ready};
@@ -27,8 +27,13 @@ struct HeldBack {
     /// By what each needs, and which it is.
     order: BTreeSet<(usize, StreamId)>,
     streams: HashMap<StreamId, Waiting>,
-    /// Somebody had to go, and it is this one; it has not heard so yet.
-    failing: Option<StreamId>,
+    /// Who went on lately, since when it had waited, and at which look that was. Who has to wait again soon has got nowhere.
+    resumed: HashMap<StreamId, (Instant, u64)>,
+    /// Somebody had to go, and it is these; they have not heard so yet.
+    failing: HashSet<StreamId>,
+    /// How many had to go at the last look.
+    failed: usize,
+    looks: u64,
     is_looked_after: bool,
 }
 
@@ -52,11 +57,13 @@ struct Waiting {
 pub(crate) fn wait(stream: StreamId, wish: Wish, now: Instant, notifier: Notifier, io_loop: &IoLoop) -> bool {
     let begins = HELD_BACK.try_with(|held_back| {
         let mut held_back = held_back.borrow_mut();
-        let since = held_back.remove(stream).map_or(now, |before| before.since);
-        if held_back.failing.take_if(|failing| *failing == stream).is_some() {
+        let before = held_back.remove(stream).map(|before| before.since);
+        let before = before.or(held_back.resumed.remove(&stream).map(|(since, _)| since));
+        if held_back.failing.remove(&stream) {
             held_back.say_whether_somebody_waits();
             return None;
         }
+        let since = before.unwrap_or(now);
         held_back.order.insert((wish.needs, stream));
         held_back.streams.insert(stream, Waiting { wish, since, notifier });
         held_back.say_whether_somebody_waits();
@@ -80,12 +87,27 @@ pub(crate) fn waits(stream: StreamId) -> bool {
         && HELD_BACK.try_with(|held_back| held_back.borrow().streams.contains_key(&stream)) == Ok(true)
 }
 
-/// The stream does not wait, or not any more.
+/// There is memory for the stream, so it does not wait, whatever it has waited for before. `false` if it has to go all the same:
+/// what it holds was promised to others.
+#[cold]
+pub(crate) fn resume(stream: StreamId) -> bool {
+    let may_go_on = HELD_BACK.try_with(|held_back| {
+        let mut held_back = held_back.borrow_mut();
+        drop(held_back.resume(stream));
+        let must_fail = held_back.failing.remove(&stream);
+        held_back.say_whether_somebody_waits();
+        !must_fail
+    });
+    may_go_on.unwrap_or(true)
+}
+
+/// The stream has closed.
 #[cold]
 pub(crate) fn forget(stream: StreamId) {
     let _ = HELD_BACK.try_with(|held_back| {
         let mut held_back = held_back.borrow_mut();
-        held_back.failing.take_if(|failing| *failing == stream);
+        held_back.failing.remove(&stream);
+        held_back.resumed.remove(&stream);
         drop(held_back.remove(stream));
     });
 }
@@ -109,7 +131,7 @@ pub(crate) fn wake_who_may_go_on() {
     let _ = HELD_BACK.try_with(|held_back| {
         let mut held_back = held_back.borrow_mut();
         if share.is_none() {
-            held_back.failing = None; // it need not
+            held_back.failing.clear(); // they need not
         }
         while let Some(&(needs, stream)) = held_back.order.first()
             && share.is_none_or(|share| needs <= share)
@@ -119,7 +141,7 @@ pub(crate) fn wake_who_may_go_on() {
                 break;
             }
             left -= more;
-            if let Some(waiting) = held_back.remove(stream) {
+            if let Some(waiting) = held_back.resume(stream) {
                 waiting.notifier.set_ready(Ready::READABLE);
             }
         }
@@ -135,19 +157,38 @@ impl HeldBack {
         Some(waiting)
     }
 
-    fn say_whether_somebody_waits(&self) {
-        budget::watch(!self.order.is_empty() || self.failing.is_some());
+    fn resume(&mut self, stream: StreamId) -> Option<Waiting> {
+        let waiting = self.remove(stream)?;
+        self.resumed.insert(stream, (waiting.since, self.looks));
+        Some(waiting)
     }
 
-    /// Has the one that holds most fail, if it has waited for so long.
+    fn say_whether_somebody_waits(&self) {
+        budget::watch(!(self.order.is_empty() && self.failing.is_empty() && self.resumed.is_empty()));
+    }
+
+    /// Has those fail that hold most, if they have waited for so long: one, and then twice as many at each look, until what
+    /// they had is enough for the others.
     fn end_largest(&mut self, now: Instant, patience: Duration) {
-        let Some(&(_, stream)) = self.order.last() else { return };
-        let Some(waiting) = self.streams.get(&stream) else { return };
-        if now.saturating_duration_since(waiting.since) >= patience {
-            waiting.notifier.set_ready(Ready::READABLE);
-            self.failing = Some(stream);
-            drop(self.remove(stream));
+        let most = (2 * self.failed).max(1);
+        let largest: Vec<StreamId> = self.order.iter().rev().take(most).map(|(_, stream)| *stream).collect();
+        self.failed = 0;
+        for stream in largest {
+            let Some(waiting) = self.streams.get(&stream) else { continue };
+            if now.saturating_duration_since(waiting.since) >= patience {
+                waiting.notifier.set_ready(Ready::READABLE);
+                self.failing.insert(stream);
+                self.failed += 1;
+                drop(self.remove(stream));
+            }
         }
+    }
+
+    fn forget_who_has_gone_on(&mut self) {
+        self.looks += 1;
+        let looks = self.looks;
+        self.resumed.retain(|_, (_, look)| *look + 1 >= looks);
+        self.say_whether_somebody_waits();
     }
 }
 
@@ -162,7 +203,8 @@ fn look_after(io_loop: &IoLoop) {
         let any = HELD_BACK.try_with(|held_back| {
             let mut held_back = held_back.borrow_mut();
             held_back.end_largest(io_loop.now(), MemoryBudget::current().patience);
-            !held_back.order.is_empty()
+            held_back.forget_who_has_gone_on();
+            budget::is_watched()
         });
         drop(under_care);
         if any == Ok(true) {

@@ -1,4 +1,4 @@
-//! Whom to ask for memory when the budget of a loop is exhausted.
+//! Whom to ask for memory when it is short.
 
 use std::cell::{Cell, RefCell};
 use std::rc::{Rc, Weak};
@@ -16,9 +16,9 @@ thread_local! {
     static LAST: Cell<Option<Instant>> = const { Cell::new(None) };
 }
 
-/// Has `callback` called, as long as somebody has another reference to it, when the [`MemoryBudget`] of this thread is exhausted and
-/// somebody waits for memory, or [`relieve_memory`] is called: ten times a second at most. It is to give back what it can do
-/// without, until the budget is no longer [exhausted](MemoryBudget::is_exhausted); `tcpserver` closes idle connections.
+/// Has `callback` called, as long as somebody has another reference to it, when memory is [short](MemoryBudget::is_short) and
+/// somebody waits for some, or [`relieve_memory`] is called: ten times a second at most. It is to give back what it can do
+/// without, until that is over; `tcpserver` closes idle connections.
 pub fn on_memory_shortage(callback: &Rc<dyn Fn()>) {
     CALLBACKS.with_borrow_mut(|callbacks| {
         callbacks.retain(|callback| callback.strong_count() > 0);
@@ -26,24 +26,24 @@ pub fn on_memory_shortage(callback: &Rc<dyn Fn()>) {
     });
 }
 
-/// If the budget of this thread is exhausted, asks those who have said [so](on_memory_shortage) to give memory back. Whether there is
-/// some then; if not, new work is better refused.
+/// If memory is short, asks those who have said [so](on_memory_shortage) to give some back. Whether new work may begin: not if the
+/// [`MemoryBudget`] is [exhausted](MemoryBudget::is_exhausted) all the same.
 #[must_use]
 #[inline]
 pub fn relieve_memory() -> bool {
-    !MemoryBudget::is_exhausted() || relieve()
+    !MemoryBudget::is_short() || relieve()
 }
 
 #[cold]
 pub(crate) fn relieve() -> bool {
     let now = IoLoop::current().now();
     let is_soon = |last: Instant| now.saturating_duration_since(last) < PAUSE;
-    if MemoryBudget::is_exhausted() && !LAST.get().is_some_and(is_soon) {
+    if MemoryBudget::is_short() && !LAST.get().is_some_and(is_soon) {
         LAST.set(Some(now));
         // Outside the borrow: they are foreign code.
         let callbacks = CALLBACKS.with_borrow(Clone::clone);
         for callback in callbacks.iter().filter_map(Weak::upgrade) {
-            if MemoryBudget::is_exhausted() {
+            if MemoryBudget::is_short() {
                 callback();
             }
         }

@@ -104,7 +104,7 @@ impl WriteBuffer {
     }
 
     /// Queues what a writer has made of its piece: as it is, or copied behind the last one where that has room.
-    pub(crate) fn push_piece(&mut self, piece: Vec<u8>) {
+    pub(crate) fn push_piece(&mut self, mut piece: Vec<u8>) {
         self.len += piece.len();
         match self.chunks.back_mut() {
             Some(Chunk::Copied(copy)) if copy.capacity() - copy.len() >= piece.len() => {
@@ -112,7 +112,12 @@ impl WriteBuffer {
                 self.keep(piece);
             }
             _ if piece.is_empty() => self.keep(piece),
-            _ => self.push_chunk(Chunk::Copied(piece)),
+            _ => {
+                if budget::scarce(0).is_some() {
+                    piece.shrink_to_fit(); // its room for more would be taken from others
+                }
+                self.push_chunk(Chunk::Copied(piece));
+            }
         }
     }
 
@@ -212,6 +217,9 @@ impl WriteBuffer {
             let copy = match self.chunks.back() {
                 Some(Chunk::Owned(_) | Chunk::Lent(_)) if bytes <= FRAMING_BYTES / 2 => {
                     Vec::with_capacity(FRAMING_BYTES)
+                }
+                _ if budget::scarce(0).is_some() => {
+                    Vec::with_capacity(bytes.clamp(FRAMING_BYTES, COPY_BYTES))
                 }
                 _ => self.blank_piece(),
             };

@@ -118,6 +118,11 @@ impl AcceptHandle {
         Some(listener.as_fd().try_clone_to_owned())
     }
 
+    /// Whether both are the handle of one listener.
+    pub(crate) fn is(&self, other: &AcceptHandle) -> bool {
+        Rc::ptr_eq(&self.accepting, &other.accepting)
+    }
+
     /// Whether the last ones have to wait until there is room for them.
     pub(crate) fn is_stuck(&self) -> bool {
         self.accepting.stuck.get()
@@ -287,6 +292,7 @@ impl Drop for CloseAtEnd {
     fn drop(&mut self) {
         let listener = self.0.listener.take();
         drop(listener);
+        self.0.entrance.server.forget(&AcceptHandle { accepting: Rc::clone(&self.0) });
         self.0.tell_who_waits();
         self.0.admission().wake_waiting(); // or a waker that wakes nobody would stay
     }

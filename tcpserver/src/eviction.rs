@@ -38,7 +38,7 @@ impl Eviction {
 fn evict(state: &State) {
     let mut evicted = 0_u64;
     for stream in state.connections.idle_by_memory() {
-        if !MemoryBudget::is_exhausted() {
+        if !MemoryBudget::is_short() {
             break;
         }
         reset(&stream);

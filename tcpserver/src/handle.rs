@@ -77,6 +77,12 @@ impl ServerHandle {
         remove_all(listeners);
     }
 
+    /// Accepting has ended there: a loop that closes leaves nothing of its servers behind.
+    pub(crate) fn forget(&self, handle: &AcceptHandle) {
+        let ended: Vec<_> = self.state.listeners.borrow_mut().extract_if(.., |it| it.is(handle)).collect();
+        drop(ended); // outside the borrow
+    }
+
     /// What it allows, to be carried to other loops.
     pub(crate) fn settings(&self) -> Settings {
         Settings {

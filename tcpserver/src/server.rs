@@ -453,6 +453,7 @@ fn note_panic(panic: &str, facts: &Facts) {
 
 #[cfg(test)]
 mod tests {
+    use ioloop::testing::VirtualLoop;
     use iostream::testing;
 
     use super::*;
@@ -473,5 +474,22 @@ mod tests {
         let size = size_of_val(&run(Rc::new(handler), connection));
         println!("{} bytes beside the handler's", size - HANDLERS);
         assert!(size <= HANDLERS + 80, "{size} bytes");
+    }
+
+    #[test]
+    fn ts6_a_loop_that_closes_leaves_nothing_of_its_server_behind() {
+        let test = VirtualLoop::new();
+        test.make_current();
+        let server = TcpServer::new(|_: IoStream, _: ConnectionContext| std::future::pending::<()>());
+        let address = server.listen_with(0, &BindOptions::new().address("127.0.0.1")).expect("a port")[0];
+        let _client = std::net::TcpStream::connect(address).expect("it listens");
+        test.run_until_stalled();
+        assert_eq!(server.open_connections(), 1);
+        let state = Rc::downgrade(&server.handle().state);
+        drop(server);
+        assert!(state.upgrade().is_some(), "it serves on");
+        IoLoop::clear_current();
+        drop(test);
+        assert!(state.upgrade().is_none());
     }
 }

@@ -4,6 +4,7 @@ use std::io::{self, BufRead, ErrorKind, Read};
 
 use bytes::{Buf, Bytes};
 use flate2::bufread::{MultiGzDecoder, ZlibDecoder};
+use iostream::HeldBytes;
 
 use crate::error::HttpError;
 use crate::form::BodyError;
@@ -15,7 +16,10 @@ const PIECE_BYTES: usize = 64 * 1024;
 /// Up to here a body may grow as it likes: a bomb of that size is none.
 const HARMLESS_BYTES: u64 = 1024 * 1024;
 
-/// Decodes one body. It takes 112 KiB for as long as the request: a piece, and what deflate looks back on.
+/// What a decoder takes for as long as the request: a piece, and what deflate looks back on.
+const DECODER_BYTES: usize = 112 * 1024;
+
+/// Decodes one body.
 pub(crate) struct Decoder {
     format: Format,
     /// Where pieces are made.
@@ -25,6 +29,7 @@ pub(crate) struct Decoder {
     decoded: u64,
     max_inflation: u64,
     is_over: bool,
+    _held: HeldBytes,
 }
 
 /// What a step has come to.
@@ -62,6 +67,8 @@ impl Decoder {
         headers.insert("X-Consumed-Content-Encoding", &coding).ok()?;
         headers.remove("content-length");
         headers.remove("content-encoding");
+        let mut held = HeldBytes::new();
+        held.set(DECODER_BYTES);
         Some(Decoder {
             format,
             block: vec![0; PIECE_BYTES].into(),
@@ -69,6 +76,7 @@ impl Decoder {
             decoded: 0,
             max_inflation: u64::from(max_inflation.max(1)),
             is_over: false,
+            _held: held,
         })
     }
 

@@ -4,20 +4,28 @@ use std::io::Write;
 
 use flate2::write::GzEncoder;
 
+use iostream::HeldBytes;
+
 use super::Compression;
 use crate::http1::LocalError;
 
-/// Encodes one body. It takes 350 KiB for as long as the response.
+/// What an encoder takes for as long as the response.
+pub(crate) const ENCODER_BYTES: usize = 350 * 1024;
+
+/// Encodes one body.
 pub(crate) struct Encoder {
     gzip: GzEncoder<Vec<u8>>,
     /// How long the body is to be, before it is encoded.
     length: Option<u64>,
     written: u64,
+    _held: HeldBytes,
 }
 
 impl Encoder {
     pub(crate) fn new(compression: &Compression, length: Option<u64>) -> Encoder {
-        Encoder { gzip: gzip(compression), length, written: 0 }
+        let mut held = HeldBytes::new();
+        held.set(ENCODER_BYTES);
+        Encoder { gzip: gzip(compression), length, written: 0, _held: held }
     }
 
     /// Takes a piece, and gives what has become of it and of those before so far.

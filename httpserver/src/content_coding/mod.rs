@@ -17,7 +17,7 @@ use crate::headers::Headers;
 use crate::http1::{BodyLength, LocalError, RequestHead, ResponseHead, ResponseLength};
 use crate::response::Response;
 use decoder::{Decoder, Step};
-use encoder::Encoder;
+use encoder::{ENCODER_BYTES, Encoder};
 use negotiation::{Accepted, Verdict};
 
 /// What is encoded at once before others get their turn; a body that is no larger gets a Content-Length.
@@ -131,7 +131,9 @@ impl Active<'_> {
     fn verdict(&self, head: &ResponseHead<'_>) -> Option<Verdict> {
         let accepted = self.codings.accepted.borrow();
         let compression = self.session.core.options.compress_response?;
-        accepted.as_ref()?.judge(head, &compression)
+        // Where memory is scarce a body goes as it is: that is what an encoder takes most of.
+        let may_encode = self.session.stream.has_memory(ENCODER_BYTES);
+        accepted.as_ref()?.judge(head, &compression, may_encode)
     }
 
     /// Sends a head, and has the body that follows encoded if that is wanted.

@@ -43,7 +43,12 @@ impl Accepted {
     }
 
     /// `None` where encoding is out of the question.
-    pub(crate) fn judge(&self, head: &ResponseHead<'_>, compression: &Compression) -> Option<Verdict> {
+    pub(crate) fn judge(
+        &self,
+        head: &ResponseHead<'_>,
+        compression: &Compression,
+        may_encode: bool,
+    ) -> Option<Verdict> {
         if head.status == StatusCode::NOT_MODIFIED {
             return self.not_modified(head.headers);
         }
@@ -58,7 +63,7 @@ impl Accepted {
             return None;
         }
         let mut headers = varying(head.headers.clone());
-        if !self.gzip {
+        if !self.gzip || !may_encode {
             return Some(Verdict::Plain(headers));
         }
         if let Some(tag) = headers.get("etag").filter(|tag| !tag.starts_with(b"W/")) {

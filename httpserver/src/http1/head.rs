@@ -106,6 +106,12 @@ impl RequestHead {
         *self = Self { headers, target, ..Self::new() };
     }
 
+    /// Bytes of memory that the text of the head takes.
+    #[must_use]
+    pub(crate) fn memory(&self) -> usize {
+        self.headers.memory() + self.target.capacity()
+    }
+
     /// Gives back memory beyond `bytes`, after an unusually large head.
     pub fn shrink_to(&mut self, bytes: usize) {
         self.headers.shrink_to(bytes);

@@ -23,7 +23,7 @@ use shard::{KINDS, label_of_method, label_of_scheme};
 /// | `http_server_active_requests` | `http.server.active_requests` | method, scheme |
 /// | `http_server_request_body_size_bytes` | `http.server.request.body.size` | method, scheme |
 /// | `http_server_response_body_size_bytes` | `http.server.response.body.size` | method, scheme |
-/// | `http_server_errors_total` | | fault (`peer`, `handler`, `network`), reason |
+/// | `http_server_errors_total` | | fault (`peer`, `handler`, `network`, `server`), reason |
 ///
 /// A request counts when it has ended, as in an [`AccessRecord`](crate::AccessRecord), refused ones included. Methods that RFC 9110
 /// and 5789 do not know are `_OTHER`, so no peer makes new series; what got no answer has no status.

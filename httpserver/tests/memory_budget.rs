@@ -1,0 +1,335 @@
+//! The memory budget of a loop under HTTP: uploads, slow readers and both stay within it, small requests are served meanwhile, who
+//! has to be turned away gets a 503, and afterwards all is as before.
+
+mod support;
+
+use std::cell::Cell;
+use std::rc::Rc;
+use std::time::Duration;
+
+use http::StatusCode;
+use httpserver::{Exchange, Handler, HttpMetrics, HttpOptions, HttpServer, Request, Response};
+use iostream::{HeldBytes, MemoryBudget, buffered_bytes};
+use support::{Peer, Stage, answer, plain};
+
+const KIB: usize = 1024;
+const MIB: usize = 1024 * KIB;
+const GET: &[u8] = b"GET / HTTP/1.1\r\nHost: a\r\n\r\n";
+
+/// A stage whose loop has this budget.
+fn stage(soft: usize, hard: usize) -> Stage {
+    let stage = Stage::new();
+    MemoryBudget::new(soft, hard).install();
+    stage
+}
+
+fn held(bytes: usize) -> HeldBytes {
+    let mut held = HeldBytes::new();
+    held.set(bytes);
+    held
+}
+
+/// What leaves less than half of what is kept for those who hold little.
+fn held_until_exhausted(hard: usize) -> HeldBytes {
+    held(hard - hard / 20)
+}
+
+async fn length(request: Request) -> Response {
+    Response::text(request.body().len().to_string())
+}
+
+fn post(bytes: usize) -> String {
+    format!("POST / HTTP/1.1\r\nHost: a\r\nContent-Length: {bytes}\r\n\r\n")
+}
+
+/// Answers with so many pieces, each made when there was room for the one before.
+fn pieces(
+    count: usize,
+    bytes: usize,
+) -> HttpServer<impl Handler<httpserver::Streaming>, httpserver::Streaming> {
+    HttpServer::new(async move |exchange: &mut Exchange<'_>| {
+        let mut response = exchange.respond(StatusCode::OK).start().await?;
+        for _ in 0..count {
+            response.write(vec![b'x'; bytes]).await?;
+        }
+        response.finish().await
+    })
+}
+
+/// Lets the loop do what it can, and notes the most that is held meanwhile.
+fn run(stage: &Stage, most: &Cell<usize>) {
+    stage.time.run_until_stalled();
+    most.set(most.get().max(buffered_bytes()));
+}
+
+#[test]
+fn many_uploads_stay_within_the_budget_small_requests_are_served_meanwhile_and_as_many_as_fit_come_to_their_end()
+ {
+    const BYTES: usize = 256 * KIB;
+    let stage = stage(4 * MIB, 16 * MIB);
+    let budget = MemoryBudget::current();
+    let server = HttpServer::new(length).options(plain());
+    let (small, most) = (stage.connect(&server), Cell::new(0));
+    let uploads: Vec<Peer> =
+        (0..200).map(|_| stage.connect_with(&server, |peer| peer.send(post(BYTES)))).collect();
+    for _ in 0..BYTES / KIB {
+        uploads.iter().for_each(|peer| peer.send([b'x'; KIB]));
+        run(&stage, &most);
+        assert_eq!(answer(stage.exchange(&small, GET)).status, 200);
+    }
+    assert!(most.get() <= budget.hard && most.get() > budget.hard / 2, "{} bytes", most.get());
+    // All wait for all: now and then one has to go, until what it and others have held is enough for the rest.
+    stage.time.advance(budget.patience * 6);
+    let statuses: Vec<u16> = uploads.iter().map(|peer| answer(peer.received()).status).collect();
+    let done = statuses.iter().filter(|status| **status == 200).count();
+    assert!(statuses.iter().all(|status| [200, 503].contains(status)), "{statuses:?}");
+    assert!(done * BYTES >= budget.hard * 7 / 8, "{done}: as many as fit at once");
+    assert_eq!(buffered_bytes(), 0);
+    assert_eq!(answer(stage.ask(&server, [post(BYTES).as_bytes(), &[b'x'; BYTES]].concat())).status, 200);
+}
+
+#[test]
+fn many_slow_readers_stay_within_the_budget_small_requests_are_served_meanwhile_and_who_reads_on_gets_all() {
+    const READERS: usize = 200;
+    let stage = stage(MIB, 8 * MIB);
+    let (most, server) = (Cell::new(0), pieces(16, 8 * KIB));
+    let small_server = HttpServer::new(length);
+    let small = stage.connect(&small_server);
+    let readers: Vec<Peer> = (0..READERS)
+        .map(|_| {
+            stage.connect_with(&server, |peer| {
+                peer.set_room(Some(0));
+                peer.send(GET);
+            })
+        })
+        .collect();
+    for _ in 0..READERS {
+        run(&stage, &most);
+        assert_eq!(answer(stage.exchange(&small, GET)).status, 200);
+    }
+    assert!(most.get() <= 8 * MIB && most.get() > 3 * MIB, "{} bytes", most.get());
+    readers.iter().for_each(|peer| peer.set_room(None));
+    for _ in 0..100 {
+        run(&stage, &most);
+    }
+    assert!(most.get() <= 8 * MIB, "{} bytes", most.get());
+    for reader in &readers {
+        assert_eq!(answer(reader.received()).body.len(), 16 * 8 * KIB);
+    }
+    assert_eq!(buffered_bytes(), 0);
+}
+
+#[test]
+fn uploads_and_slow_readers_together_stay_within_the_budget_and_leave_nothing_behind() {
+    let stage = stage(2 * MIB, 8 * MIB);
+    let budget = MemoryBudget::current();
+    let most = Cell::new(0);
+    let (uploads, readers) = (HttpServer::new(length), pieces(1000, 8 * KIB));
+    let small_server = HttpServer::new(length);
+    let small = stage.connect(&small_server);
+    let mut peers = Vec::new();
+    for _ in 0..100 {
+        peers.push(stage.connect_with(&uploads, |peer| peer.send(post(MIB))));
+        peers.push(stage.connect_with(&readers, |peer| {
+            peer.set_room(Some(0));
+            peer.send(GET);
+        }));
+    }
+    for round in 0..100 {
+        peers.iter().step_by(2).for_each(|peer| peer.send([b'x'; 2 * KIB]));
+        run(&stage, &most);
+        assert_eq!(answer(stage.exchange(&small, GET)).status, 200, "round {round}");
+    }
+    assert!(most.get() <= budget.hard && most.get() > budget.hard / 2, "{} bytes", most.get());
+    stage.time.advance(Duration::from_secs(200));
+    assert!(peers.iter().all(Peer::is_over), "each has met one limit or another");
+    assert_eq!(buffered_bytes(), 0);
+    assert_eq!(answer(stage.exchange(&stage.connect(&small_server), GET)).status, 200);
+}
+
+#[test]
+fn when_half_of_what_is_kept_for_heads_is_gone_requests_get_503_and_close_counted_and_then_are_served_again()
+{
+    let stage = stage(MIB, 2 * MIB);
+    let called = Rc::new(Cell::new(0));
+    let count = Rc::clone(&called);
+    let metrics = HttpMetrics::new();
+    let server = HttpServer::new(async move |_: Request| {
+        count.set(count.get() + 1);
+        "served"
+    })
+    .options(HttpOptions::new().metrics(metrics.clone()));
+    let kept_alive = stage.connect(&server);
+    assert_eq!(answer(stage.exchange(&kept_alive, GET)).text(), "served");
+    let others = held_until_exhausted(2 * MIB);
+    for peer in [kept_alive, stage.connect(&server)] {
+        let refused = answer(stage.exchange(&peer, GET));
+        assert_eq!((refused.status, refused.closes()), (503, true));
+        peer.finish();
+        stage.time.run_until_stalled();
+        assert!(peer.is_over());
+    }
+    assert_eq!(called.get(), 1);
+    let text = metrics.to_prometheus();
+    let line = r#"http_server_errors_total{fault="server",reason="over_memory_budget"} 2"#;
+    assert!(text.lines().any(|it| it == line), "{text}");
+    assert_eq!(buffered_bytes(), others.get());
+    drop(others);
+    assert_eq!(answer(stage.ask(&server, GET)).text(), "served");
+}
+
+#[test]
+fn a_body_for_which_there_is_no_memory_in_time_is_a_503_and_not_its_peers_fault() {
+    let stage = stage(MIB, 2 * MIB);
+    let server = HttpServer::new(length).options(plain().body_timeout(Duration::from_secs(5)));
+    let others = held(MIB);
+    let peer = stage.connect(&server);
+    peer.send(post(900 * KIB));
+    for _ in 0..900 {
+        peer.send([b'x'; KIB]);
+        stage.time.run_until_stalled();
+    }
+    assert!(peer.received().is_empty());
+    assert!(buffered_bytes() <= 2 * MIB);
+    stage.time.advance(Duration::from_secs(12));
+    let refused = answer(peer.received());
+    assert_eq!((refused.status, refused.closes()), (503, true));
+    drop(others);
+    assert_eq!(buffered_bytes(), 0);
+}
+
+#[test]
+fn a_head_for_which_there_is_no_memory_in_time_ends_its_connection_and_is_not_its_peers_fault() {
+    let stage = stage(MIB, 2 * MIB);
+    let metrics = HttpMetrics::new();
+    let server = HttpServer::new(length).options(plain().metrics(metrics.clone()));
+    let _others = held_until_exhausted(2 * MIB);
+    let peer = stage.connect(&server);
+    peer.send(format!("GET / HTTP/1.1\r\nHost: a\r\nX: {}\r\n\r\n", "x".repeat(40 * KIB)));
+    stage.time.advance(Duration::from_secs(13));
+    assert!(peer.received().is_empty() && peer.is_over());
+    let text = metrics.to_prometheus();
+    assert!(text.contains(r#"{fault="server",reason="over_memory_budget"} 1"#), "{text}");
+}
+
+#[test]
+fn a_thousand_that_are_turned_away_and_do_not_read_it_do_not_pass_the_hard_mark() {
+    let stage = stage(MIB, 2 * MIB);
+    let server = HttpServer::new(length);
+    let _others = held_until_exhausted(2 * MIB);
+    let peers: Vec<Peer> = (0..1000)
+        .map(|_| {
+            let peer = stage.connect_with(&server, |peer| {
+                peer.set_room(Some(0));
+                peer.send(GET);
+            });
+            assert!(buffered_bytes() <= 2 * MIB, "{}", buffered_bytes());
+            peer
+        })
+        .collect();
+    assert!(buffered_bytes() > 2 * MIB - 8 * KIB, "{}", buffered_bytes());
+    stage.time.advance(Duration::from_secs(40));
+    assert!(peers.iter().all(Peer::is_over));
+}
+
+#[test]
+fn what_is_gathered_and_kept_of_a_request_counts_as_long_as_it_lasts() {
+    let stage = stage(8 * MIB, 16 * MIB);
+    let seen = Rc::new(Cell::new(0));
+    let server = {
+        let seen = Rc::clone(&seen);
+        HttpServer::new(async move |request: Request| {
+            ioloop::yield_now().await;
+            seen.set(buffered_bytes());
+            Response::text(request.body().len().to_string())
+        })
+    };
+    let peer = stage.connect(&server);
+    for bytes in [300 * KIB, 30 * KIB, 3 * MIB] {
+        peer.send(post(bytes));
+        for _ in 0..bytes / KIB {
+            peer.send([b'x'; KIB]);
+            stage.time.run_until_stalled();
+        }
+        assert_eq!(answer(peer.received()).text(), bytes.to_string());
+        assert!((bytes..=2 * bytes + 64 * KIB).contains(&seen.get()), "{} for {bytes}", seen.get());
+        assert_eq!(buffered_bytes(), 0);
+    }
+    stage.exchange(&peer, format!("GET / HTTP/1.1\r\nHost: a\r\nX: {}\r\n\r\n", "x".repeat(50 * KIB)));
+    assert!(seen.get() >= 50 * KIB, "a large head counts: {}", seen.get());
+    assert_eq!(buffered_bytes(), 0);
+}
+
+#[test]
+fn a_part_of_a_form_is_gathered_within_the_budget() {
+    let stage = stage(MIB, 2 * MIB);
+    let server = HttpServer::new(async |exchange: &mut Exchange<'_>| {
+        let mut parts = exchange.multipart()?;
+        let mut all = 0;
+        while let Some(mut part) = parts.next_part().await? {
+            all += part.bytes(u64::MAX).await?.len();
+        }
+        exchange.send(Response::text(all.to_string())).await
+    });
+    let part = [
+        b"--x\r\nContent-Disposition: form-data; name=\"f\"; filename=\"f\"\r\n\r\n".to_vec(),
+        vec![b'x'; 600 * KIB],
+        b"\r\n".to_vec(),
+    ]
+    .concat();
+    let form = [part.clone(), part, b"--x--\r\n".to_vec()].concat();
+    let head = format!(
+        "POST / HTTP/1.1\r\nHost: a\r\nContent-Type: multipart/form-data; boundary=x\r\nContent-Length: {}\r\n\r\n",
+        form.len()
+    );
+    let peer = stage.connect(&server);
+    peer.send(&head);
+    for bytes in form.chunks(8 * KIB) {
+        peer.send(bytes);
+        stage.time.run_until_stalled();
+        assert!(buffered_bytes() <= MIB + 300 * KIB, "{}", buffered_bytes());
+    }
+    assert_eq!(
+        answer(peer.received()).text(),
+        (1200 * KIB).to_string(),
+        "the first is given back before the second"
+    );
+    let _others = held(1300 * KIB);
+    peer.send(&head);
+    form.chunks(8 * KIB).for_each(|bytes| {
+        peer.send(bytes);
+        stage.time.run_until_stalled();
+        assert!(buffered_bytes() <= 2 * MIB);
+    });
+    stage.time.advance(Duration::from_secs(12));
+    assert_eq!(answer(peer.received()).status, 503);
+}
+
+#[cfg(feature = "gzip")]
+#[test]
+fn who_asks_for_gzip_where_memory_is_scarce_gets_the_body_as_it_is() {
+    let stage = stage(MIB, 2 * MIB);
+    let text = "waterspout ".repeat(20_000);
+    let (options, body) = (plain().compress_response(httpserver::Compression::new()), text.clone());
+    let server = HttpServer::new(async move |_: Request| Response::text(body.clone())).options(options);
+    let get = b"GET / HTTP/1.1\r\nHost: a\r\nAccept-Encoding: gzip\r\n\r\n";
+    let encoded = answer(stage.ask(&server, get));
+    assert_eq!(encoded.header("content-encoding"), Some("gzip"));
+    let _others = held(2 * MIB - 2 * MIB / 8 - 300 * KIB);
+    let plain = answer(stage.ask(&server, get));
+    assert_eq!((plain.header("content-encoding"), plain.header("vary")), (None, Some("Accept-Encoding")));
+    assert_eq!(plain.text(), text);
+}
+
+#[cfg(feature = "gzip")]
+#[test]
+fn decoders_count_and_who_would_be_one_too_many_is_turned_away() {
+    let stage = stage(MIB, 2 * MIB);
+    let server = HttpServer::new(length).options(plain().decompress_request());
+    let head = "POST / HTTP/1.1\r\nHost: a\r\nContent-Encoding: gzip\r\nContent-Length: 100\r\n\r\n";
+    let peers: Vec<_> = (0..40).map(|_| stage.connect_with(&server, |peer| peer.send(head))).collect();
+    stage.time.run_until_stalled();
+    assert!(buffered_bytes() <= 2 * MIB, "{}", buffered_bytes());
+    let refused = peers.iter().filter(|peer| !peer.received().is_empty()).count();
+    assert!((20..30).contains(&refused), "{refused}");
+}
