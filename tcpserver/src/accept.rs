@@ -174,6 +174,7 @@ impl Accepting {
         backoff: &mut Backoff,
         callback: &mut impl FnMut(Connection, PeerAddr),
     ) -> Poll<()> {
+        let mut last_skipped = None;
         for _ in 0..ACCEPTS_PER_TURN {
             if self.listener.borrow().is_none() || self.last_ones.get() == Some(0) {
                 return Poll::Ready(());
@@ -184,6 +185,7 @@ impl Accepting {
             }
             match self.accept() {
                 Ok((connection, peer)) => {
+                    last_skipped = None;
                     backoff.reset();
                     self.stuck.set(false);
                     self.waited.set(false);
@@ -204,9 +206,12 @@ impl Accepting {
                     // The listener shows an error or its end, which stay: waiting for readiness would not wait.
                     return self.pause(cx, backoff, &error);
                 }
-                Err(error) if concerns_one_connection(&error) => {}
+                Err(error) if concerns_one_connection(&error) => last_skipped = Some(error),
                 Err(error) => return self.pause(cx, backoff, &error),
             }
+        }
+        if let Some(error) = last_skipped {
+            return self.pause(cx, backoff, &error); // it seems to concern more than one
         }
         // The poller reports nothing about what is still queued: come back by ourselves.
         ioloop::give_way(cx);
@@ -256,7 +261,9 @@ impl Accepting {
     fn pause(&self, cx: &mut Context<'_>, backoff: &mut Backoff, error: &io::Error) -> Poll<()> {
         let now = self.registration.now();
         self.admission().note_failure(error, now);
-        self.admission().with_reserve(|| self.shed());
+        if lacks_descriptor(error) {
+            self.admission().with_reserve(|| self.shed());
+        }
         backoff.pause(cx, now);
         self.note_stuck();
         let _removed = self.registration.poll_closed(cx);
@@ -305,7 +312,8 @@ fn hand_over(callback: &mut impl FnMut(Connection, PeerAddr), connection: Connec
 }
 
 /// Errors of a connection that went wrong while it queued, after which the next may well be fine. Linux reports the
-/// network's errors of a queued connection here, and asks to go on as if it had not been there: see accept(2).
+/// network's errors of a queued connection here, and those of a firewall, and asks to go on as if it had not been there: see
+/// accept(2).
 fn concerns_one_connection(error: &io::Error) -> bool {
     matches!(
         error.kind(),
@@ -315,7 +323,19 @@ fn concerns_one_connection(error: &io::Error) -> bool {
             | io::ErrorKind::Interrupted
             | io::ErrorKind::NetworkDown
             | io::ErrorKind::NetworkUnreachable
-    )
+            | io::ErrorKind::PermissionDenied
+            | io::ErrorKind::TimedOut
+            | io::ErrorKind::Unsupported
+    ) || error.raw_os_error().is_some_and(|code| NETWORK_ERRORS.contains(&code))
+}
+
+/// Those for which the standard library has no word: ENONET, EPROTO, ENOPROTOOPT, EHOSTDOWN.
+const NETWORK_ERRORS: &[i32] = if cfg!(target_os = "linux") { &[64, 71, 92, 112] } else { &[] };
+
+/// Whether a descriptor more would help: the process has none left, or the system (ENFILE, EMFILE). Closing those who wait helps
+/// against nothing else.
+fn lacks_descriptor(error: &io::Error) -> bool {
+    cfg!(unix) && matches!(error.raw_os_error(), Some(23 | 24))
 }
 
 #[cfg(test)]
@@ -326,6 +346,28 @@ mod tests {
     use ioloop::testing::VirtualLoop;
 
     use super::*;
+
+    #[cfg(target_os = "linux")]
+    #[test]
+    fn nu3_3_errors_of_one_connection_are_told_from_those_of_all() {
+        let of = |code| {
+            let error = io::Error::from_raw_os_error(code);
+            (concerns_one_connection(&error), lacks_descriptor(&error))
+        };
+        let (eperm, eintr, enonet, eproto, enoprotoopt, eopnotsupp) = (1, 4, 64, 71, 92, 95);
+        let (enetdown, enetunreach, econnaborted, econnreset) = (100, 101, 103, 104);
+        let (etimedout, ehostdown, ehostunreach) = (110, 112, 113);
+        let one = [eperm, eintr, enonet, eproto, enoprotoopt, eopnotsupp, enetdown, enetunreach];
+        for code in one.into_iter().chain([econnaborted, econnreset, etimedout, ehostdown, ehostunreach]) {
+            assert_eq!(of(code), (true, false), "{}", io::Error::from_raw_os_error(code));
+        }
+        let (enfile, emfile) = (23, 24);
+        assert_eq!([of(enfile), of(emfile)], [(false, true); 2]);
+        let (ebadf, enomem, einval, enotsock, enobufs) = (9, 12, 22, 88, 105);
+        for code in [ebadf, enomem, einval, enotsock, enobufs] {
+            assert_eq!(of(code), (false, false), "{}", io::Error::from_raw_os_error(code));
+        }
+    }
 
     /// What the poller has reported of a listener's end stays reported, and must not keep the loop busy: with a wait
     /// for readiness in place of the pause this never returns.

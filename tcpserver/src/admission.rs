@@ -1,9 +1,8 @@
 //! Who is let in: how many at once, from where, and what becomes of the others.
 
-use std::cell::{Cell, RefCell};
+use std::cell::{Cell, OnceCell, RefCell};
 use std::io;
 use std::net::IpAddr;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::task::{Context, Poll, Waker};
 use std::time::Instant;
@@ -55,8 +54,8 @@ pub(crate) struct Admission {
     failing: Episode,
     /// Whether those on whose behalf this accepts have room.
     room_elsewhere: RefCell<Option<Box<dyn Fn() -> bool>>>,
-    /// What others see of `open`.
-    shown: RefCell<Option<Arc<AtomicUsize>>>,
+    /// Who else knows how many are open.
+    watcher: OnceCell<Box<dyn Fn(usize)>>,
     tally: Tally,
 }
 
@@ -108,7 +107,7 @@ impl Admission {
             crowded: Episode::default(),
             failing: Episode::default(),
             room_elsewhere: RefCell::default(),
-            shown: RefCell::default(),
+            watcher: OnceCell::new(),
             tally,
         }
     }
@@ -133,10 +132,9 @@ impl Admission {
         self.room_elsewhere.replace(Some(Box::new(has_room)));
     }
 
-    /// Has other threads see how many connections are open.
-    pub(crate) fn show_open(&self, shown: Arc<AtomicUsize>) {
-        shown.store(self.open.get(), Ordering::Relaxed);
-        self.shown.replace(Some(shown));
+    /// Has `watcher` told how many connections are open, now and whenever that changes. Once only.
+    pub(crate) fn watch_open(&self, watcher: impl Fn(usize) + 'static) {
+        self.watcher.get_or_init(|| Box::new(watcher))(self.open.get());
     }
 
     pub(crate) fn settings(&self) -> Settings {
@@ -178,7 +176,7 @@ impl Admission {
 
     /// Whether room may come about without anybody saying so.
     pub(crate) fn shares_descriptors(&self) -> bool {
-        self.most.get().is_none() || self.room_elsewhere.borrow().is_some()
+        self.most.get().is_none()
     }
 
     /// Lets one in who has been accepted, or counts why not. `ip` is the client's, if it is known yet.
@@ -245,8 +243,8 @@ impl Admission {
 
     fn set_open(&self, open: usize) {
         self.open.set(open);
-        if let Some(shown) = &*self.shown.borrow() {
-            shown.store(open, Ordering::Relaxed);
+        if let Some(watcher) = self.watcher.get() {
+            watcher(open);
         }
     }
 

@@ -197,6 +197,31 @@ fn ts7_a_dispatcher_lets_newcomers_wait_or_closes_them_when_all_loops_are_full()
 }
 
 #[test]
+fn ts7_a_dispatcher_that_waits_for_room_sets_no_timer_and_hears_of_it_from_the_loop_that_has_some() {
+    let io_loop = current_loop();
+    let server = TcpServer::new(tell).accept_strategy(AcceptStrategy::Dispatch).max_connections(2);
+    let address = server.bind_with(0, &loopback()).expect("a port")[0];
+    let servers = server.start(2).expect("threads");
+    let clients = with_client(&io_loop, move || (0..4).map(|_| visit(address)).collect::<Vec<_>>());
+    let waits = connect(address);
+    let paused = async { while servers.metrics().await.acceptor.paused == 0 {} };
+    run(&io_loop, paused);
+    let timers = io_loop.counters().timers_inserted;
+    with_client(&io_loop, move || {
+        let (mut clients, mut waits) = (clients, waits);
+        for _ in 0..50 {
+            drop(clients.pop());
+            let mut place = [0];
+            waits.read_exact(&mut place).expect("it is served");
+            clients.push((waits, char::from(place[0])));
+            waits = connect(address);
+        }
+    });
+    assert_eq!(io_loop.counters().timers_inserted, timers);
+    end(&io_loop, &servers);
+}
+
+#[test]
 fn ts6_a_drain_ends_all_loops_the_idle_at_once_and_the_busy_when_they_are_done() {
     for strategy in STRATEGIES {
         let (io_loop, servers, address) = started(strategy, 2);

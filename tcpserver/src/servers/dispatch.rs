@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use ioloop::LoopsHandle;
+use ioloop::{IoLoop, LoopsHandle};
 
 use crate::accept::accept_admitted;
 use crate::entrance::{Entrance, ListenOptions};
@@ -35,7 +35,8 @@ fn begin(group: &Arc<Group>) -> Result<Registered, ListenError> {
         }
     }
     let elsewhere = Arc::clone(group);
-    admission.watch_room_elsewhere(move || elsewhere.gauges.iter().any(Gauge::has_room));
+    group.accept_from_here(&IoLoop::current());
+    admission.watch_room_elsewhere(move || elsewhere.has_room());
     let mut handles = Vec::new();
     for (way, queued) in group.queue().iter().enumerate() {
         for listener in queued.of_loop(0)? {

@@ -4,7 +4,7 @@ use std::cell::RefCell;
 use std::collections::HashMap;
 use std::rc::Rc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Duration;
 
 use ioloop::{IoLoop, Remote, Worker};
@@ -38,6 +38,9 @@ pub(crate) struct Group {
     /// What each loop has counted in lives that are over.
     pub(crate) past: Mutex<Vec<Metrics>>,
     pub(crate) gauges: Vec<Gauge>,
+    /// The way to who accepts for all, and whether it waits for one of the loops to have room.
+    dispatcher: OnceLock<Remote>,
+    awaits_room: AtomicBool,
 }
 
 /// Names a member on its thread: several servers may have started there.
@@ -47,7 +50,7 @@ pub(crate) type Key = usize;
 #[derive(Default)]
 pub(crate) struct Gauge {
     alive: Mutex<Option<Alive>>,
-    open: Arc<AtomicUsize>,
+    open: AtomicUsize,
     /// Connections that were handed to it, and have not arrived.
     on_the_way: AtomicUsize,
 }
@@ -69,7 +72,7 @@ impl Gauge {
     }
 
     fn load(&self) -> usize {
-        self.open.load(Ordering::Relaxed) + self.on_the_way.load(Ordering::Relaxed)
+        self.open.load(Ordering::SeqCst) + self.on_the_way.load(Ordering::SeqCst)
     }
 
     fn remote(&self) -> Option<Remote> {
@@ -91,6 +94,8 @@ impl Group {
             reports: Mutex::default(),
             past: Mutex::new(vec![Metrics::default(); loops]),
             gauges: std::iter::repeat_with(Gauge::default).take(loops).collect(),
+            dispatcher: OnceLock::new(),
+            awaits_room: AtomicBool::new(false),
         })
     }
 
@@ -102,6 +107,35 @@ impl Group {
     pub(crate) fn end_within(&self, grace: Duration) {
         *lock(&self.grace) = grace;
         self.ending.store(true, Ordering::Relaxed);
+    }
+
+    /// Called on the loop that accepts for all.
+    pub(crate) fn accept_from_here(&self, io_loop: &IoLoop) {
+        self.dispatcher.get_or_init(|| io_loop.remote());
+    }
+
+    /// Whether one of the loops has room. If not, who accepts for all is woken when that may have changed.
+    pub(crate) fn has_room(&self) -> bool {
+        let has_room = || self.gauges.iter().any(Gauge::has_room);
+        if has_room() {
+            return true;
+        }
+        // First, so that a loop that has room from now on sees it.
+        self.awaits_room.store(true, Ordering::SeqCst);
+        has_room()
+    }
+
+    /// To be called whenever a loop may have come by room.
+    fn note_room(&self) {
+        if !self.awaits_room.load(Ordering::SeqCst) || !self.awaits_room.swap(false, Ordering::SeqCst) {
+            return;
+        }
+        let (Some(dispatcher), key) = (self.dispatcher.get(), self.acceptor) else { return };
+        dispatcher.add_callback(move || {
+            if let Some(member) = Member::find(key) {
+                member.server.state.admission.wake_waiting();
+            }
+        });
     }
 
     /// Lets go of what it has kept of the listeners; those of the loops live on.
@@ -200,7 +234,7 @@ struct Life<'a> {
 }
 
 impl<'a> Life<'a> {
-    fn begin(group: &'a Group, plan: &Plan, index: usize) -> Result<Life<'a>, ListenError> {
+    fn begin(group: &'a Arc<Group>, plan: &Plan, index: usize) -> Result<Life<'a>, ListenError> {
         let made = plan.make(index);
         let server = made.handle().clone();
         let queue = group.queue();
@@ -216,9 +250,15 @@ impl<'a> Life<'a> {
         }
         let gauge = &group.gauges[index];
         if group.strategy == AcceptStrategy::Dispatch {
-            server.state.admission.show_open(Arc::clone(&gauge.open));
             let alive = Alive { remote: IoLoop::current().remote(), settings: server.settings() };
             *lock(&gauge.alive) = Some(alive);
+            let group = Arc::clone(group);
+            server.state.admission.watch_open(move |open| {
+                let before = group.gauges[index].open.swap(open, Ordering::SeqCst);
+                if open <= before {
+                    group.note_room();
+                }
+            });
         }
         let registered = Member::register(group.key, server, ways);
         Ok(Life { group, index, registered })
@@ -266,14 +306,15 @@ struct OnTheWay {
 
 impl OnTheWay {
     fn begin(group: &Arc<Group>, index: usize) -> OnTheWay {
-        group.gauges[index].on_the_way.fetch_add(1, Ordering::Relaxed);
+        group.gauges[index].on_the_way.fetch_add(1, Ordering::SeqCst);
         OnTheWay { group: Arc::clone(group), index }
     }
 }
 
 impl Drop for OnTheWay {
     fn drop(&mut self) {
-        self.group.gauges[self.index].on_the_way.fetch_sub(1, Ordering::Relaxed);
+        self.group.gauges[self.index].on_the_way.fetch_sub(1, Ordering::SeqCst);
+        self.group.note_room(); // it may not have been let in
     }
 }
 

@@ -77,7 +77,9 @@ impl<H: HandleStream> TcpServer<H> {
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     ///
-    /// Limits and options go along, and so does the [`MemoryBudget`](iostream::MemoryBudget) of this thread; each loop has them for itself. What holds beside that is said at [`Servers::start`], which is for
+    /// Limits and options go along, and so does the [`MemoryBudget`](iostream::MemoryBudget) of this thread; each loop has them for itself: with
+    /// `max_connections(1000)` on four loops there are 4000 at most, and a client may have its number on each. (The limit that holds by
+    /// default, that of descriptors, is one for all.) What holds beside that is said at [`Servers::start`], which is for
     /// handlers that are made anew on each loop.
     ///
     /// # Errors

@@ -6,7 +6,7 @@ use std::fmt::Write as _;
 use std::io::{ErrorKind, Read, Write as _};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::panic::resume_unwind;
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, OnceLock};
 use std::thread;
 
 use ioloop::{IoLoop, Remote};
@@ -14,7 +14,7 @@ use iostream::{IoStream, StreamError};
 use tcpserver::ConnectionContext;
 use tracing::field::{Field, Visit};
 use tracing::subscriber::DefaultGuard;
-use tracing::{Event, Level, Metadata, Subscriber, span};
+use tracing::{Dispatch, Event, Level, Metadata, Subscriber, span};
 
 /// A loop that is this thread's current one.
 pub(crate) fn current_loop() -> IoLoop {
@@ -104,6 +104,9 @@ pub(crate) struct Log {
 impl Log {
     /// Begins to keep what this thread logs.
     pub(crate) fn begin() -> (Log, DefaultGuard) {
+        // While there is but one subscriber in the process, a thread that has none would switch lines off for all.
+        static ANOTHER: OnceLock<Dispatch> = OnceLock::new();
+        ANOTHER.get_or_init(|| Dispatch::new(Log::default()));
         let log = Log::default();
         let guard = tracing::subscriber::set_default(log.clone());
         (log, guard)
