@@ -6,22 +6,29 @@ use std::io::{self, Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::time::{Duration, Instant};
 
+use rustls::{ClientConnection, Stream};
+
 use crate::process_cost::Cpu;
+use crate::tls;
 
 /// What is asked once on each connection, so that it has been at work before it waits; and how its answer ends.
 #[derive(Clone, Copy, Debug)]
 pub struct Question {
     asks: &'static [u8],
     answer_ends: &'static [u8],
+    over_tls: bool,
 }
 
 /// Of an HTTP server.
 pub const REQUEST: Question = Question {
     asks: b"GET /plaintext HTTP/1.1\r\nHost: localhost\r\n\r\n",
     answer_ends: crate::peer::HELLO.as_bytes(),
+    over_tls: false,
 };
+/// Of an HTTPS server.
+pub const REQUEST_OVER_TLS: Question = Question { over_tls: true, ..REQUEST };
 /// Of a server of lines.
-pub const LINE: Question = Question { asks: b"hello\n", answer_ends: b"hello\n" };
+pub const LINE: Question = Question { asks: b"hello\n", answer_ends: b"hello\n", over_tls: false };
 
 /// A part of a request's head, and no more.
 const PART_OF_A_HEAD: &[u8] = b"GET /plaintext HTTP/1.1\r\nHost: localhost\r\nX-Slow: on";
@@ -47,9 +54,9 @@ impl Crowd {
     pub fn is(&mut self, connections: usize) -> io::Result<()> {
         self.connections.truncate(connections);
         while self.connections.len() < connections {
-            let mut connection = connect(self.server)?;
-            ask(&mut connection, self.question)?;
-            self.connections.push_back(connection);
+            let mut client = Client::new(self.server, self.question)?;
+            client.ask()?;
+            self.connections.push_back(client.socket); // its session has said what it had to say
         }
         Ok(())
     }
@@ -77,7 +84,28 @@ fn connect(server: SocketAddr) -> io::Result<TcpStream> {
     Ok(connection)
 }
 
-fn ask(connection: &mut TcpStream, question: Question) -> io::Result<()> {
+/// One who asks, and waits for the answer.
+struct Client {
+    socket: TcpStream,
+    session: Option<ClientConnection>,
+    question: Question,
+}
+
+impl Client {
+    fn new(server: SocketAddr, question: Question) -> io::Result<Client> {
+        let session = question.over_tls.then(tls::session).transpose()?;
+        Ok(Client { socket: connect(server)?, session, question })
+    }
+
+    fn ask(&mut self) -> io::Result<()> {
+        match &mut self.session {
+            Some(session) => ask(&mut Stream::new(session, &mut self.socket), self.question),
+            None => ask(&mut self.socket, self.question),
+        }
+    }
+}
+
+fn ask(connection: &mut (impl Read + Write), question: Question) -> io::Result<()> {
     connection.write_all(question.asks)?;
     let (mut answer, mut len) = ([0; 1024], 0);
     while !answer[..len].ends_with(question.answer_ends) {
@@ -122,13 +150,13 @@ pub fn awake(pid: u32, while_waiting: Duration) -> io::Result<(Duration, u64)> {
 /// When a server does not answer.
 pub fn p99_in_turn(servers: [SocketAddr; 2], question: Question, rounds: usize) -> io::Result<[Duration; 2]> {
     const IN_A_ROW: usize = 200;
-    let mut clients = [connect(servers[0])?, connect(servers[1])?];
+    let mut clients = [Client::new(servers[0], question)?, Client::new(servers[1], question)?];
     let mut waits = [Vec::new(), Vec::new()];
     for _ in 0..rounds {
         for (client, waits) in clients.iter_mut().zip(&mut waits) {
             for _ in 0..IN_A_ROW {
                 let began = Instant::now();
-                ask(client, question)?;
+                client.ask()?;
                 waits.push(began.elapsed());
             }
         }

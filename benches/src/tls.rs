@@ -50,10 +50,14 @@ pub(crate) struct TlsStream {
 
 impl TlsStream {
     pub(crate) fn new(socket: TcpStream) -> io::Result<TlsStream> {
-        let name = ServerName::try_from(NAME).map_err(io::Error::other)?;
-        let session = ClientConnection::new(Arc::clone(&CLIENT), name).map_err(io::Error::other)?;
-        Ok(TlsStream { session, socket })
+        Ok(TlsStream { session: session()?, socket })
     }
+}
+
+/// A client's session that has not begun.
+pub(crate) fn session() -> io::Result<ClientConnection> {
+    let name = ServerName::try_from(NAME).map_err(io::Error::other)?;
+    ClientConnection::new(Arc::clone(&CLIENT), name).map_err(io::Error::other)
 }
 
 impl Read for TlsStream {

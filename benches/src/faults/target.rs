@@ -17,6 +17,7 @@ use crate::peer;
 use crate::process_cost::Cpu;
 use crate::running::Running;
 use crate::server::Launch;
+use crate::tls::Certificate;
 
 /// Which server.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -63,6 +64,8 @@ pub struct Start<'a> {
     pub environment: &'a [(&'a str, String)],
     /// A port of the caller's choice.
     pub port: u16,
+    /// TLS instead of TCP, with this certificate.
+    pub certificate: Option<&'a Certificate>,
 }
 
 impl Place {
@@ -91,7 +94,7 @@ impl Place {
         command.current_dir(concat!(env!("CARGO_MANIFEST_DIR"), "/.."));
         match kind {
             Kind::Waterspout => {
-                command.args(["-p", "examples", "--features", "gzip", "--example", "testbed"])
+                command.args(["-p", "examples", "--features", "gzip tls", "--example", "testbed"])
             }
             Kind::Hyper => command.args(["-p", "benches", "--features", "hyper", "--bin", "peer-hyper"]),
             Kind::Nginx => {
@@ -162,28 +165,41 @@ impl Place {
                 }
                 all.extend(words(&["--max-inflation", "100"])); // its default; without it nothing is decompressed
                 all.extend(words(start.arguments));
+                all.extend(start.certificate.into_iter().flat_map(tls_arguments));
                 Launch::announcing(all)
             }
             Kind::Hyper => {
                 let mut all = vec![self.programs.join("peer-hyper").into()];
                 all.extend(words(&["--port", &start.port.to_string(), "--header-timeout", &seconds]));
+                all.extend(start.certificate.into_iter().flat_map(tls_arguments));
                 Launch::announcing(all)
             }
-            Kind::Nginx => nginx(&home, &seconds)?,
+            Kind::Nginx => nginx(&home, self.limit, start.certificate)?,
         };
         let running = Running::start(&launch, &wrapper, self.cpus)?;
         Ok(Target { kind, limit: self.limit, running, log })
     }
 }
 
+fn tls_arguments(certificate: &Certificate) -> [OsString; 4] {
+    let Certificate { chain, key } = certificate;
+    ["--cert".into(), chain.into(), "--key".into(), key.into()]
+}
+
 /// nginx with one worker and no master, whose limits of time are these.
-fn nginx(home: &Path, seconds: &str) -> io::Result<Launch> {
+fn nginx(home: &Path, limit: Duration, certificate: Option<&Certificate>) -> io::Result<Launch> {
     let port = peer::listen(0)?.local_addr()?.port();
     fs::create_dir_all(home.join("bytes"))?;
     for bytes in [1 << 20, LARGE] {
         File::create(home.join("bytes").join(bytes.to_string()))?.set_len(bytes)?; // zeros, in no block of the disk
     }
-    let (dir, hello) = (home.display(), peer::HELLO);
+    let (dir, hello, seconds) = (home.display(), peer::HELLO, limit.as_secs_f64());
+    let idle = seconds.max(75.0); // its default
+    let ssl = certificate.map_or(String::new(), |Certificate { chain, key }| {
+        let (chain, key) = (chain.display(), key.display());
+        format!("ssl_protocols TLSv1.3; ssl_certificate {chain}; ssl_certificate_key {key};")
+    });
+    let over = if certificate.is_some() { " ssl" } else { "" };
     let configuration = home.join("nginx.conf");
     fs::write(
         &configuration,
@@ -191,12 +207,12 @@ fn nginx(home: &Path, seconds: &str) -> io::Result<Launch> {
             r#"daemon off; master_process off; worker_processes 1; pid {dir}/nginx.pid; error_log stderr error;
 events {{ worker_connections 19000; }}
 http {{
-    access_log off; default_type text/plain; tcp_nodelay on; keepalive_requests 1000000000;
+    access_log off; default_type text/plain; tcp_nodelay on; keepalive_requests 1000000000; keepalive_timeout {idle};
     client_max_body_size 100m; client_header_timeout {seconds}; client_body_timeout {seconds}; send_timeout {seconds};
     client_body_temp_path {dir}/body; proxy_temp_path {dir}/proxy; fastcgi_temp_path {dir}/fastcgi;
     uwsgi_temp_path {dir}/uwsgi; scgi_temp_path {dir}/scgi;
     server {{
-        listen 127.0.0.1:{port} backlog=1024;
+        listen 127.0.0.1:{port}{over} backlog=1024; {ssl}
         location = /plaintext {{ return 200 "{hello}"; }}
         location /bytes/ {{ root {dir}; }}
         location = /count {{ proxy_pass http://127.0.0.1:{port}/plaintext; }}
