@@ -2,7 +2,7 @@
 //!
 //! Run it:          cargo run --release --example testbed -- [--port N] [--loops N] [--grace S] [--max-connections N]
 //!                      [--header-timeout S] [--idle-timeout S] [--body-timeout S] [--write-timeout S] [--handler-timeout S]
-//!                      [--max-body BYTES]
+//!                      [--max-body BYTES] [--memory BYTES]: what the streams of a loop may hold together
 //!                  with --features tls also [--cert FILE --key FILE], PEM both
 //!                  with --features gzip also [--max-inflation TIMES]: bodies are decompressed, to so many times their size
 //! In another shell: curl -s http://127.0.0.1:8888/plaintext
@@ -26,6 +26,7 @@ use std::time::Duration;
 
 use httpserver::{Handler, HttpOptions, HttpServer, Streaming};
 use ioloop::{IoLoop, Loops, SignalKind, Worker, signal};
+use iostream::MemoryBudget;
 #[cfg(feature = "tls")]
 use iostream::tls::TlsServerConfig;
 
@@ -33,6 +34,7 @@ use routes::route;
 
 const USAGE: &str = "testbed [--port N] [--loops N] [--grace S] [--max-connections N] [--header-timeout S] \
                      [--idle-timeout S] [--body-timeout S] [--write-timeout S] [--handler-timeout S] [--max-body BYTES] \
+                     [--memory BYTES] \
                      [--cert FILE --key FILE] [--max-inflation TIMES]";
 const FLAGS: &[&str] = &[
     "--port",
@@ -45,6 +47,7 @@ const FLAGS: &[&str] = &[
     "--write-timeout",
     "--handler-timeout",
     "--max-body",
+    "--memory",
     #[cfg(feature = "tls")]
     "--cert",
     #[cfg(feature = "tls")]
@@ -58,6 +61,7 @@ const FLAGS: &[&str] = &[
 struct Settings {
     http: HttpOptions,
     most: Option<usize>,
+    memory: Option<usize>,
     #[cfg(feature = "tls")]
     tls: Option<TlsServerConfig>,
 }
@@ -66,6 +70,7 @@ fn settings(flags: &examples::Flags) -> Result<Settings, Box<dyn Error>> {
     Ok(Settings {
         http: options(flags),
         most: flags.value("--max-connections"),
+        memory: flags.value("--memory"),
         #[cfg(feature = "tls")]
         tls: match (flags.value::<String>("--cert"), flags.value::<String>("--key")) {
             (Some(cert), Some(key)) => Some(TlsServerConfig::from_pem_files(cert, key)?),
@@ -94,6 +99,9 @@ fn server(
     settings: Settings,
     listeners: Vec<TcpListener>,
 ) -> Result<HttpServer<impl Handler<Streaming>, Streaming>, Box<dyn Error>> {
+    if let Some(hard) = settings.memory {
+        MemoryBudget::new(hard / 2, hard).install();
+    }
     let mut server = HttpServer::new(route).options(settings.http);
     if let Some(most) = settings.most {
         server = server.max_connections(most);

@@ -4,6 +4,7 @@
 //! (few descriptors, several loops, one that is told to end) start it.
 
 mod bombs;
+mod budget;
 mod client;
 mod clock;
 mod descriptors;
@@ -86,6 +87,7 @@ pub const LINES: &[Line] = &[
     Line { name: "stopped", run: Run::Shared(signals::stopped_and_continued) },
     Line { name: "signals", run: Run::Shared(signals::storm) },
     Line { name: "descriptors", run: Run::Own(descriptors::none_left) },
+    Line { name: "budget", run: Run::OursAlone(budget::more_than_there_is) },
     Line { name: "clock", run: Run::OursAlone(clock::jumps) },
     Line { name: "loop-dies", run: Run::OursAlone(ending::a_loop_dies) },
     Line { name: "sigterm", run: Run::OursAlone(ending::sigterm) },
