@@ -120,6 +120,31 @@ fn many_slow_readers_stay_within_the_budget_small_requests_are_served_meanwhile_
 }
 
 #[test]
+fn two_thousand_that_have_begun_and_answer_all_at_once_wait_for_memory_before_they_write() {
+    let stage = stage(2 * MIB, 4 * MIB);
+    let most = Cell::new(0);
+    let server = HttpServer::new(async |exchange: &mut Exchange<'_>| {
+        let mut response = exchange.respond(StatusCode::OK).start().await?;
+        response.flush().await?;
+        ioloop::sleep(Duration::from_secs(1)).await;
+        for _ in 0..4 {
+            response.write(vec![b'x'; 8 * KIB]).await?;
+        }
+        response.finish().await
+    });
+    let readers: Vec<Peer> = (0..2000).map(|_| stage.connect_with(&server, |peer| peer.send(GET))).collect();
+    readers.iter().for_each(|reader| reader.set_room(Some(0)));
+    stage.time.advance(Duration::from_secs(1));
+    run(&stage, &most);
+    assert!(most.get() <= 4 * MIB && most.get() > 3 * MIB, "{} bytes", most.get());
+    readers.iter().for_each(|reader| reader.set_room(None));
+    run(&stage, &most);
+    assert!(most.get() <= 4 * MIB, "{} bytes", most.get());
+    assert!(readers.iter().all(|reader| answer(reader.received()).body.len() == 32 * KIB));
+    assert_eq!(buffered_bytes(), 0);
+}
+
+#[test]
 fn uploads_and_slow_readers_together_stay_within_the_budget_and_leave_nothing_behind() {
     let stage = stage(2 * MIB, 8 * MIB);
     let budget = MemoryBudget::current();
@@ -201,6 +226,7 @@ fn a_body_for_which_there_is_no_memory_in_time_is_a_503_and_not_its_peers_fault(
 #[test]
 fn a_head_for_which_there_is_no_memory_in_time_ends_its_connection_and_is_not_its_peers_fault() {
     let stage = stage(MIB, 2 * MIB);
+    MemoryBudget::current().patience(Duration::from_secs(20)).install(); // longer than a head may take
     let metrics = HttpMetrics::new();
     let server = HttpServer::new(length).options(plain().metrics(metrics.clone()));
     let _others = held_until_exhausted(2 * MIB);
