@@ -73,7 +73,7 @@ impl Gate {
         Gate { most, ..Gate::default() }
     }
 
-    fn is_full(&self) -> bool {
+    pub(crate) fn is_full(&self) -> bool {
         self.most.is_some_and(|most| self.open.get() >= most)
     }
 }

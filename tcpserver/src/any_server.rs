@@ -68,6 +68,17 @@ impl AnyServer {
         Ok(())
     }
 
+    /// [`serve`](AnyServer::serve) for a connection that another loop has accepted, which knows nothing of this way in: if it is full,
+    /// nobody has waited.
+    pub(crate) fn serve_accepted_elsewhere(&self, connection: Connection, peer: PeerAddr) {
+        let state = &self.handle().state;
+        if self.entrance.gate.is_full() {
+            state.tally.count(|metrics| metrics.shed.max_connections += 1);
+            return tracing::debug!(%peer, label = self.entrance.label(), "closed: this way in is full");
+        }
+        self.serve(connection, peer);
+    }
+
     pub(crate) fn serve(&self, connection: Connection, peer: PeerAddr) {
         (self.serve)(&self.entrance, connection, peer);
     }

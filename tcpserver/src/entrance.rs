@@ -60,6 +60,7 @@ impl ListenOptions {
 
     /// Serves at most so many connections at a time of those that come through these listeners; the limits of the server
     /// hold beside it. None by default. With it, a listener that anybody may reach leaves room for one that few may.
+    /// With [`AcceptStrategy::Dispatch`](crate::AcceptStrategy::Dispatch) those beyond it are closed: who accepts for all does not see it.
     #[must_use]
     pub fn max_connections(mut self, most: usize) -> ListenOptions {
         self.max_connections = Some(most);

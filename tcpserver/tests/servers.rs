@@ -222,6 +222,27 @@ fn ts7_a_dispatcher_that_waits_for_room_sets_no_timer_and_hears_of_it_from_the_l
 }
 
 #[test]
+fn ts7_the_limit_of_one_way_in_holds_behind_a_dispatcher_too() {
+    let io_loop = current_loop();
+    let server = TcpServer::new(tell).accept_strategy(AcceptStrategy::Dispatch);
+    let few =
+        server.with(ListenOptions::new().max_connections(1)).bind_with(0, &loopback()).expect("a port")[0];
+    let many = server.bind_with(0, &loopback()).expect("a port")[0];
+    let servers = server.start(2).expect("threads");
+    let clients = with_client(&io_loop, move || {
+        let mut clients = vec![visit(few), visit(few)];
+        assert_ne!(clients[0].1, clients[1].1, "one on each loop");
+        assert_eq!(read_to_end(&mut connect(few)).as_deref(), Some(&b""[..]), "it is closed");
+        clients.extend([visit(many), visit(many)]);
+        clients
+    });
+    let metrics = run(&io_loop, servers.metrics()).total();
+    assert_eq!((metrics.accepted, metrics.shed.max_connections), (4, 1));
+    drop(clients);
+    end(&io_loop, &servers);
+}
+
+#[test]
 fn ts6_a_drain_ends_all_loops_the_idle_at_once_and_the_busy_when_they_are_done() {
     for strategy in STRATEGIES {
         let (io_loop, servers, address) = started(strategy, 2);

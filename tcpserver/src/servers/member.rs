@@ -172,7 +172,7 @@ impl Member {
     /// Serves a connection that was accepted elsewhere.
     pub(crate) fn serve(&self, way: usize, connection: Connection, peer: PeerAddr) {
         if let Some(way) = self.ways.get(way) {
-            way.serve(connection, peer);
+            way.serve_accepted_elsewhere(connection, peer);
         }
     }
 }
