@@ -202,11 +202,11 @@ fn ts7_a_dispatcher_that_waits_for_room_sets_no_timer_and_hears_of_it_from_the_l
     let server = TcpServer::new(tell).accept_strategy(AcceptStrategy::Dispatch).max_connections(2);
     let address = server.bind_with(0, &loopback()).expect("a port")[0];
     let servers = server.start(2).expect("threads");
+    let timers = io_loop.counters().timers_inserted;
     let clients = with_client(&io_loop, move || (0..4).map(|_| visit(address)).collect::<Vec<_>>());
     let waits = connect(address);
     let paused = async { while servers.metrics().await.acceptor.paused == 0 {} };
     run(&io_loop, paused);
-    let timers = io_loop.counters().timers_inserted;
     with_client(&io_loop, move || {
         let (mut clients, mut waits) = (clients, waits);
         for _ in 0..50 {
