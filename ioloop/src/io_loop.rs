@@ -43,7 +43,7 @@ pub(crate) const RUNS_PER_POLL: usize = 61;
 pub(crate) const RUNS_PER_TURN: usize = EVENTS_PER_POLL;
 
 /// After so long the same is done: tasks that are not quick do not keep events waiting. Against this the poll costs little.
-pub(crate) const TIME_PER_POLL: Duration = Duration::from_micros(100);
+pub(crate) const NANOS_PER_POLL: u64 = 100_000;
 
 /// How many tasks are polled between two looks at the clock that find out.
 pub(crate) const RUNS_PER_LOOK: usize = 8;
@@ -165,7 +165,7 @@ impl IoLoop {
             ran_at_last_look: Cell::new(0),
             tally: Tally::default(),
             dispatch: Dispatch::new(),
-            gauge: Gauge::new(now),
+            gauge: Gauge::new(Nanos::between(now, now)),
             error_hook: RefCell::default(),
             handles: Cell::new(0),
         };
@@ -311,16 +311,23 @@ impl Inner {
     }
 
     /// Sets the time of the turn; gives the one that was.
-    pub(crate) fn set_now(&self, now: Instant) -> Instant {
-        self.now_in_nanos.set(Nanos::between(self.epoch, now));
-        self.now.replace(now)
+    pub(crate) fn set_now(&self, now: Instant) -> Nanos {
+        self.now.set(now);
+        self.now_in_nanos.replace(Nanos::between(self.epoch, now))
+    }
+
+    /// The task that `waker` wakes, if it is the one that the loop is polling.
+    #[inline]
+    pub(crate) fn own_task(&self, waker: &std::task::Waker) -> Option<TaskKey> {
+        self.polled.get().filter(|(_, address)| waker.data() == *address).map(|(key, _)| key)
     }
 
     /// Turns a loop's own waker into the key of its task; keeps any other waker as it is.
+    #[inline]
     pub(crate) fn wake_target(&self, waker: &std::task::Waker) -> WakeTarget {
-        match self.polled.get() {
-            Some((key, address)) if waker.data() == address => WakeTarget::Task(key),
-            _ => WakeTarget::Waker(waker.clone()),
+        match self.own_task(waker) {
+            Some(key) => WakeTarget::Task(key),
+            None => WakeTarget::Waker(waker.clone()),
         }
     }
 
@@ -340,6 +347,12 @@ impl Inner {
         if !self.closed.get() {
             self.before_poll.borrow_mut().push(hook);
         }
+    }
+
+    /// Takes a hook back, if it was queued last; `false` if it is to be called as ever.
+    pub(crate) fn take_back_hook(&self, hook: *const ()) -> bool {
+        let last = self.before_poll.borrow_mut().pop_if(|last| Rc::as_ptr(last).cast() == hook);
+        last.is_some()
     }
 
     /// Takes over what other threads have posted.
@@ -362,7 +375,7 @@ impl Inner {
 
     /// How long the poll may sleep: not at all if something is ready, else to the next deadline. And from when it sleeps,
     /// if it may.
-    pub(crate) fn sleep_at_most(&self) -> (Option<Duration>, Option<Instant>) {
+    pub(crate) fn sleep_at_most(&self) -> (Option<Duration>, Option<Nanos>) {
         let something_ready = !self.ready.borrow().is_empty()
             || !self.made_ready.borrow().is_empty()
             || !self.before_poll.borrow().is_empty()
@@ -371,9 +384,10 @@ impl Inner {
             return (Some(Duration::ZERO), None);
         }
         // A second look at the clock, but only before a sleep: what ran since the first must not make a timer late.
-        let now = self.clock.now();
+        let now = Nanos::between(self.epoch, self.clock.now());
         let deadline = self.timers.borrow_mut().next_deadline();
-        (deadline.map(|deadline| deadline.saturating_duration_since(now).min(LONGEST_SLEEP)), Some(now))
+        let at_most = deadline.map(|deadline| Duration::from_nanos(deadline.since(now)).min(LONGEST_SLEEP));
+        (at_most, Some(now))
     }
 
     fn shrink_to_fit(&self) {

@@ -3,12 +3,13 @@
 
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use crate::IoLoop;
 use crate::histogram::Histogram;
 use crate::io_loop::Inner;
 use crate::origin::Place;
+use crate::timers::Nanos;
 
 /// A copy of what a loop has measured since it was made. All times are those of the loop's clock but the inbox's, which
 /// are real.
@@ -59,11 +60,14 @@ impl Measurements {
 
 /// The measurements while they grow.
 pub(crate) struct Gauge {
+    /// But for the times, which grow beside it as whole numbers of nanoseconds.
     so_far: RefCell<Box<Measurements>>,
+    busy: Cell<u64>,
+    idle: Cell<u64>,
     /// When the last poll ended.
-    began: Cell<Instant>,
-    /// How long the loop worked before it.
-    worked: Cell<Duration>,
+    began: Cell<Nanos>,
+    /// How many nanoseconds the loop worked before it.
+    worked: Cell<u64>,
     pub(crate) turn_hook: RefCell<Option<TurnHook>>,
 }
 
@@ -82,9 +86,11 @@ pub struct Turn {
 }
 
 impl Gauge {
-    pub(crate) fn new(now: Instant) -> Gauge {
+    pub(crate) fn new(now: Nanos) -> Gauge {
         Gauge {
             so_far: RefCell::default(),
+            busy: Cell::new(0),
+            idle: Cell::new(0),
             began: Cell::new(now),
             worked: Cell::default(),
             turn_hook: RefCell::default(),
@@ -92,30 +98,34 @@ impl Gauge {
     }
 
     /// A run of the loop begins: the time since the last one was nobody's.
-    pub(crate) fn run_begins(&self, now: Instant) {
+    pub(crate) fn run_begins(&self, now: Nanos) {
         self.began.set(now);
     }
 
     /// Work has ended at `slept_from`, or with the poll if that could not sleep.
-    pub(crate) fn work_ends(&self, slept_from: Option<Instant>, now: Instant) {
-        let mut so_far = self.so_far.borrow_mut();
+    pub(crate) fn work_ends(&self, slept_from: Option<Nanos>, now: Nanos) {
         let end = slept_from.unwrap_or(now);
-        let worked = end.saturating_duration_since(self.began.replace(now));
-        so_far.busy += worked;
-        so_far.idle += now.saturating_duration_since(end);
-        so_far.lag_nanos.record_nanos(worked);
+        let worked = end.since(self.began.replace(now));
+        self.busy.set(self.busy.get() + worked);
+        self.idle.set(self.idle.get() + now.since(end));
+        self.so_far.borrow_mut().lag_nanos.record(worked);
         self.worked.set(worked);
     }
 
-    /// How long the loop has worked since the last poll.
-    pub(crate) fn working_for(&self, now: Instant) -> Duration {
-        now.saturating_duration_since(self.began.get())
+    /// How many nanoseconds the loop has worked since the last poll.
+    pub(crate) fn working_for(&self, now: Nanos) -> u64 {
+        now.since(self.began.get())
     }
 
     /// A virtual clock has jumped.
-    pub(crate) fn slept(&self, from: Instant, to: Instant) {
-        self.so_far.borrow_mut().idle += to.saturating_duration_since(from);
+    pub(crate) fn slept(&self, from: Nanos, to: Nanos) {
+        self.idle.set(self.idle.get() + to.since(from));
         self.began.set(to);
+    }
+
+    fn measured(&self) -> Measurements {
+        let (busy, idle) = (Duration::from_nanos(self.busy.get()), Duration::from_nanos(self.idle.get()));
+        Measurements { busy, idle, ..**self.so_far.borrow() }
     }
 
     pub(crate) fn turn_ends(&self, events: u64, queued: u64) {
@@ -137,7 +147,7 @@ impl IoLoop {
     /// What the loop has measured of itself: lag, busy share, lateness of timers, depth of its queues (IL40).
     #[must_use]
     pub fn measurements(&self) -> Measurements {
-        **self.inner.gauge.so_far.borrow()
+        self.inner.gauge.measured()
     }
 
     /// Has `hook` called at the end of each turn that has polled (IL40). It takes the place of the hook before.
@@ -165,7 +175,8 @@ impl Inner {
         self.gauge.turn_ends(events, self.ready.borrow().len() as u64);
         let hook = self.gauge.turn_hook.borrow().clone();
         if let Some(hook) = hook {
-            let turn = Turn { number: self.tally.turns.get(), worked: self.gauge.worked.get(), events };
+            let worked = Duration::from_nanos(self.gauge.worked.get());
+            let turn = Turn { number: self.tally.turns.get(), worked, events };
             self.dispatch.began(Place::NONE);
             // By value: a hook that has taken itself back is dropped here, too.
             self.quietly("turn hook", move || hook(&turn));
@@ -175,19 +186,26 @@ impl Inner {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Instant;
+
     use super::*;
 
     const MS: Duration = Duration::from_millis(1);
 
+    fn began() -> Nanos {
+        let epoch = Instant::now();
+        Nanos::between(epoch, epoch + MS)
+    }
+
     #[test]
     fn il40_work_and_sleep_add_up_and_a_poll_that_could_not_sleep_is_work() {
-        let began = Instant::now();
+        let began = began();
         let gauge = Gauge::new(began);
-        gauge.work_ends(Some(began + 3 * MS), began + 10 * MS); // 3 ms of work, 7 asleep
-        gauge.work_ends(None, began + 12 * MS); // 2 ms with its poll
-        gauge.slept(began + 12 * MS, began + 20 * MS);
-        gauge.work_ends(None, began + 21 * MS);
-        let so_far = **gauge.so_far.borrow();
+        gauge.work_ends(Some(began.plus(3 * MS)), began.plus(10 * MS)); // 3 ms of work, 7 asleep
+        gauge.work_ends(None, began.plus(12 * MS)); // 2 ms with its poll
+        gauge.slept(began.plus(12 * MS), began.plus(20 * MS));
+        gauge.work_ends(None, began.plus(21 * MS));
+        let so_far = gauge.measured();
         assert_eq!((so_far.busy, so_far.idle), (6 * MS, 15 * MS));
         assert_eq!((so_far.lag_nanos.count(), so_far.lag_nanos.max()), (3, 3_000_000));
         assert!((so_far.busy_share() - 6.0 / 21.0).abs() < 1e-9);
@@ -196,12 +214,12 @@ mod tests {
 
     #[test]
     fn il40_time_between_two_runs_is_nobodys() {
-        let began = Instant::now();
+        let began = began();
         let gauge = Gauge::new(began);
-        gauge.work_ends(None, began + MS);
-        gauge.run_begins(began + 100 * MS);
-        gauge.work_ends(None, began + 101 * MS);
-        let so_far = **gauge.so_far.borrow();
+        gauge.work_ends(None, began.plus(MS));
+        gauge.run_begins(began.plus(100 * MS));
+        gauge.work_ends(None, began.plus(101 * MS));
+        let so_far = gauge.measured();
         assert_eq!((so_far.busy, so_far.idle), (2 * MS, Duration::ZERO));
     }
 }

@@ -90,9 +90,19 @@ impl Registration {
     ///
     /// Asking for both directions takes the place of who waits in either; use two tasks for two waits.
     pub fn poll_ready(&self, cx: &mut Context<'_>, interest: Interest) -> Poll<Ready> {
-        let ready = self.ready();
-        if ready.intersects(interest.answered_by()) {
-            return Poll::Ready(ready);
+        {
+            let mut sources = self.inner.sources.borrow_mut();
+            let Some(source) = sources.get_mut(self.key) else { return Poll::Pending }; // the loop has closed
+            if source.ready.intersects(interest.answered_by()) {
+                return Poll::Ready(source.ready);
+            }
+            // Nearly every wait is that of a task of this loop for input, and needs no more than this one look.
+            if interest == Interest::READ
+                && let Some(task) = self.inner.own_task(cx.waker())
+                && source.listener.wait_to_read(task)
+            {
+                return Poll::Pending;
+            }
         }
         self.wait_for_event(cx, interest);
         Poll::Pending
@@ -194,6 +204,12 @@ impl Registration {
     /// [`IoLoop::before_poll`], without making a handle.
     pub fn before_poll(&self, hook: Rc<dyn BeforePoll>) {
         self.inner.add_hook(hook);
+    }
+
+    /// Takes back a hook that has nothing left to do. Only the last that was queued is looked at: `false` if that is another,
+    /// and this one is called as ever.
+    pub fn take_back_before_poll(&self, hook: &Rc<impl BeforePoll>) -> bool {
+        self.inner.take_back_hook(Rc::as_ptr(hook).cast())
     }
 }
 

@@ -152,6 +152,17 @@ impl Listener {
         Listener { reader: TaskKey::NOBODY, rare: None }
     }
 
+    /// Has a task of the loop wait for input, in the place of one that did before. `false` where others wait too, or have waited:
+    /// see [`wait`].
+    #[inline]
+    pub(crate) fn wait_to_read(&mut self, task: TaskKey) -> bool {
+        let is_alone = self.rare.is_none();
+        if is_alone {
+            self.reader = task;
+        }
+        is_alone
+    }
+
     pub(crate) fn handler(interest: Interest) -> Listener {
         let slot = HandlerSlot { interest, changed: false, handler: None };
         Listener { reader: TaskKey::NOBODY, rare: Some(Box::new(Rare::Handler(slot))) }

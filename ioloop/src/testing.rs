@@ -125,7 +125,9 @@ impl VirtualLoop {
         self.run_until_stalled();
         loop {
             let next = inner.timers.borrow_mut().next_deadline();
-            let Some(next) = next.filter(|next| *next <= end) else { break };
+            let Some(next) = next.map(|next| next.after(inner.epoch)).filter(|next| *next <= end) else {
+                break;
+            };
             inner.set_now(inner.clock.advance_to(next));
             self.run_until_stalled();
         }

@@ -59,6 +59,11 @@ impl Nanos {
         Nanos(self.0.saturating_add(nanos.saturating_add(u64::from(duration.subsec_nanos()))))
     }
 
+    /// How long after `earlier`, in nanoseconds; 0 if it is not.
+    pub(crate) fn since(self, earlier: Nanos) -> u64 {
+        self.0.get().saturating_sub(earlier.0.get())
+    }
+
     pub(crate) fn after(self, epoch: Instant) -> Instant {
         epoch + Duration::from_nanos(self.get())
     }
@@ -207,7 +212,7 @@ impl Timers {
 
     /// The earliest deadline of a timer, or a time before it: if the earliest was removed from among a crowd of the same
     /// bucket, the loop wakes up once for nothing. `None` if there is no timer.
-    pub(crate) fn next_deadline(&mut self) -> Option<Instant> {
+    pub(crate) fn next_deadline(&mut self) -> Option<Nanos> {
         while let Some(entry) = self.near.peek() {
             if self.contains(entry.key) {
                 break;
@@ -216,7 +221,7 @@ impl Timers {
             self.tombstones -= 1;
         }
         let nearest = self.near.peek().map(|entry| entry.deadline).or_else(|| self.wheel.earliest())?;
-        Some(self.epoch + Duration::from_nanos(nearest))
+        Some(Nanos(NonZeroU64::MIN.saturating_add(nearest)))
     }
 
     pub(crate) fn shrink_to_fit(&mut self) {
@@ -234,12 +239,12 @@ impl Timers {
     /// how late each is. Others stay where they are, and are the next to be due.
     pub(crate) fn collect_due(
         &mut self,
-        now: Instant,
+        now: Nanos,
         most: usize,
         due: &mut Vec<TimerKey>,
         mut is_late_by: impl FnMut(Duration),
     ) {
-        let now = self.nanos(now);
+        let now = now.get();
         let near = &mut self.near;
         self.wheel.advance(now, &mut self.slots, |slot, number| {
             let key = TimerKey { slot: number, seq: slot.seq };
@@ -338,9 +343,13 @@ mod tests {
         Action::Call(Box::new(|_| {}))
     }
 
+    fn next(timers: &mut Timers) -> Option<Instant> {
+        timers.next_deadline().map(|next| next.after(timers.epoch))
+    }
+
     fn due(timers: &mut Timers, now: Instant) -> Vec<TimerKey> {
         let mut due = Vec::new();
-        timers.collect_due(now, usize::MAX, &mut due, |_| {});
+        timers.collect_due(Nanos::between(timers.epoch, now), usize::MAX, &mut due, |_| {});
         due
     }
 
@@ -420,14 +429,14 @@ mod tests {
                         assert!(timers.remove(model.remove(&any).unwrap()).is_some());
                     }
                     6 => now = later,
-                    _ => now = timers.next_deadline().map_or(now, |next| next.max(now)),
+                    _ => now = next(&mut timers).map_or(now, |next| next.max(now)),
                 }
                 let rest = model.split_off(&(now + Duration::from_nanos(1), 0));
                 let expected: Vec<_> = std::mem::replace(&mut model, rest).into_values().collect();
                 assert_eq!(due(&mut timers, now), expected);
                 assert!(expected.into_iter().all(|key| timers.take(key).is_some()));
                 let first = model.first_key_value().map(|((deadline, _), _)| *deadline);
-                let next = timers.next_deadline();
+                let next = next(&mut timers);
                 assert!(
                     next.is_some() == first.is_some() && next <= first,
                     "{next:?} is too late for {first:?}"
@@ -444,10 +453,10 @@ mod tests {
         let [first, second] = [1_000_000, 1_000_001].map(|seconds| epoch + Duration::from_secs(seconds));
         let key = timers.insert(first, nothing());
         timers.insert(second, nothing());
-        assert_eq!(timers.next_deadline(), Some(first));
+        assert_eq!(next(&mut timers), Some(first));
         timers.remove(key);
         assert!(due(&mut timers, first).is_empty());
-        assert_eq!(timers.next_deadline(), Some(second), "one look for nothing, no more");
+        assert_eq!(next(&mut timers), Some(second), "one look for nothing, no more");
     }
 
     #[test]

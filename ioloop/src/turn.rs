@@ -23,19 +23,19 @@ use std::panic::{Location, resume_unwind};
 use std::pin::pin;
 use std::sync::Arc;
 use std::task::{Poll, Waker};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use crate::IoLoop;
 use crate::counters::count;
 use crate::error::RunError;
 use crate::executor::Ran;
 use crate::io_loop::{
-    CurrentGuard, Inner, KEPT_CAPACITY, RUNS_PER_LOOK, RUNS_PER_POLL, RUNS_PER_TURN, Runnable, TIME_PER_POLL,
+    CurrentGuard, Inner, KEPT_CAPACITY, NANOS_PER_POLL, RUNS_PER_LOOK, RUNS_PER_POLL, RUNS_PER_TURN, Runnable,
 };
 use crate::origin::{Place, WorkKind};
 use crate::ready::Ready;
 use crate::sources::{SourceKey, WAKER};
-use crate::timers::{Action, TimerKey};
+use crate::timers::{Action, Nanos};
 use crate::wake::{TaskKey, TaskWaker};
 
 impl IoLoop {
@@ -142,7 +142,7 @@ impl<'a> Run<'a> {
             return Err(RunError::AlreadyRunning);
         }
         inner.set_now(inner.clock.now());
-        inner.gauge.run_begins(inner.now());
+        inner.gauge.run_begins(inner.now_in_nanos());
         inner.dispatch.awake();
         inner.receive(); // a stop that was posted since the last run is one from before this run
         Ok(Run { io_loop, _current: CurrentGuard::enter(io_loop) })
@@ -194,8 +194,8 @@ impl Inner {
     pub(crate) fn turn(&self, poll_root: &mut dyn FnMut(TaskKey), sleep: Sleep) -> Result<bool, RunError> {
         count(&self.tally.turns);
         // Collected before anything runs: a timer that is set during the turn waits for the next one (IL22).
-        let due = self.collect_due();
-        let ran = self.run_queued(poll_root) | self.run_due_timers(due) | self.run_before_poll();
+        self.collect_due();
+        let ran = self.run_queued(poll_root) | self.run_due_timers() | self.run_before_poll();
         if self.may_skip_the_poll() {
             return Ok(true);
         }
@@ -213,8 +213,8 @@ impl Inner {
         if !progress && sleep == Sleep::Jump {
             let deadline = self.timers.borrow_mut().next_deadline();
             if let Some(deadline) = deadline {
-                let slept_from = self.set_now(self.clock.advance_to(deadline));
-                self.gauge.slept(slept_from, self.now());
+                let slept_from = self.set_now(self.clock.advance_to(deadline.after(self.epoch)));
+                self.gauge.slept(slept_from, self.now_in_nanos());
                 progress = true;
             }
         }
@@ -239,7 +239,7 @@ impl Inner {
         }
         self.ran_at_last_look.set(ran);
         self.set_now(self.clock.now());
-        self.gauge.working_for(self.now()) < TIME_PER_POLL
+        self.gauge.working_for(self.now_in_nanos()) < NANOS_PER_POLL
     }
 
     fn has_work(&self) -> bool {
@@ -279,18 +279,20 @@ impl Inner {
         queued > 0
     }
 
-    fn collect_due(&self) -> Vec<TimerKey> {
-        let mut due = self.due.take();
-        let now = self.now();
+    fn collect_due(&self) {
+        let mut due = self.due.borrow_mut();
+        let now = self.now_in_nanos();
         let mut timers = self.timers.borrow_mut();
         timers.collect_due(now, RUNS_PER_TURN, &mut due, |late| self.gauge.timer_fires(late));
         drop(timers);
         self.shuffle_due(&mut due);
-        due
     }
 
-    fn run_due_timers(&self, mut due: Vec<TimerKey>) -> bool {
-        let ran = !due.is_empty();
+    fn run_due_timers(&self) -> bool {
+        if self.due.borrow().is_empty() {
+            return false;
+        }
+        let mut due = self.due.take();
         self.ran_since_poll.set(self.ran_since_poll.get() + due.len());
         for key in due.drain(..) {
             let action = self.timers.borrow_mut().take(key);
@@ -308,7 +310,7 @@ impl Inner {
         }
         due.shrink_to(KEPT_CAPACITY);
         self.due.replace(due);
-        ran
+        true
     }
 
     fn run_before_poll(&self) -> bool {
@@ -334,14 +336,14 @@ impl Inner {
     }
 
     /// Polls the operating system and tells who is concerned. `false` if there was no event.
-    fn poll(&self, at_most: Option<Duration>, slept_from: Option<Instant>) -> io::Result<bool> {
+    fn poll(&self, at_most: Option<Duration>, slept_from: Option<Nanos>) -> io::Result<bool> {
         let mut events = self.take_events();
         count(&self.tally.polls);
         self.dispatch.idle();
         let polled = self.poll.borrow_mut().poll(&mut events, at_most);
         self.dispatch.awake();
         self.set_now(self.clock.now());
-        self.gauge.work_ends(slept_from, self.now());
+        self.gauge.work_ends(slept_from, self.now_in_nanos());
         // A signal that interrupts the poll is an early end of its sleep, nothing more: there are no events then.
         let interrupted = match polled {
             Ok(()) => false,

@@ -219,6 +219,9 @@ impl Inner {
     pub(crate) fn send_before_waiting(self: &Rc<Self>) {
         if self.flags.flush_due.get() && !self.flags.awaits_room.get() {
             self.send();
+            if self.pending() == 0 && self.registration.take_back_before_poll(self) {
+                self.flags.flush_due.set(false);
+            }
         }
     }
 

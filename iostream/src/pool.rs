@@ -130,14 +130,23 @@ impl std::ops::DerefMut for Block {
 }
 
 impl Drop for Block {
+    /// Only this look is made where a block might be dropped: mostly there is none.
     #[inline]
     fn drop(&mut self) {
-        let Some(piece) = self.0.take() else { return };
-        budget::leave(piece.bytes.len());
-        if piece.is_pooled() {
-            let _ = POOL.try_with(Pool::count_return);
-            keep(piece);
+        if let Some(piece) = self.0.take() {
+            give_back(piece);
         }
+    }
+}
+
+#[inline(never)]
+fn give_back(piece: Box<Piece>) {
+    budget::leave(piece.bytes.len());
+    if piece.is_pooled() {
+        let _ = POOL.try_with(|pool| {
+            pool.count_return();
+            pool.keep(piece);
+        });
     }
 }
 
@@ -158,19 +167,9 @@ impl AsRef<[u8]> for GivenAway {
 impl Drop for GivenAway {
     fn drop(&mut self) {
         if let Some(piece) = self.piece.take_if(|piece| piece.is_pooled()) {
-            keep(piece);
+            let _ = POOL.try_with(|pool| pool.keep(piece));
         }
     }
-}
-
-fn keep(mut piece: Box<Piece>) {
-    (piece.start, piece.end) = (0, 0);
-    let _ = POOL.try_with(|pool| {
-        let mut free = pool.free.borrow_mut();
-        if free.len() < KEEP_BLOCKS {
-            free.push(piece);
-        }
-    });
 }
 
 /// An empty write buffer, from the pool if it has one.
@@ -201,6 +200,14 @@ impl Pool {
 
     fn count_return(&self) {
         self.leased.set(self.leased.get() - 1);
+    }
+
+    fn keep(&self, mut piece: Box<Piece>) {
+        (piece.start, piece.end) = (0, 0);
+        let mut free = self.free.borrow_mut();
+        if free.len() < KEEP_BLOCKS {
+            free.push(piece);
+        }
     }
 }
 

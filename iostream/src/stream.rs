@@ -250,11 +250,16 @@ impl Inner {
 
     /// Lets `work` use the transport. That is out of its place meanwhile, because a transport of the user's own may call
     /// the stream, and may even close it. `None` on a closed stream, and for such a call from inside.
+    #[inline]
     pub(crate) fn with_socket<R>(&self, work: impl FnOnce(&mut Socket) -> R) -> Option<R> {
-        let mut borrowed = BorrowedSocket { inner: self, socket: self.socket.take(), unharmed: false };
-        let result = borrowed.socket.as_mut().map(work);
-        borrowed.unharmed = true;
-        result
+        let mut socket = self.socket.take()?;
+        let harmed = Harmed(self);
+        let result = work(&mut socket);
+        std::mem::forget(harmed); // no panic
+        if !self.is_closed() {
+            self.socket.set(Some(socket));
+        }
+        Some(result)
     }
 
     /// Registers the transport with the poller if it is not yet: once in a stream's life.
@@ -298,23 +303,12 @@ impl Inner {
     }
 }
 
-/// The transport on its way back to its place.
-struct BorrowedSocket<'a> {
-    inner: &'a Inner,
-    socket: Option<Socket>,
-    /// Not so if the transport has panicked, which costs its stream.
-    unharmed: bool,
-}
+/// Closes a stream whose transport has panicked.
+struct Harmed<'a>(&'a Inner);
 
-impl Drop for BorrowedSocket<'_> {
+impl Drop for Harmed<'_> {
     fn drop(&mut self) {
-        let Some(socket) = self.socket.take() else { return };
-        if !self.unharmed {
-            self.inner.fail(io::Error::other("the transport panicked"));
-        }
-        if !self.inner.is_closed() {
-            self.inner.socket.set(Some(socket));
-        }
+        self.0.fail(io::Error::other("the transport panicked"));
     }
 }
 
