@@ -79,6 +79,7 @@ impl Registration {
 
     /// Forgets `READABLE` or `WRITABLE`, so that the next wait waits for a new event. The flags that say that
     /// a side is closed cannot be cleared: they come once.
+    #[inline]
     pub fn clear(&self, ready: Ready) {
         let sticky = Ready::READ_CLOSED | Ready::WRITE_CLOSED | Ready::ERROR;
         if let Some(source) = self.inner.sources.borrow_mut().get_mut(self.key) {
@@ -89,6 +90,7 @@ impl Registration {
     /// Waits until `interest` is ready, closed or failed. The latest task to ask in a direction is the one told.
     ///
     /// Asking for both directions takes the place of who waits in either; use two tasks for two waits.
+    #[inline]
     pub fn poll_ready(&self, cx: &mut Context<'_>, interest: Interest) -> Poll<Ready> {
         {
             let mut sources = self.inner.sources.borrow_mut();

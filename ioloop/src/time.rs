@@ -121,6 +121,11 @@ impl Deadline {
         if inner.closed.get() {
             return Poll::Pending;
         }
+        if let Some(task) = inner.own_task(cx.waker())
+            && inner.timers.borrow_mut().rearm(self.armed, deadline, task)
+        {
+            return Poll::Pending;
+        }
         let action = Action::wake(inner.wake_target(cx.waker()));
         let (armed, replaced) = inner.timers.borrow_mut().arm(self.armed, deadline, action);
         drop(replaced); // outside the borrow: a foreign waker's drop is foreign code

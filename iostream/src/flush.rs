@@ -63,6 +63,7 @@ impl WriteSide {
 
     /// Empty memory for a writer of its own. The buffer stays where it is, for what else may be written meanwhile; so
     /// [`return_empty_buffer`](Self::return_empty_buffer) is to follow.
+    #[inline]
     pub(crate) fn lend_piece(&self) -> Vec<u8> {
         let mut buffer = self.buffer.take().unwrap_or_else(lease_write_buffer);
         let piece = buffer.blank_piece();
@@ -78,6 +79,7 @@ impl WriteSide {
     }
 
     /// Puts the buffer back, in front of what was written meanwhile; to the pool if nothing is in it.
+    #[inline]
     fn put_back(&self, mut buffer: Box<WriteBuffer>) {
         if let Some(mut meanwhile) = self.buffer.take() {
             buffer.append(&mut meanwhile);

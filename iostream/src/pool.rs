@@ -71,6 +71,7 @@ pub(crate) struct Block(Option<Box<Piece>>);
 
 impl Block {
     /// A pooled block.
+    #[inline]
     pub(crate) fn lease() -> Block {
         // A stream lives and dies on one thread. While that is torn down its pool may be gone.
         let free = POOL.try_with(|pool| {
@@ -82,6 +83,7 @@ impl Block {
     }
 
     /// A block of just this size, unless that is the pool's.
+    #[inline]
     pub(crate) fn of(bytes: usize) -> Block {
         match bytes {
             0 => Block(None),
@@ -173,6 +175,7 @@ impl Drop for GivenAway {
 }
 
 /// An empty write buffer, from the pool if it has one.
+#[inline]
 pub(crate) fn lease_write_buffer() -> Box<WriteBuffer> {
     let free = POOL.try_with(|pool| {
         pool.leased.set(pool.leased.get() + 1);
@@ -182,6 +185,7 @@ pub(crate) fn lease_write_buffer() -> Box<WriteBuffer> {
 }
 
 /// Gives a write buffer back, emptied.
+#[inline]
 pub(crate) fn return_write_buffer(mut buffer: Box<WriteBuffer>) {
     buffer.clear();
     let _ = POOL.try_with(|pool| {

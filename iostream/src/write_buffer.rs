@@ -104,6 +104,7 @@ impl WriteBuffer {
     }
 
     /// Queues what a writer has made of its piece: as it is, or copied behind the last one where that has room.
+    #[inline]
     pub(crate) fn push_piece(&mut self, mut piece: Vec<u8>) {
         self.len += piece.len();
         match self.chunks.back_mut() {
@@ -174,6 +175,7 @@ impl WriteBuffer {
     }
 
     /// Takes off what was sent.
+    #[inline]
     pub(crate) fn advance(&mut self, mut n: usize) {
         debug_assert!(n <= self.len);
         self.len -= n;
@@ -192,6 +194,7 @@ impl WriteBuffer {
     }
 
     /// Empties the buffer for its next user and keeps a little memory.
+    #[inline]
     pub(crate) fn clear(&mut self) {
         while let Some(chunk) = self.pop_chunk() {
             if let Chunk::Copied(copy) = chunk {
@@ -202,6 +205,7 @@ impl WriteBuffer {
         (self.sent, self.len) = (0, 0);
     }
 
+    #[inline]
     fn keep(&mut self, mut copy: Vec<u8>) {
         if copy.capacity() == COPY_BYTES {
             copy.clear();
