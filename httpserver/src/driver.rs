@@ -106,9 +106,9 @@ impl<M: 'static, H: Handler<M>> Future for Serve<M, H> {
 /// Serves one burst of requests after the other, each on the connection whose session it finds.
 async fn work<M, H: Handler<M>>(handler: Rc<H>, desk: Rc<Desk>) -> Infallible {
     loop {
-        let (session, arrival) = desk.next().await;
-        let may_idle = serve_burst(&session, &*handler, arrival).await;
-        desk.put_back(Served { session, may_idle });
+        let arrival = desk.next().await;
+        let may_idle = serve_burst(&desk.session(), &*handler, arrival).await;
+        desk.served(may_idle);
     }
 }
 
@@ -137,11 +137,17 @@ async fn serve_requests<M, H: Handler<M>>(session: &Session, handler: &H) -> The
             ioloop::yield_now().await;
         }
         let mut head = None;
-        let head = match next_head(&active, &mut head).await {
-            Ok(true) => head.take().expect("a head that has come is there"),
-            Ok(false) => return Then::Idle,
-            Err(error) => return refuse_head(&active, head.as_deref(), error),
+        let found = match look_for_head(&active, &mut head) {
+            Ok(Found::Nothing) => return Then::Idle,
+            Ok(Found::Head) => Ok(()),
+            // Boxed, like other rare waits.
+            Ok(Found::Part) => Box::pin(rest_of_head(&active, &mut head)).await,
+            Err(error) => Err(error.into()),
         };
+        if let Err(error) = found {
+            return refuse_head(&active, head.as_deref(), error);
+        }
+        let head = head.take().expect("a head that has come is there");
         if !iostream::relieve_memory() {
             return refuse_head(&active, Some(&head), HttpError::OverBudget);
         }
@@ -199,40 +205,64 @@ async fn serve_requests<M, H: Handler<M>>(session: &Session, handler: &H) -> The
     }
 }
 
-/// The next request's head, into `head`; `false` if there is no byte of one.
-async fn next_head(active: &Active<'_>, head: &mut Option<Box<RequestHead>>) -> Result<bool, HttpError> {
+/// What is there of the next request's head.
+enum Found {
+    Head,
+    Part,
+    /// Not a byte.
+    Nothing,
+}
+
+/// Looks for the next request's head in what is buffered, and takes it into `head`.
+fn look_for_head(active: &Active<'_>, head: &mut Option<Box<RequestHead>>) -> Result<Found, RemoteError> {
     let session = active.session;
-    let mut deadline = None;
+    if session.stream.buffered() > 0 {
+        if take_head(active, head)? {
+            return Ok(Found::Head);
+        }
+        if session.stream.buffered() > 0 {
+            return Ok(Found::Part);
+        }
+        // Only empty lines, which begin nothing.
+    }
+    session.empty_lines.set(active.protocol.borrow().empty_lines());
+    Ok(Found::Nothing)
+}
+
+/// Waits for the rest of a head.
+async fn rest_of_head(active: &Active<'_>, head: &mut Option<Box<RequestHead>>) -> Result<(), HttpError> {
+    let session = active.session;
+    let until = session.after(session.core.options.header_timeout);
     loop {
-        if session.stream.buffered() == 0 && deadline.is_none() {
-            session.empty_lines.set(active.protocol.borrow().empty_lines());
-            return Ok(false);
-        }
-        let lent = head.get_or_insert_with(|| session.core.lease_head());
-        let limits = &session.core.options.limits;
-        let received = session.stream.read_with(|input| {
-            match active.protocol.borrow_mut().receive_head(input, limits, lent) {
-                Ok(Received::Head { consumed }) => (consumed, Ok(true)),
-                Ok(Received::NeedMore { consumed }) => (consumed, Ok(false)),
-                Ok(Received::Paused) => (0, Ok(false)),
-                Err(error) => (0, Err(error)),
-            }
-        })?;
-        if received {
-            active.begin();
-            return Ok(true);
-        }
-        if session.stream.buffered() == 0 && deadline.is_none() {
-            continue; // only empty lines, which begin nothing
-        }
-        let until = *deadline.get_or_insert(session.after(session.core.options.header_timeout));
         match session.arrival(Some(until)).await {
             Arrival::Bytes => {}
             Arrival::EndOfStream => return Err(RemoteError::Truncated.into()),
             Arrival::Timeout => return Err(RemoteError::HeadTimeout.into()),
             Arrival::Failure(error) => return Err(error.into()),
         }
+        if take_head(active, head)? {
+            return Ok(());
+        }
     }
+}
+
+/// Takes what is buffered of a head into `head`; `true` if that is all of it.
+fn take_head(active: &Active<'_>, head: &mut Option<Box<RequestHead>>) -> Result<bool, RemoteError> {
+    let session = active.session;
+    let lent = head.get_or_insert_with(|| session.core.lease_head());
+    let limits = &session.core.options.limits;
+    let is_whole = session.stream.read_with(|input| {
+        match active.protocol.borrow_mut().receive_head(input, limits, lent) {
+            Ok(Received::Head { consumed }) => (consumed, Ok(true)),
+            Ok(Received::NeedMore { consumed }) => (consumed, Ok(false)),
+            Ok(Received::Paused) => (0, Ok(false)),
+            Err(error) => (0, Err(error)),
+        }
+    })?;
+    if is_whole {
+        active.begin();
+    }
+    Ok(is_whole)
 }
 
 /// Has the handler answer; watches the connection while the handler waits for something else.

@@ -1,7 +1,7 @@
 //! The futures that serve requests. Each is made once; it serves a burst of requests on one connection, then one on another.
 //!
 //! ```text
-//!   connection   idles ──bytes──▶ hands its session over             has it back, and idles again
+//!   connection   idles ──bytes──▶ lays its session down             has it back, and idles again
 //!                                           │                              ▲
 //!   worker       waits                      ▼ requests, their handlers … ──┘               waits for another
 //! ```
@@ -9,7 +9,7 @@
 //! What a request under way needs is large: an idle connection must not carry it, and to ask for its memory anew with every
 //! request would cost more than many a handler does.
 
-use std::cell::Cell;
+use std::cell::{Cell, Ref, RefCell};
 use std::convert::Infallible;
 use std::future::{Future, poll_fn};
 use std::pin::Pin;
@@ -33,12 +33,14 @@ pub(crate) struct Served {
 /// Where the two meet.
 #[derive(Default)]
 pub(crate) struct Desk {
-    begun: Cell<Option<(Session, Arrival)>>,
-    served: Cell<Option<Served>>,
+    /// Lies here while it is served, and is lent: it is moved twice a burst and no more.
+    session: RefCell<Option<Session>>,
+    begun: Cell<Option<Arrival>>,
+    served: Cell<Option<bool>>,
 }
 
 impl Worker {
-    /// `work` takes sessions from the desk and puts them back, one at a time, for ever.
+    /// `work` serves the sessions that it finds on the desk, one after the other, for ever.
     pub(crate) fn new<F>(work: impl FnOnce(Rc<Desk>) -> F) -> Worker
     where
         F: Future<Output = Infallible> + 'static,
@@ -50,25 +52,36 @@ impl Worker {
     /// Gives the worker a session on which something has arrived. It is to be polled until it gives it back; dropped before,
     /// it takes the session along.
     pub(crate) fn begin(&self, session: Session, arrival: Arrival) {
-        self.desk.begun.set(Some((session, arrival)));
+        self.desk.session.replace(Some(session));
+        self.desk.begun.set(Some(arrival));
     }
 
     pub(crate) fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Served> {
         match self.work.as_mut().poll(cx) {
             Poll::Ready(never) => match never {},
-            Poll::Pending => self.desk.served.take().map_or(Poll::Pending, Poll::Ready),
+            Poll::Pending => {
+                let Some(may_idle) = self.desk.served.take() else { return Poll::Pending };
+                let session = self.desk.session.take().expect("the session that was served");
+                Poll::Ready(Served { session, may_idle })
+            }
         }
     }
 }
 
 impl Desk {
-    /// Waits for the next session. Nobody is told of one: whoever puts it here polls.
-    pub(crate) async fn next(&self) -> (Session, Arrival) {
+    /// Waits for the next session, which is then in its place, and for what has arrived on it. Nobody is told of one: whoever
+    /// lays it down polls.
+    pub(crate) async fn next(&self) -> Arrival {
         poll_fn(|_| self.begun.take().map_or(Poll::Pending, Poll::Ready)).await
     }
 
-    pub(crate) fn put_back(&self, served: Served) {
-        self.served.set(Some(served));
+    /// The session that was laid down. To be given back before it is [`served`](Desk::served).
+    pub(crate) fn session(&self) -> Ref<'_, Session> {
+        Ref::map(self.session.borrow(), |session| session.as_ref().expect("a session that was laid down"))
+    }
+
+    pub(crate) fn served(&self, may_idle: bool) {
+        self.served.set(Some(may_idle));
     }
 }
 
