@@ -104,6 +104,10 @@ impl<M: 'static, H: Handler<M>> Future for Serve<M, H> {
 }
 
 /// Serves one burst of requests after the other, each on the connection whose session it finds.
+#[expect(
+    clippy::await_holding_refcell_ref,
+    reason = "nobody takes a session off the desk before it is served"
+)]
 async fn work<M, H: Handler<M>>(handler: Rc<H>, desk: Rc<Desk>) -> Infallible {
     loop {
         let arrival = desk.next().await;

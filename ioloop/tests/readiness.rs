@@ -287,6 +287,22 @@ fn a_hook_waits_for_room_to_write_and_is_called_once() {
 }
 
 #[test]
+fn a_hook_that_was_queued_last_can_be_taken_back_and_any_other_is_called() {
+    let test = VirtualLoop::new();
+    let registration = Registration::new(&test);
+    let [first, last] = [(); 2].map(|()| Rc::new(Hook::default()));
+    assert!(!registration.take_back_before_poll(&last), "nothing is queued");
+    for hook in [&first, &last] {
+        registration.before_poll(Rc::clone(hook) as Rc<dyn BeforePoll>);
+    }
+    assert!(!registration.take_back_before_poll(&first), "another was queued behind it");
+    assert!(registration.take_back_before_poll(&last));
+    assert_eq!(Rc::strong_count(&last), 1);
+    test.run_until_stalled();
+    assert_eq!((first.0.get(), last.0.get()), (1, 0));
+}
+
+#[test]
 fn a_hook_waits_for_the_end_of_a_connection_and_for_nothing_else() {
     let test = VirtualLoop::new();
     let registration = Registration::new(&test);
