@@ -123,7 +123,7 @@ impl<'s> Active<'s> {
     /// Writes down and counts what went wrong, and was or will be answered.
     pub(crate) fn note(&self, error: HttpError) {
         let session = self.session;
-        session.core.note(&error, self.fault(&error), session.context.peer_addr(), session.now());
+        session.core.note(&error, self.fault(&error), &session.context.peer_addr(), session.now());
         if session.core.watcher.is_some() {
             self.tally.error.set(Some(Box::new(error)));
         }
@@ -144,12 +144,12 @@ impl<'s> Active<'s> {
 
     /// Gives to `tell` what has become of the request.
     pub(crate) fn ended(&self, tell: impl FnOnce(&Ended<'_>)) {
-        let error = self.tally.error.take();
+        let (error, peer) = (self.tally.error.take(), self.session.context.peer_addr());
         tell(&Ended {
             status: self.tally.status.get(),
             bytes_received: self.tally.received.get(),
             bytes_sent: self.tally.sent.get(),
-            peer: self.session.context.peer_addr(),
+            peer: &peer,
             error: error.as_deref(),
         });
     }

@@ -287,7 +287,7 @@ async fn answer<M, H: Handler<M>>(
             Ok(Poll::Ready(result)) => return Poll::Ready(result),
             Err(panic) => {
                 let session = active.session;
-                session.core.note_panic(&panic, session.context.peer_addr(), session.now());
+                session.core.note_panic(&panic, &session.context.peer_addr(), session.now());
                 return Poll::Ready(Err(HttpError::Panicked));
             }
         }

@@ -131,7 +131,7 @@ impl RequestFacts {
 
     /// Who is at the other end of the connection, a proxy perhaps.
     #[must_use]
-    pub fn peer_addr(&self) -> &PeerAddr {
+    pub fn peer_addr(&self) -> PeerAddr {
         self.context.peer_addr()
     }
 

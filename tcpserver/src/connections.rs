@@ -9,7 +9,7 @@ use iostream::IoStream;
 use crate::admission::Admitted;
 use crate::entrance::Entrance;
 use crate::handle::ServerHandle;
-use crate::peer::PeerAddr;
+use crate::peer::{PeerAddr, ShortAddr};
 use crate::proxy_protocol::ProxyHeader;
 
 /// One open connection, as it was when [`TcpServer::connections`](crate::TcpServer::connections) was called (TS12).
@@ -51,7 +51,9 @@ pub enum ConnectionState {
 #[derive(Debug)]
 pub(crate) struct Facts {
     pub(crate) id: u64,
-    pub(crate) peer: PeerAddr,
+    /// None of a connection that no server has accepted.
+    stream: Option<IoStream>,
+    peer: ShortAddr,
     /// Through which it came.
     pub(crate) entrance: Rc<Entrance>,
     /// Nanoseconds after the first of the server's connections: half of what an `Instant` takes.
@@ -62,6 +64,14 @@ pub(crate) struct Facts {
     /// Whether the peer has asked for something yet.
     pub(crate) asked: Cell<bool>,
     pub(crate) admitted: Admitted,
+    rare: OnceCell<Box<Rare>>,
+}
+
+/// What is known of few connections.
+#[derive(Debug, Default)]
+struct Rare {
+    /// A peer whose address is not short: IPv6, mostly.
+    peer: Option<PeerAddr>,
     /// What a proxy has said.
     proxied: OnceCell<Box<ProxyHeader>>,
 }
@@ -69,15 +79,34 @@ pub(crate) struct Facts {
 impl Facts {
     pub(crate) fn new(
         id: u64,
+        stream: Option<IoStream>,
         peer: PeerAddr,
         entrance: Rc<Entrance>,
         opened: Instant,
         admitted: Admitted,
     ) -> Rc<Facts> {
+        let (short, rare) = (ShortAddr::of(&peer), OnceCell::new());
+        if short.whole().is_none() {
+            rare.get_or_init(|| Box::new(Rare { peer: Some(peer), ..Rare::default() }));
+        }
         let state = Cell::new(ConnectionState::Serving);
         let opened = entrance.server.state.connections.nanos_since_first(opened);
-        let (place, asked, proxied) = (Cell::new(0), Cell::new(false), OnceCell::new());
-        Rc::new(Facts { id, peer, entrance, opened, place, state, asked, admitted, proxied })
+        let (place, asked) = (Cell::new(0), Cell::new(false));
+        Rc::new(Facts { id, stream, peer: short, entrance, opened, place, state, asked, admitted, rare })
+    }
+
+    pub(crate) fn stream(&self) -> Option<&IoStream> {
+        self.stream.as_ref()
+    }
+
+    pub(crate) fn peer(&self) -> PeerAddr {
+        let long = || self.rare.get().and_then(|rare| rare.peer.clone());
+        self.peer.whole().or_else(long).expect("an address is kept here or there")
+    }
+
+    /// Whether bytes have come that nobody has taken yet.
+    pub(crate) fn has_unread(&self) -> bool {
+        self.stream.as_ref().is_some_and(|stream| stream.buffered() > 0)
     }
 
     pub(crate) fn opened(&self) -> Instant {
@@ -88,11 +117,11 @@ impl Facts {
 
     /// Called once.
     pub(crate) fn set_proxied(&self, header: ProxyHeader) {
-        self.proxied.get_or_init(|| Box::new(header));
+        self.rare.get_or_init(Box::default).proxied.get_or_init(|| Box::new(header));
     }
 
     pub(crate) fn proxy_header(&self) -> Option<&ProxyHeader> {
-        self.proxied.get().map(|header| &**header)
+        self.rare.get()?.proxied.get().map(|header| &**header)
     }
 
     /// The client, if a proxy has said who that is.
@@ -100,12 +129,24 @@ impl Facts {
         self.proxy_header().and_then(ProxyHeader::source)
     }
 
-    pub(crate) fn client(&self) -> &PeerAddr {
-        self.proxied().unwrap_or(&self.peer)
+    pub(crate) fn client(&self) -> PeerAddr {
+        self.proxied().cloned().unwrap_or_else(|| self.peer())
     }
 
     pub(crate) fn server(&self) -> &ServerHandle {
         &self.entrance.server
+    }
+
+    fn info(&self, stream: &IoStream) -> ConnectionInfo {
+        ConnectionInfo {
+            id: self.id,
+            peer: self.peer(),
+            client: self.client(),
+            age: stream.now().saturating_duration_since(self.opened()),
+            state: self.state.get(),
+            bytes_received: stream.bytes_received(),
+            bytes_sent: stream.bytes_sent(),
+        }
     }
 }
 
@@ -115,16 +156,11 @@ const WAKES_PER_TURN: usize = 1_024;
 /// The open connections, close together and in no order: one that leaves is replaced by the last.
 #[derive(Default)]
 pub(crate) struct Connections {
-    slots: RefCell<Vec<Slot>>,
+    open: RefCell<Vec<Rc<Facts>>>,
     /// When the first was opened.
     first: OnceCell<Instant>,
     /// Whether most of a crowd has left, and nobody has cleared up behind it.
     crowd_leaves: Cell<bool>,
-}
-
-struct Slot {
-    facts: Rc<Facts>,
-    stream: IoStream,
 }
 
 impl Connections {
@@ -133,25 +169,24 @@ impl Connections {
         u64::try_from(now.saturating_duration_since(first).as_nanos()).unwrap_or(u64::MAX)
     }
 
-    pub(crate) fn insert(&self, facts: &Rc<Facts>, stream: &IoStream) {
-        let slot = Slot { facts: Rc::clone(facts), stream: stream.clone() };
-        let mut slots = self.slots.borrow_mut();
-        facts.place.set(slots.len() as u32); // descriptors are fewer than that
-        slots.push(slot);
+    pub(crate) fn insert(&self, facts: &Rc<Facts>) {
+        let mut open = self.open.borrow_mut();
+        facts.place.set(open.len() as u32); // descriptors are fewer than that
+        open.push(Rc::clone(facts));
     }
 
     pub(crate) fn remove(&self, facts: &Facts) {
         let removed = {
-            let mut slots = self.slots.borrow_mut();
+            let mut open = self.open.borrow_mut();
             let place = facts.place.get();
-            let removed = slots.swap_remove(place as usize);
-            if let Some(moved) = slots.get(place as usize) {
-                moved.facts.place.set(place);
+            let removed = open.swap_remove(place as usize);
+            if let Some(moved) = open.get(place as usize) {
+                moved.place.set(place);
             }
             // Rarely, and by half at least: the cost is shared by as many that have left.
-            if slots.capacity() > 64 && slots.len() < slots.capacity() / 4 {
-                let twice = 2 * slots.len();
-                slots.shrink_to(twice);
+            if open.capacity() > 64 && open.len() < open.capacity() / 4 {
+                let twice = 2 * open.len();
+                open.shrink_to(twice);
                 self.crowd_leaves.set(true);
             }
             removed
@@ -165,32 +200,15 @@ impl Connections {
     }
 
     pub(crate) fn len(&self) -> usize {
-        self.slots.borrow().len()
+        self.open.borrow().len()
     }
 
     /// Bytes received and sent on those that are open.
     pub(crate) fn bytes(&self) -> (u64, u64) {
-        let streams = self.slots.borrow();
-        let streams = streams.iter().map(|slot| &slot.stream);
-        streams.fold((0, 0), |(received, sent), stream| {
+        let open = self.open.borrow();
+        open.iter().filter_map(|facts| facts.stream()).fold((0, 0), |(received, sent), stream| {
             (received + stream.bytes_received(), sent + stream.bytes_sent())
         })
-    }
-
-    /// Whether bytes have come on a connection that nobody has taken yet. One that is not in the table has none.
-    pub(crate) fn has_unread(&self, facts: &Facts) -> bool {
-        self.with_slot(facts, |slot| slot.stream.buffered() > 0).unwrap_or(false)
-    }
-
-    /// The stream of a connection, unless that has ended or never was in the table.
-    pub(crate) fn stream(&self, facts: &Facts) -> Option<IoStream> {
-        self.with_slot(facts, |slot| slot.stream.clone())
-    }
-
-    fn with_slot<R>(&self, facts: &Facts, look: impl FnOnce(&Slot) -> R) -> Option<R> {
-        let slots = self.slots.borrow();
-        let slot = slots.get(facts.place.get() as usize).filter(|slot| std::ptr::eq(&*slot.facts, facts));
-        slot.map(look)
     }
 
     /// Has those look up who wait for their peers, of the connections in the last places below this one. Gives below
@@ -198,22 +216,22 @@ impl Connections {
     ///
     /// Places that are passed stay so, whoever leaves meanwhile: a place that becomes free is taken by the last, who was passed before.
     pub(crate) fn wake_idle_below(&self, place: usize) -> usize {
-        let slots = self.slots.borrow();
-        let below = place.min(slots.len());
+        let open = self.open.borrow();
+        let below = place.min(open.len());
         let from = below.saturating_sub(WAKES_PER_TURN);
-        let is_idle = |slot: &&Slot| slot.facts.state.get() == ConnectionState::Idle;
-        let idle: Vec<_> =
-            slots[from..below].iter().filter(is_idle).map(|slot| slot.stream.clone()).collect();
-        drop(slots); // a waker may be foreign code
+        let idle = open[from..below].iter().filter(|facts| facts.state.get() == ConnectionState::Idle);
+        let idle: Vec<_> = idle.filter_map(|facts| facts.stream().cloned()).collect();
+        drop(open); // a waker may be foreign code
         idle.iter().for_each(IoStream::wake_reader);
         from
     }
 
     /// The streams of those who wait for their peers and hold memory all the same; who holds most first.
     pub(crate) fn idle_by_memory(&self) -> Vec<IoStream> {
-        let slots = self.slots.borrow();
-        let idle = slots.iter().filter(|slot| slot.facts.state.get() == ConnectionState::Idle);
-        let held = idle.map(|slot| (slot.stream.held_bytes(), &slot.stream)).filter(|(held, _)| *held > 0);
+        let open = self.open.borrow();
+        let idle = open.iter().filter(|facts| facts.state.get() == ConnectionState::Idle);
+        let streams = idle.filter_map(|facts| facts.stream());
+        let held = streams.map(|stream| (stream.held_bytes(), stream)).filter(|(held, _)| *held > 0);
         let mut held: Vec<_> = held.map(|(held, stream)| (held, stream.clone())).collect();
         held.sort_unstable_by_key(|(held, _)| std::cmp::Reverse(*held));
         held.into_iter().map(|(_, stream)| stream).collect()
@@ -221,7 +239,7 @@ impl Connections {
 
     /// Whether one is about to end, because the server drains and it was idle.
     pub(crate) fn any_leaves(&self) -> bool {
-        self.slots.borrow().iter().any(|Slot { facts, .. }| match facts.state.get() {
+        self.open.borrow().iter().any(|facts| match facts.state.get() {
             ConnectionState::Idle => facts.ends_when_idle(),
             ConnectionState::Opening | ConnectionState::Serving => false,
             ConnectionState::Closing => true,
@@ -231,7 +249,7 @@ impl Connections {
     /// Closes the streams of all; gives how many that were.
     pub(crate) fn close_all(&self) -> usize {
         // Outside the borrow: closing tells whoever waits for it.
-        let streams: Vec<_> = self.slots.borrow().iter().map(|slot| slot.stream.clone()).collect();
+        let streams: Vec<_> = self.open.borrow().iter().filter_map(|facts| facts.stream().cloned()).collect();
         let open: Vec<_> = streams.into_iter().filter(|stream| !stream.is_closed()).collect();
         open.iter().for_each(IoStream::close);
         open.len()
@@ -239,35 +257,23 @@ impl Connections {
 
     /// Whether one is open whose number is not above this.
     pub(crate) fn any_up_to(&self, newest: u64) -> bool {
-        self.slots.borrow().iter().any(|slot| slot.facts.id <= newest)
+        self.open.borrow().iter().any(|facts| facts.id <= newest)
     }
 
     /// How many wait for their peers, and when the oldest of all was opened.
     pub(crate) fn idle_and_oldest(&self) -> (usize, Option<Instant>) {
-        let slots = self.slots.borrow();
-        let idle = slots.iter().filter(|slot| slot.facts.state.get() == ConnectionState::Idle).count();
-        (idle, slots.iter().map(|slot| slot.facts.opened()).min())
+        let open = self.open.borrow();
+        let idle = open.iter().filter(|facts| facts.state.get() == ConnectionState::Idle).count();
+        (idle, open.iter().map(|facts| facts.opened()).min())
     }
 
     /// The oldest first.
     pub(crate) fn list(&self) -> Vec<ConnectionInfo> {
-        let mut list: Vec<_> = self.slots.borrow().iter().map(Slot::info).collect();
+        let open = self.open.borrow();
+        let infos = open.iter().filter_map(|facts| Some(facts.info(facts.stream()?)));
+        let mut list: Vec<_> = infos.collect();
         list.sort_unstable_by_key(|connection| connection.id);
         list
-    }
-}
-
-impl Slot {
-    fn info(&self) -> ConnectionInfo {
-        ConnectionInfo {
-            id: self.facts.id,
-            peer: self.facts.peer.clone(),
-            client: self.facts.client().clone(),
-            age: self.stream.now().saturating_duration_since(self.facts.opened()),
-            state: self.facts.state.get(),
-            bytes_received: self.stream.bytes_received(),
-            bytes_sent: self.stream.bytes_sent(),
-        }
     }
 }
 
@@ -282,9 +288,13 @@ mod tests {
         IoStream::new(testing::scripted().0).expect("a stream")
     }
 
-    fn facts(id: u64) -> Rc<Facts> {
+    fn facts_of(id: u64, stream: IoStream, peer: PeerAddr) -> Rc<Facts> {
         let entrance = Entrance::new(ServerHandle::new(), ListenOptions::new());
-        Facts::new(id, PeerAddr::Unix(None), entrance, Instant::now(), Admitted::default())
+        Facts::new(id, Some(stream), peer, entrance, Instant::now(), Admitted::default())
+    }
+
+    fn facts(id: u64) -> Rc<Facts> {
+        facts_of(id, stream(), PeerAddr::Unix(None))
     }
 
     fn ids(table: &Connections) -> Vec<u64> {
@@ -296,7 +306,7 @@ mod tests {
         let table = Connections::default();
         let all: Vec<_> = (0..8).map(facts).collect();
         for facts in &all {
-            table.insert(facts, &stream());
+            table.insert(facts);
         }
         let mut left: Vec<u64> = (0..8).collect();
         for leaves in [0, 7, 3, 4, 1, 6, 2, 5] {
@@ -310,23 +320,37 @@ mod tests {
     fn ts12_the_table_gives_its_memory_back() {
         let table = Connections::default();
         let stream = stream();
-        let all: Vec<_> = (0..1000).map(facts).collect();
+        let all: Vec<_> = (0..1000).map(|id| facts_of(id, stream.clone(), PeerAddr::Unix(None))).collect();
         for facts in &all {
-            table.insert(facts, &stream);
+            table.insert(facts);
         }
         for facts in &all {
             table.remove(facts);
         }
-        let slots = table.slots.borrow();
-        assert!(slots.is_empty() && slots.capacity() <= 64, "{}", slots.capacity());
+        let open = table.open.borrow();
+        assert!(open.is_empty() && open.capacity() <= 64, "{}", open.capacity());
     }
 
     /// What the crate's documentation says a connection costs; the counters of an `Rc` are two words.
     #[test]
-    fn ts12_a_connection_costs_88_bytes_of_facts_and_16_in_the_table() {
+    fn ts12_a_connection_costs_72_bytes_of_facts_and_8_in_the_table() {
         let facts = size_of::<Facts>() + 2 * size_of::<usize>();
-        let slot = size_of::<Slot>();
-        println!("facts {facts} bytes, slot {slot} bytes");
-        assert!(facts <= 88 && slot <= 16, "{facts} and {slot} bytes");
+        println!("facts {facts} bytes");
+        assert!(facts <= 72, "{facts} bytes");
+    }
+
+    #[test]
+    fn ts11_the_peer_is_told_whole_however_it_is_kept() {
+        let tcp = |addr: &str| PeerAddr::Tcp(addr.parse().expect("an address"));
+        let path = std::path::Path::new("/run/client");
+        let peers = [
+            tcp("192.0.2.1:7"),
+            tcp("[2001:db8::1%3]:7"),
+            PeerAddr::Unix(None),
+            PeerAddr::from_unix(Some(path)),
+        ];
+        for peer in peers {
+            assert_eq!(facts_of(1, stream(), peer.clone()).peer(), peer);
+        }
     }
 }

@@ -25,7 +25,7 @@ impl ConnectionContext {
     #[must_use]
     pub fn new(peer: PeerAddr) -> ConnectionContext {
         let entrance = Entrance::new(ServerHandle::new(), ListenOptions::new());
-        let facts = Facts::new(0, peer, entrance, Instant::now(), Admitted::default());
+        let facts = Facts::new(0, None, peer, entrance, Instant::now(), Admitted::default());
         ConnectionContext { facts }
     }
 
@@ -48,13 +48,13 @@ impl ConnectionContext {
 
     /// Who is at the other end of the socket (TS11): a proxy perhaps.
     #[must_use]
-    pub fn peer_addr(&self) -> &PeerAddr {
-        &self.facts.peer
+    pub fn peer_addr(&self) -> PeerAddr {
+        self.facts.peer()
     }
 
     /// Who the client is: whom a PROXY protocol header names, else the peer.
     #[must_use]
-    pub fn client_addr(&self) -> &PeerAddr {
+    pub fn client_addr(&self) -> PeerAddr {
         self.facts.client()
     }
 
@@ -87,11 +87,11 @@ impl ConnectionContext {
     #[doc(alias = "SO_PEERCRED")]
     pub fn peer_credentials(&self) -> Option<crate::PeerCredentials> {
         let stream = self.stream().filter(|_| matches!(self.peer_addr(), PeerAddr::Unix(_)))?;
-        crate::PeerCredentials::of(&stream)
+        crate::PeerCredentials::of(stream)
     }
 
-    fn stream(&self) -> Option<IoStream> {
-        self.server().state.connections.stream(&self.facts)
+    fn stream(&self) -> Option<&IoStream> {
+        self.facts.stream().filter(|stream| !stream.is_closed())
     }
 
     /// What the listener is [called](ListenOptions::label) through which the connection came.

@@ -438,7 +438,7 @@ impl ConnectionContext {
                 Poll::Ready(Some(output))
             }
             Poll::Pending => {
-                let has_begun = self.server().state.connections.has_unread(self.facts());
+                let has_begun = self.facts().has_unread();
                 if !has_begun && self.ends_when_idle() {
                     return Poll::Ready(None);
                 }

@@ -152,10 +152,11 @@ impl Entrance {
             metrics.accepted += 1;
             metrics.accepted
         });
-        let facts = Facts::new(id, peer, Rc::clone(self), stream.now(), admitted);
-        state.connections.insert(&facts, &stream);
+        let now = stream.now();
+        let facts = Facts::new(id, Some(stream), peer, Rc::clone(self), now, admitted);
+        state.connections.insert(&facts);
         state.eviction.begin(&self.server);
-        OpenConnection { stream, facts }
+        OpenConnection { facts }
     }
 }
 
@@ -178,14 +179,17 @@ pub(crate) fn remove_all(handles: Vec<AcceptHandle>) {
 /// A connection for as long as the server serves it. However that ends, the stream is closed: when its handler is
 /// done, when its task is dropped with the loop, and also where a handler left a clone of the stream behind (TS9).
 pub(crate) struct OpenConnection {
-    pub(crate) stream: IoStream,
     pub(crate) facts: Rc<Facts>,
 }
 
 impl OpenConnection {
+    pub(crate) fn stream(&self) -> &IoStream {
+        self.facts.stream().expect("a connection that was accepted has one")
+    }
+
     /// Whether bytes are unsent, or unread.
     pub(crate) fn has_something_left(&self) -> bool {
-        let stream = &self.stream;
+        let stream = self.stream();
         !stream.is_closed() && (stream.pending() > 0 || stream.buffered() > 0)
     }
 }
@@ -193,17 +197,17 @@ impl OpenConnection {
 impl Drop for OpenConnection {
     fn drop(&mut self) {
         let Facts { entrance, admitted, .. } = &*self.facts;
-        let state = &entrance.server.state;
-        self.stream.close(); // which sends, perhaps, so the bytes are counted after it
+        let (state, stream) = (&entrance.server.state, self.stream());
+        stream.close(); // which sends, perhaps, so the bytes are counted after it
         state.connections.remove(&self.facts);
         if state.connections.crowd_leaves() {
-            clear_up_later(&entrance.server, &self.stream.io_loop());
+            clear_up_later(&entrance.server, &stream.io_loop());
         }
         state.tally.count(|metrics| {
-            metrics.bytes_received += self.stream.bytes_received();
-            metrics.bytes_sent += self.stream.bytes_sent();
+            metrics.bytes_received += stream.bytes_received();
+            metrics.bytes_sent += stream.bytes_sent();
         });
-        entrance.leave(self.facts.client(), admitted);
+        entrance.leave(&self.facts.client(), admitted);
         state.drain.note_end();
     }
 }

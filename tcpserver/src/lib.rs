@@ -28,8 +28,8 @@
 //! the stream, one for what is known of it, no buffer before bytes arrive. Nagle's algorithm is turned off on the listener,
 //! where Linux hands it down.
 //!
-//! What is known of a connection, and told by its context and by [`TcpServer::connections`], is 88 bytes, and 16 for
-//! its place in the table. A limit [per address](TcpServer::max_connections_per_ip) adds an entry of a hash table for each
+//! What is known of a connection, and told by its context and by [`TcpServer::connections`], is 72 bytes, 48 more for a
+//! peer with an IPv6 address, and 8 for its place in the table. A limit [per address](TcpServer::max_connections_per_ip) adds an entry of a hash table for each
 //! client; without one nothing is looked up. A span is made only where a subscriber wants it.
 //!
 //! # What is logged

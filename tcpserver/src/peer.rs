@@ -1,7 +1,7 @@
 //! Who is at the other end.
 
 use std::fmt;
-use std::net::{IpAddr, SocketAddr};
+use std::net::{IpAddr, SocketAddr, SocketAddrV4};
 #[cfg(unix)]
 use std::path::{Path, PathBuf};
 
@@ -36,6 +36,38 @@ impl PeerAddr {
     #[cfg(unix)]
     pub(crate) fn from_unix(path: Option<&Path>) -> PeerAddr {
         PeerAddr::Unix(path.map(|path| Box::new(path.to_owned())))
+    }
+}
+
+/// A peer's address as a server keeps it of each connection: in 8 bytes, as far as so many do.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum ShortAddr {
+    V4(SocketAddrV4),
+    /// A Unix socket without a path.
+    #[cfg(unix)]
+    Unix,
+    /// It is kept elsewhere.
+    Long,
+}
+
+impl ShortAddr {
+    pub(crate) fn of(peer: &PeerAddr) -> ShortAddr {
+        match peer {
+            PeerAddr::Tcp(SocketAddr::V4(addr)) => ShortAddr::V4(*addr),
+            #[cfg(unix)]
+            PeerAddr::Unix(None) => ShortAddr::Unix,
+            _ => ShortAddr::Long,
+        }
+    }
+
+    /// `None` for one that is kept elsewhere.
+    pub(crate) fn whole(self) -> Option<PeerAddr> {
+        match self {
+            ShortAddr::V4(addr) => Some(PeerAddr::Tcp(addr.into())),
+            #[cfg(unix)]
+            ShortAddr::Unix => Some(PeerAddr::Unix(None)),
+            ShortAddr::Long => None,
+        }
     }
 }
 

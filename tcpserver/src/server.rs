@@ -4,9 +4,10 @@
 use std::future::{Future, poll_fn};
 use std::io;
 use std::net::SocketAddr;
+use std::ops::ControlFlow;
 #[cfg(unix)]
 use std::path::Path;
-use std::pin::pin;
+use std::pin::{Pin, pin};
 use std::rc::Rc;
 use std::task::Poll;
 use std::time::Duration;
@@ -361,25 +362,17 @@ fn run<H: HandleStream>(handler: Rc<H>, connection: OpenConnection) -> impl Futu
                 return;
             }
         }
-        {
-            let (span, served) = match handed_over(&*handler, &connection) {
-                Ok(begun) => begun,
+        let ended = if let Some(served) = served_in_span(&*handler, &connection) {
+            note(served.await, &connection.facts)
+        } else {
+            let served = match begun(&Nowhere, &*handler, &connection) {
+                Ok(served) => served,
                 Err(panic) => return note_panic(&panic, &connection.facts),
             };
-            let mut served = pin!(served);
-            // The error is put into words in here: its Display is the handler's code too.
-            let outcome = poll_fn(move |cx| {
-                let poll = || within(span.as_deref(), || served.as_mut().poll(cx).map(Outcome::failure));
-                match caught(poll) {
-                    Ok(poll) => poll.map(Ok),
-                    Err(panic) => Poll::Ready(Err(panic)),
-                }
-            });
-            match outcome.await {
-                Ok(None) => {}
-                Ok(Some(failure)) => note_failure(&failure, &connection.facts),
-                Err(panic) => return note_panic(&panic, &connection.facts),
-            }
+            note(outcome(Nowhere, pin!(served)).await, &connection.facts)
+        };
+        if ended.is_break() {
+            return;
         }
         // Closing with input unread makes the kernel send a reset, which can overtake what was sent last.
         if connection.has_something_left() {
@@ -389,21 +382,68 @@ fn run<H: HandleStream>(handler: Rc<H>, connection: OpenConnection) -> impl Futu
     }
 }
 
-/// The handler's future, and the span that it runs in. A handler may do its work, and panic, before it gives a future.
-fn handed_over<'h, H: HandleStream>(
+/// How a handler ended: with a failure perhaps, or with the words of its panic.
+type Ended = Result<Option<Failure>, String>;
+
+/// A handler that runs in its connection's span, if somebody listens to that.
+fn served_in_span<H: HandleStream>(
+    handler: &H,
+    connection: &OpenConnection,
+) -> Option<Pin<Box<impl Future<Output = Ended>>>> {
+    let span = span_of(&connection.facts)?;
+    Some(Box::pin(async move {
+        let served = begun(&span, handler, connection)?;
+        outcome(span, pin!(served)).await
+    }))
+}
+
+/// The handler's future. A handler may do its work, and panic, before it gives one.
+fn begun<'h, H: HandleStream, S: Scope>(
+    scope: &S,
     handler: &'h H,
     connection: &OpenConnection,
-) -> Result<(Option<Box<Span>>, impl Future<Output: Outcome> + use<'h, H>), String> {
+) -> Result<impl Future<Output: Outcome> + use<'h, H, S>, String> {
     let context = ConnectionContext::of(&connection.facts);
-    let span = span_of(&connection.facts);
-    let begin = || within(span.as_deref(), || handler.handle_stream(connection.stream.clone(), context));
-    let served = caught(begin)?;
-    Ok((span, served))
+    caught(|| scope.within(|| handler.handle_stream(connection.stream().clone(), context)))
+}
+
+/// Runs a handler in `scope` to its end.
+fn outcome<S: Scope>(
+    scope: S,
+    mut served: Pin<&mut impl Future<Output: Outcome>>,
+) -> impl Future<Output = Ended> {
+    poll_fn(move |cx| {
+        // The error is put into words in here: its Display is the handler's code too.
+        match caught(|| scope.within(|| served.as_mut().poll(cx).map(Outcome::failure))) {
+            Ok(poll) => poll.map(Ok),
+            Err(panic) => Poll::Ready(Err(panic)),
+        }
+    })
+}
+
+/// Where a handler runs. Two types and not an option, because most connections have no span and should not have room for one.
+trait Scope {
+    fn within<R>(&self, work: impl FnOnce() -> R) -> R;
+}
+
+impl Scope for Span {
+    fn within<R>(&self, work: impl FnOnce() -> R) -> R {
+        self.in_scope(work)
+    }
+}
+
+/// In no span.
+struct Nowhere;
+
+impl Scope for Nowhere {
+    fn within<R>(&self, work: impl FnOnce() -> R) -> R {
+        work()
+    }
 }
 
 /// Sends what was written and hears the peer out, within the time for it. A peer that does not take it is cut.
 async fn end(connection: &OpenConnection) {
-    let OpenConnection { stream, facts } = connection;
+    let (stream, facts) = (connection.stream(), &connection.facts);
     facts.state.set(ConnectionState::Closing);
     let (began, linger) = (stream.now(), facts.entrance.options.linger);
     let is_sent = ioloop::timeout(linger, stream.shutdown_write()).await.is_ok();
@@ -420,22 +460,28 @@ async fn end(connection: &OpenConnection) {
 }
 
 /// The connection's span, in which its handler runs: made, and paid for, only where somebody listens to it.
-fn span_of(facts: &Facts) -> Option<Box<Span>> {
-    let Facts { id, peer, entrance, .. } = facts;
+fn span_of(facts: &Facts) -> Option<Span> {
+    let (Facts { id, entrance, .. }, peer) = (facts, facts.peer());
     let client = facts.proxied().map(tracing::field::display);
     let span = tracing::debug_span!("connection", id, %peer, client, label = entrance.label());
-    (!span.is_disabled()).then(|| Box::new(span))
+    (!span.is_disabled()).then_some(span)
 }
 
-fn within<R>(span: Option<&Span>, work: impl FnOnce() -> R) -> R {
-    match span {
-        Some(span) => span.in_scope(work),
-        None => work(),
+/// Writes down how a handler has ended. After a panic the connection ends at once.
+fn note(ended: Ended, facts: &Facts) -> ControlFlow<()> {
+    match ended {
+        Ok(None) => {}
+        Ok(Some(failure)) => note_failure(&failure, facts),
+        Err(panic) => {
+            note_panic(&panic, facts);
+            return ControlFlow::Break(());
+        }
     }
+    ControlFlow::Continue(())
 }
 
 fn note_failure(failure: &Failure, facts: &Facts) {
-    let Facts { id, peer, entrance, .. } = facts;
+    let (Facts { id, entrance, .. }, peer) = (facts, facts.peer());
     let (client, label) = (facts.proxied().map(tracing::field::display), entrance.label());
     tracing::error!(error = %failure, %peer, client, id, label, "a connection handler failed");
     entrance.server.state.tally.count(|metrics| match failure.is_timeout() {
@@ -445,7 +491,7 @@ fn note_failure(failure: &Failure, facts: &Facts) {
 }
 
 fn note_panic(panic: &str, facts: &Facts) {
-    let Facts { id, peer, entrance, .. } = facts;
+    let (Facts { id, entrance, .. }, peer) = (facts, facts.peer());
     let (client, label) = (facts.proxied().map(tracing::field::display), entrance.label());
     tracing::error!(panic, %peer, client, id, label, "a connection handler panicked");
     entrance.server.state.tally.count(|metrics| metrics.handler_panics += 1);
@@ -473,7 +519,7 @@ mod tests {
         let connection = entrance.open(stream, peer, admitted);
         let size = size_of_val(&run(Rc::new(handler), connection));
         println!("{} bytes beside the handler's", size - HANDLERS);
-        assert!(size <= HANDLERS + 80, "{size} bytes");
+        assert!(size <= HANDLERS + 56, "{size} bytes");
     }
 
     #[test]

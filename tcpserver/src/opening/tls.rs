@@ -11,7 +11,7 @@ use crate::handle::OpenConnection;
 
 /// Waits for a place, then for the handshake. Each has the time that the acceptor gives a handshake.
 pub(super) async fn shake_hands(connection: &OpenConnection, acceptor: &TlsAcceptor) -> Option<()> {
-    let OpenConnection { stream, facts } = connection;
+    let (stream, facts) = (connection.stream(), &connection.facts);
     let server = facts.server();
     let place = server.state.handshakes.place(stream, &server.state.tally);
     let place = unless(pin!(stream.closed()), ioloop::timeout(acceptor.handshake_timeout(), place)).await?;
@@ -34,11 +34,12 @@ pub(super) async fn shake_hands(connection: &OpenConnection, acceptor: &TlsAccep
 }
 
 fn note_timeout(facts: &Facts) {
-    tracing::debug!(peer = %facts.peer, id = facts.id, "the TLS handshake timed out");
+    tracing::debug!(peer = %facts.peer(), id = facts.id, "the TLS handshake timed out");
     facts.server().state.tally.count(|metrics| metrics.timed_out.handshake += 1);
 }
 
-fn note_failure(Facts { id, peer, entrance, .. }: &Facts, error: &StreamError) {
+fn note_failure(facts: &Facts, error: &StreamError) {
+    let (Facts { id, entrance, .. }, peer) = (facts, facts.peer());
     let state = &entrance.server.state;
     state.tally.count(|metrics| metrics.handshake_errors += 1);
     let now = ioloop::IoLoop::current().now();

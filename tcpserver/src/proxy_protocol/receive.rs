@@ -10,7 +10,7 @@ use crate::handle::OpenConnection;
 /// Reads the header, as far as `policy` expects one. `None` if the connection is not fit to be served; why not has been counted
 /// then.
 pub(crate) async fn open(connection: &OpenConnection, policy: &ProxyProtocol) -> Option<()> {
-    let OpenConnection { stream, facts } = connection;
+    let (stream, facts) = (connection.stream(), &connection.facts);
     match receive(stream, facts, policy).await {
         Ok(header) => {
             let names_client = header.as_ref().is_none_or(|header| header.source().is_some());
@@ -19,7 +19,7 @@ pub(crate) async fn open(connection: &OpenConnection, policy: &ProxyProtocol) ->
             }
             let admission = &facts.server().state.admission;
             // A proxy that speaks for itself is nobody's client.
-            let is_admitted = !names_client || admission.admit_client(facts.client(), &facts.admitted);
+            let is_admitted = !names_client || admission.admit_client(&facts.client(), &facts.admitted);
             is_admitted.then_some(())
         }
         Err(error) => {
@@ -32,7 +32,8 @@ pub(crate) async fn open(connection: &OpenConnection, policy: &ProxyProtocol) ->
     }
 }
 
-fn note_failure(facts @ Facts { id, peer, entrance, .. }: &Facts, error: ProxyError) {
+fn note_failure(facts: &Facts, error: ProxyError) {
+    let (Facts { id, entrance, .. }, peer) = (facts, facts.peer());
     let state = &facts.server().state;
     state.tally.count(|metrics| {
         metrics.proxy_failures += 1;
@@ -50,7 +51,7 @@ async fn receive(
     facts: &Facts,
     policy: &ProxyProtocol,
 ) -> Result<Option<ProxyHeader>, Option<ProxyError>> {
-    let is_required = match policy.expected_from(&facts.peer) {
+    let is_required = match policy.expected_from(&facts.peer()) {
         Expected::No => return Ok(None),
         Expected::Refused => return Err(Some(ProxyError::Untrusted)),
         Expected::Optional => false,
