@@ -261,8 +261,8 @@ struct ReadToDelimiter<'a, T> {
     inner: &'a Rc<Inner>,
     delimiter: &'a [u8],
     max_bytes: usize,
-    /// In so many bytes no match begins.
-    searched: usize,
+    /// In so many bytes no match begins. No buffer has more than fit here.
+    searched: u32,
     /// What becomes of the bytes up to the delimiter's end.
     take: T,
     reading: bool,
@@ -279,7 +279,7 @@ impl<R, T: FnMut(&mut ReadBuffer, usize) -> R + Unpin> Future for ReadToDelimite
         }
         let look = |buffered: &[u8]| {
             // A match may have begun in the last bytes of what was searched before.
-            let from = this.searched.min(buffered.len());
+            let from = (this.searched as usize).min(buffered.len());
             // Each read looks at a buffer that is empty before it looks at one that is not.
             if from < buffered.len()
                 && let Some(at) = find(&buffered[from..], delimiter)
@@ -287,7 +287,7 @@ impl<R, T: FnMut(&mut ReadBuffer, usize) -> R + Unpin> Future for ReadToDelimite
                 let end = from + at + delimiter.len();
                 return if end > max_bytes { Found::TooLate } else { Found::At(end) };
             }
-            this.searched = buffered.len().saturating_sub(delimiter.len() - 1);
+            this.searched = buffered.len().saturating_sub(delimiter.len() - 1) as u32;
             if buffered.len() >= max_bytes { Found::TooLate } else { Found::NotYet }
         };
         match std::task::ready!(this.inner.poll_while(cx, &mut this.reading, look))? {
