@@ -101,7 +101,7 @@ impl IoStream {
     /// were read stay readable, and after the peer's end the stream can still be written to. A callback that holds a clone
     /// of the stream keeps it open.
     pub fn set_close_callback(&self, callback: Option<CloseCallback>) {
-        if callback.is_none() && self.inner.close_watch.get().is_none() {
+        if callback.is_none() && self.inner.close_watch().is_none() {
             return;
         }
         let watch = self.inner.watch();
@@ -149,7 +149,7 @@ impl Inner {
         if !reason.is_failure() {
             self.offer_output();
         }
-        if self.closed.set(Box::new(reason)).is_err() {
+        if self.rare().closed.set(reason).is_err() {
             return; // the transport closed its stream while it was offered the rest
         }
         let socket = self.socket.take();

@@ -99,9 +99,14 @@ impl Drop for Place {
 }
 
 impl Inner {
+    /// The watch of this stream, if somebody has asked for one.
+    pub(crate) fn close_watch(&self) -> Option<&Rc<CloseWatch>> {
+        self.rare_if_any()?.close_watch.get()
+    }
+
     /// The watch of this stream, which from now on hears of its end.
     pub(crate) fn watch(self: &Rc<Inner>) -> Rc<CloseWatch> {
-        let watch = self.close_watch.get_or_init(|| {
+        let watch = self.rare().close_watch.get_or_init(|| {
             Rc::new(CloseWatch {
                 stream: Rc::downgrade(self),
                 callback: RefCell::default(),

@@ -94,7 +94,7 @@ impl IoStream {
             detached.map_err(|error| DetachError::Transport(Arc::new(error)))?;
         }
         let socket = inner.socket.take().ok_or(DetachError::Busy)?;
-        if let Some(watch) = inner.close_watch.get() {
+        if let Some(watch) = inner.close_watch() {
             watch.set_callback(None);
         }
         let unread = self.take_buffered(usize::MAX);

@@ -334,7 +334,7 @@ impl Inner {
                 }
                 Ok((Ok(0), _)) => {
                     self.flags.end_of_stream.set(true);
-                    if let Some(watch) = self.close_watch.get() {
+                    if let Some(watch) = self.close_watch() {
                         self.registration.before_poll(Rc::clone(watch) as Rc<dyn BeforePoll>);
                     }
                     return Poll::Ready(Ok(0));

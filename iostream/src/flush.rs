@@ -29,9 +29,6 @@ pub(crate) struct WriteSide {
     /// Bytes taken over and bytes sent since the stream was made.
     queued: Cell<u64>,
     sent: Cell<u64>,
-    /// Who waits for `sent` to reach a position; boxed, as hardly any stream has somebody who does.
-    #[expect(clippy::type_complexity, reason = "an idle stream pays for the pointer alone")]
-    waiting: Cell<Option<Box<Vec<(u64, Waker)>>>>,
 }
 
 impl WriteSide {
@@ -89,18 +86,6 @@ impl WriteSide {
             true => return_write_buffer(buffer),
             false => self.buffer.set(Some(buffer)),
         }
-    }
-
-    /// Takes out who waits for a position that has been reached, in the order of the writes (IO25).
-    fn take_reached(&self) -> Vec<(u64, Waker)> {
-        let sent = self.sent();
-        let Some(mut waiting) = self.waiting.take() else { return Vec::new() };
-        let mut reached: Vec<_> = waiting.extract_if(.., |(position, _)| *position <= sent).collect();
-        if !waiting.is_empty() {
-            self.waiting.set(Some(waiting));
-        }
-        reached.sort_by_key(|(position, _)| *position);
-        reached
     }
 }
 
@@ -183,17 +168,30 @@ impl Inner {
         Poll::Pending
     }
 
+    /// Takes out who waits for a position that has been reached, in the order of the writes (IO25).
+    fn take_reached(&self) -> Vec<(u64, Waker)> {
+        let Some(rare) = self.rare_if_any() else { return Vec::new() };
+        let (sent, mut waiting) = (self.write.sent(), rare.waiting.take());
+        let mut reached: Vec<_> = waiting.extract_if(.., |(position, _)| *position <= sent).collect();
+        if !waiting.is_empty() {
+            rare.waiting.set(waiting);
+        }
+        reached.sort_by_key(|(position, _)| *position);
+        reached
+    }
+
     /// Has the task woken after the next round of sending that finds `position` sent, or when the stream closes.
     fn wake_when_sent(&self, cx: &mut Context<'_>, position: u64) {
         let waits = |(at, waker): &(u64, Waker)| *at == position && waker.will_wake(cx.waker());
-        let waiting = self.write.waiting.take();
-        let waits_already = waiting.iter().flat_map(|waiting| waiting.iter()).any(waits);
-        self.write.waiting.set(waiting);
+        let place = &self.rare().waiting;
+        let waiting = place.take();
+        let waits_already = waiting.iter().any(waits);
+        place.set(waiting);
         if !waits_already {
             let waker = cx.waker().clone(); // while the list is in its place: it may be foreign code
-            let mut waiting = self.write.waiting.take().unwrap_or_default();
+            let mut waiting = place.take();
             waiting.push((position, waker));
-            self.write.waiting.set(Some(waiting));
+            place.set(waiting);
         }
     }
 
@@ -235,7 +233,7 @@ impl Inner {
         if budget::is_watched() {
             held_back::look_again(self.id());
         }
-        let told = self.write.take_reached();
+        let told = self.take_reached();
         for (_, waker) in told {
             waker.wake();
         }
@@ -325,9 +323,9 @@ impl Inner {
 
     /// Drops what waits to be sent and tells who waits for it.
     pub(crate) fn discard_output(&self) {
-        let (buffer, waiting) = (self.write.buffer.take(), self.write.waiting.take());
-        buffer.into_iter().for_each(return_write_buffer);
-        for (_, waker) in waiting.into_iter().flat_map(|waiting| *waiting) {
+        self.write.buffer.take().into_iter().for_each(return_write_buffer);
+        let waiting = self.rare_if_any().map(|rare| rare.waiting.take());
+        for (_, waker) in waiting.into_iter().flatten() {
             waker.wake();
         }
     }

@@ -5,7 +5,7 @@ use std::cell::{Cell, OnceCell, RefCell};
 use std::io;
 use std::net::SocketAddr;
 use std::rc::Rc;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, Waker};
 
 use ioloop::{Interest, IoLoop, Ready, Registration};
 
@@ -43,9 +43,17 @@ pub(crate) struct Inner {
     handles: Cell<u32>,
     /// Bytes read since the stream was made. Beside the shares, which each read writes too: no cache line is touched for it.
     pub(crate) received: Cell<u64>,
-    pub(crate) closed: OnceCell<Box<CloseReason>>,
-    pub(crate) close_watch: OnceCell<Rc<CloseWatch>>,
+    rare: OnceCell<Box<Rare>>,
     pub(crate) options: Rc<StreamOptions>,
+}
+
+/// What a stream needs that somebody watches, that has writers who wait, or that is closed; others pay for a pointer.
+#[derive(Default)]
+pub(crate) struct Rare {
+    pub(crate) closed: OnceCell<CloseReason>,
+    pub(crate) close_watch: OnceCell<Rc<CloseWatch>>,
+    /// Who waits for so many bytes to be sent.
+    pub(crate) waiting: Cell<Vec<(u64, Waker)>>,
 }
 
 /// The small facts of a stream.
@@ -101,8 +109,7 @@ impl IoStream {
             shares: TurnShares::default(),
             handles: Cell::new(1),
             received: Cell::new(0),
-            closed: OnceCell::new(),
-            close_watch: OnceCell::new(),
+            rare: OnceCell::new(),
             options,
         };
         inner.flags.direction.set(direction);
@@ -140,7 +147,7 @@ impl IoStream {
     #[must_use]
     #[doc(alias = "error")]
     pub fn close_reason(&self) -> Option<CloseReason> {
-        self.inner.closed.get().map(|reason| CloseReason::clone(reason))
+        self.inner.closed().cloned()
     }
 
     /// Whether the peer is gone for good, reading and writing: a reset or another error of the connection, which
@@ -233,19 +240,34 @@ impl std::fmt::Debug for Inner {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Inner")
             .field("reading", &self.flags.reading.get())
-            .field("closed", &self.closed.get())
+            .field("closed", &self.closed())
             .finish_non_exhaustive()
     }
 }
 
 impl Inner {
     pub(crate) fn is_closed(&self) -> bool {
-        self.closed.get().is_some()
+        self.closed().is_some()
+    }
+
+    /// Why the stream is closed, if it is.
+    #[inline]
+    fn closed(&self) -> Option<&CloseReason> {
+        self.rare_if_any()?.closed.get()
+    }
+
+    #[inline]
+    pub(crate) fn rare_if_any(&self) -> Option<&Rare> {
+        self.rare.get().map(|rare| &**rare)
+    }
+
+    pub(crate) fn rare(&self) -> &Rare {
+        self.rare.get_or_init(Box::default)
     }
 
     /// The error of an operation on a stream that is closed.
     pub(crate) fn closed_error(&self) -> Option<StreamError> {
-        self.closed.get().map(|reason| StreamError::Closed(CloseReason::clone(reason)))
+        self.closed().map(|reason| StreamError::Closed(reason.clone()))
     }
 
     /// Lets `work` use the transport. That is out of its place meanwhile, because a transport of the user's own may call
@@ -322,7 +344,7 @@ mod tests {
         let size = size_of::<Inner>();
         println!("Inner: {size} bytes");
         // With debug assertions mio remembers in each socket which poller knows it.
-        let most = if cfg!(debug_assertions) { 144 } else { 136 };
+        let most = if cfg!(debug_assertions) { 128 } else { 120 };
         assert!(size <= most, "{size} bytes");
     }
 }
