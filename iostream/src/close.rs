@@ -11,8 +11,7 @@ use crate::budget;
 use crate::close_watch::CloseCallback;
 use crate::error::{CloseReason, StreamError};
 use crate::held_back;
-use crate::stream::{Inner, IoStream};
-use crate::transport::Direction;
+use crate::stream::{Inner, IoStream, Side};
 
 impl IoStream {
     /// Closes the stream now (IO34). What waits to be sent is offered to the kernel once more and then dropped; use
@@ -75,7 +74,11 @@ impl IoStream {
     pub async fn shutdown_write(&self) -> Result<(), StreamError> {
         // Unlike `flush` this goes on while others write, so that nothing of theirs is cut off.
         poll_fn(|cx| self.poll_flush_to(cx, 0)).await?;
-        let first = !self.inner.flags.write_shut.replace(true);
+        let output = &self.inner.flags.output;
+        let first = output.get() == Side::Open;
+        if first {
+            output.set(Side::Ended);
+        }
         if first || self.inner.with_socket(|socket| socket.wants_flush()) == Some(true) {
             poll_fn(|cx| self.inner.poll_end_output(cx)).await?;
         }
@@ -115,7 +118,7 @@ impl IoStream {
     /// interest any more. Where bytes go one way only, nothing that was sent can be lost by what is unread.
     async fn discard_input(&self) {
         let mut left = DISCARDED_BYTES;
-        while left > 0 && self.inner.flags.direction.get() == Direction::Both {
+        while left > 0 && self.inner.goes_both_ways() {
             left = left.saturating_sub(self.buffered());
             self.consume(usize::MAX);
             match self.fill().await {

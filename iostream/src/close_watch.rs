@@ -145,8 +145,6 @@ impl Inner {
 
     /// Whether the peer, at least, will send nothing more.
     pub(crate) fn has_ended(&self) -> bool {
-        self.is_gone()
-            || self.flags.end_of_stream.get()
-            || self.registration.ready().intersects(Ready::READ_CLOSED)
+        self.is_gone() || self.is_end_of_stream() || self.registration.ready().intersects(Ready::READ_CLOSED)
     }
 }

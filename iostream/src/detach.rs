@@ -88,7 +88,7 @@ impl IoStream {
             0 => {}
             unsent => return Err(DetachError::Unsent(unsent)),
         }
-        if inner.flags.attached.get() {
+        if inner.is_attached() {
             let detached = inner.with_socket(|socket| socket.detach(&inner.registration));
             let detached = detached.ok_or(DetachError::Busy)?;
             detached.map_err(|error| DetachError::Transport(Arc::new(error)))?;

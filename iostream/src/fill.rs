@@ -14,8 +14,8 @@ use crate::error::{CloseReason, StreamError};
 use crate::held_back::{self, StreamId, Wish};
 use crate::options::StreamOptions;
 use crate::read_buffer::ReadBuffer;
-use crate::stream::{Inner, IoStream};
-use crate::transport::{Direction, Socket};
+use crate::stream::{Inner, IoStream, News, Side};
+use crate::transport::Socket;
 
 /// Bytes that one stream may read in one turn of the loop before the others get theirs.
 const BYTES_PER_TURN: usize = 256 * 1024;
@@ -97,7 +97,7 @@ impl IoStream {
     /// Whether the peer has ended its side and this has been read. Buffered bytes may be left.
     #[must_use]
     pub fn is_end_of_stream(&self) -> bool {
-        self.inner.flags.end_of_stream.get()
+        self.inner.is_end_of_stream()
     }
 
     /// Shows what is buffered to `f`, which says how much of it it has used up, and gives what `f` made of it.
@@ -289,13 +289,12 @@ impl Inner {
             if let Some(error) = self.closed_error() {
                 return Poll::Ready(Err(error));
             }
-            if self.flags.end_of_stream.get() {
-                return Poll::Ready(Ok(0));
+            match self.flags.input.get() {
+                Side::Open => {}
+                Side::Ended => return Poll::Ready(Ok(0)),
+                Side::Missing => return Poll::Ready(Err(StreamError::NotReadable)),
             }
-            if self.flags.direction.get() == Direction::WriteOnly {
-                return Poll::Ready(Err(StreamError::NotReadable));
-            }
-            if self.flags.attached.get() || self.flags.drained.get() {
+            if self.flags.news.get() != News::NotYet {
                 match self.poll_readable(cx) {
                     Poll::Ready(Ok(())) => {}
                     Poll::Ready(Err(error)) => return Poll::Ready(Err(self.fail(error))),
@@ -333,7 +332,7 @@ impl Inner {
                     return Poll::Ready(Err(StreamError::Closed(reason)));
                 }
                 Ok((Ok(0), _)) => {
-                    self.flags.end_of_stream.set(true);
+                    self.flags.input.set(Side::Ended);
                     if let Some(watch) = self.close_watch() {
                         self.registration.before_poll(Rc::clone(watch) as Rc<dyn BeforePoll>);
                     }

@@ -13,8 +13,8 @@ use crate::budget;
 use crate::error::{CloseReason, StreamError};
 use crate::held_back;
 use crate::pool::{lease_write_buffer, return_write_buffer};
-use crate::stream::Inner;
-use crate::transport::{Direction, Socket};
+use crate::stream::{Inner, Side};
+use crate::transport::Socket;
 use crate::write_buffer::{SLICES, WriteBuffer};
 
 /// Bytes that one stream may send in one turn before the others get theirs (IO30): 1 MiB and what frames it, so that a
@@ -91,13 +91,13 @@ impl WriteSide {
 
 impl Inner {
     pub(crate) fn can_write(&self) -> bool {
-        !self.flags.write_shut.get() && !self.is_closed()
+        self.flags.output.get() == Side::Open && !self.is_closed()
     }
 
     pub(crate) fn write_error(&self) -> StreamError {
-        self.closed_error().unwrap_or(match self.flags.direction.get() {
-            Direction::ReadOnly => StreamError::NotWritable,
-            _ => StreamError::Closed(CloseReason::Local), // it was this side that ended its output
+        self.closed_error().unwrap_or(match self.flags.output.get() {
+            Side::Missing => StreamError::NotWritable,
+            Side::Open | Side::Ended => StreamError::Closed(CloseReason::Local), // it was this side that ended its output
         })
     }
 

@@ -59,22 +59,45 @@ pub(crate) struct Rare {
 /// The small facts of a stream.
 #[derive(Default)]
 pub(crate) struct Flags {
-    /// The transport reports to the registration.
-    pub(crate) attached: Cell<bool>,
-    /// Before that: the last read found the transport empty, so the next must wait.
-    pub(crate) drained: Cell<bool>,
-    /// The transport has said that the peer will send nothing more.
-    pub(crate) end_of_stream: Cell<bool>,
+    pub(crate) news: Cell<News>,
+    /// Ended when the transport has said that the peer will send nothing more.
+    pub(crate) input: Cell<Side>,
+    /// Ended when nothing more may be written.
+    pub(crate) output: Cell<Side>,
     /// A read is under way.
     pub(crate) reading: Cell<bool>,
-    /// Nothing more may be written.
-    pub(crate) write_shut: Cell<bool>,
-    /// Which way the transport goes.
-    pub(crate) direction: Cell<Direction>,
     /// The loop will flush at the end of the turn.
     pub(crate) flush_due: Cell<bool>,
     /// The loop will flush when the transport has room.
     pub(crate) awaits_room: Cell<bool>,
+}
+
+/// One of the two ways that bytes go.
+#[derive(Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) enum Side {
+    #[default]
+    Open,
+    Ended,
+    /// The transport does not go that way.
+    Missing,
+}
+
+impl Side {
+    fn unless(is_missing: bool) -> Side {
+        if is_missing { Side::Missing } else { Side::Open }
+    }
+}
+
+/// How a stream hears that its transport can be read.
+#[derive(Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) enum News {
+    /// It has had no need to: a read is worth a try.
+    #[default]
+    NotYet,
+    /// The same, but the last read found the transport empty, so the next must wait.
+    Needed,
+    /// The transport reports to the registration.
+    Reported,
 }
 
 impl IoStream {
@@ -112,8 +135,8 @@ impl IoStream {
             rare: OnceCell::new(),
             options,
         };
-        inner.flags.direction.set(direction);
-        inner.flags.write_shut.set(direction == Direction::ReadOnly);
+        inner.flags.input.set(Side::unless(direction == Direction::WriteOnly));
+        inner.flags.output.set(Side::unless(direction == Direction::ReadOnly));
         Ok(IoStream { inner: Rc::new(inner) })
     }
 
@@ -284,9 +307,25 @@ impl Inner {
         Some(result)
     }
 
+    /// Whether the peer has ended its side and this has been read.
+    #[inline]
+    pub(crate) fn is_end_of_stream(&self) -> bool {
+        self.flags.input.get() == Side::Ended
+    }
+
+    pub(crate) fn goes_both_ways(&self) -> bool {
+        self.flags.input.get() != Side::Missing && self.flags.output.get() != Side::Missing
+    }
+
+    /// Whether the transport reports to the registration.
+    #[inline]
+    pub(crate) fn is_attached(&self) -> bool {
+        self.flags.news.get() == News::Reported
+    }
+
     /// Registers the transport with the poller if it is not yet: once in a stream's life.
     pub(crate) fn attach(&self) -> io::Result<()> {
-        if self.flags.attached.get() {
+        if self.is_attached() {
             return Ok(());
         }
         self.attach_now()
@@ -294,7 +333,7 @@ impl Inner {
 
     #[cold]
     fn attach_now(&self) -> io::Result<()> {
-        self.flags.attached.set(true);
+        self.flags.news.set(News::Reported);
         self.with_socket(|socket| socket.attach(&self.registration)).unwrap_or(Ok(()))
     }
 
@@ -308,19 +347,18 @@ impl Inner {
     /// Notes that the transport has nothing to read for now. The end of the peer's side stays noted: data and FIN
     /// that arrive together are one event, and the read that finds the FIN is still to come.
     pub(crate) fn note_drained(&self) {
-        if self.flags.attached.get() {
-            self.registration.clear(Ready::READABLE);
-        } else {
-            self.flags.drained.set(true);
+        match self.flags.news.get() {
+            News::Reported => self.registration.clear(Ready::READABLE),
+            News::NotYet | News::Needed => self.flags.news.set(News::Needed),
         }
     }
 
     /// Whether a read is worth a try without waiting.
     pub(crate) fn may_read(&self) -> bool {
-        if self.flags.attached.get() {
-            self.registration.ready().is_readable()
-        } else {
-            !self.flags.drained.get()
+        match self.flags.news.get() {
+            News::NotYet => true,
+            News::Needed => false,
+            News::Reported => self.registration.ready().is_readable(),
         }
     }
 }
@@ -344,7 +382,7 @@ mod tests {
         let size = size_of::<Inner>();
         println!("Inner: {size} bytes");
         // With debug assertions mio remembers in each socket which poller knows it.
-        let most = if cfg!(debug_assertions) { 128 } else { 120 };
+        let most = if cfg!(debug_assertions) { 120 } else { 112 };
         assert!(size <= most, "{size} bytes");
     }
 }

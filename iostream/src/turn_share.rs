@@ -5,13 +5,16 @@ use std::cell::Cell;
 /// What a call costs at least, in bytes, so that a thousand calls for a byte each are bounded too.
 const CALL_BYTES: usize = 4096;
 
-/// What each direction of a stream has used in the latest turn in which it did anything.
+/// Shares are counted in pieces of so many bytes.
+const UNIT_BYTES: usize = 64;
+
+/// What each direction of a stream has used, in units, in the latest turn in which it did anything: up to 4 MiB.
 #[derive(Default)]
 pub(crate) struct TurnShares {
-    /// Shortened: two turns that are told apart lie close together.
-    turn: Cell<u32>,
-    read: Cell<u32>,
-    written: Cell<u32>,
+    /// Shortened: two turns that are told apart lie close together. Who finds his share used up in another gives way once.
+    turn: Cell<u16>,
+    read: Cell<u16>,
+    written: Cell<u16>,
 }
 
 impl TurnShares {
@@ -35,16 +38,19 @@ impl TurnShares {
         self.count(&self.written, turn, bytes);
     }
 
-    fn left(&self, used: &Cell<u32>, turn: u64, most: usize) -> usize {
-        if self.turn.get() == turn as u32 { most.saturating_sub(used.get() as usize) } else { most }
+    fn left(&self, used: &Cell<u16>, turn: u64, most: usize) -> usize {
+        if self.turn.get() != turn as u16 {
+            return most;
+        }
+        most.saturating_sub(usize::from(used.get()) * UNIT_BYTES)
     }
 
-    fn count(&self, used: &Cell<u32>, turn: u64, bytes: usize) {
-        if self.turn.replace(turn as u32) != turn as u32 {
+    fn count(&self, used: &Cell<u16>, turn: u64, bytes: usize) {
+        if self.turn.replace(turn as u16) != turn as u16 {
             self.read.set(0);
             self.written.set(0);
         }
-        let cost = u32::try_from(bytes.max(CALL_BYTES)).unwrap_or(u32::MAX);
+        let cost = u16::try_from(bytes.max(CALL_BYTES).div_ceil(UNIT_BYTES)).unwrap_or(u16::MAX);
         used.set(used.get().saturating_add(cost));
     }
 }
@@ -58,7 +64,7 @@ mod tests {
         let share = TurnShares::default();
         assert_eq!(share.left_to_read(0, 10_000), 10_000);
         share.count_read(7, 9_000);
-        assert_eq!(share.left_to_read(7, 10_000), 1_000);
+        assert_eq!(share.left_to_read(7, 10_000), 10_000 - 141 * UNIT_BYTES);
         share.count_read(7, 1);
         assert_eq!(share.left_to_read(7, 10_000), 0);
         assert_eq!(share.left_to_write(7, 10_000), 10_000, "each direction has its own");
@@ -67,6 +73,9 @@ mod tests {
         assert_eq!(share.left_to_write(8, 10_000), 10_000 - CALL_BYTES);
         assert_eq!(share.left_to_read(8, 10_000), 10_000);
         share.count_written(8, usize::MAX);
-        assert_eq!(share.left_to_write(8, usize::MAX - 1), usize::MAX - 1 - u32::MAX as usize);
+        assert_eq!(
+            share.left_to_write(8, usize::MAX - 1),
+            usize::MAX - 1 - usize::from(u16::MAX) * UNIT_BYTES
+        );
     }
 }

@@ -215,7 +215,7 @@ impl Inner {
         if unsent > 0 {
             return Err(TlsError::UnsentOutput(unsent).into());
         }
-        if self.flags.end_of_stream.get() {
+        if self.is_end_of_stream() {
             return Err(StreamError::end_of_stream());
         }
         if !self.can_write() {
