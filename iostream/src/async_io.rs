@@ -67,7 +67,7 @@ impl AsyncIo {
     }
 
     fn put_back(&mut self) {
-        self.stream.inner.put_back(std::mem::take(&mut self.shown));
+        self.stream.inner.read_side.put_back(std::mem::take(&mut self.shown));
     }
 
     fn refuse_second_reader(&self) -> io::Result<()> {
@@ -81,7 +81,7 @@ impl AsyncIo {
         self.put_back();
         self.refuse_second_reader()?;
         let inner = &self.stream.inner;
-        let buffered = inner.read_buffer.borrow_mut().copy_to(target);
+        let buffered = inner.read_side.with(|buffer| buffer.copy_to(target));
         if buffered > 0 || target.is_empty() {
             return Poll::Ready(Ok(buffered));
         }
@@ -92,10 +92,10 @@ impl AsyncIo {
         self.put_back();
         self.refuse_second_reader()?;
         let inner = &self.stream.inner;
-        if inner.read_buffer.borrow().is_empty() {
+        if inner.read_side.len() == 0 {
             ready!(inner.poll_fill(cx))?;
         }
-        self.shown = inner.read_buffer.take();
+        self.shown = inner.read_side.take();
         Poll::Ready(Ok(self.shown.filled()))
     }
 

@@ -85,7 +85,7 @@ impl IoStream {
     /// Bytes that have been read and not been taken.
     #[must_use]
     pub fn buffered(&self) -> usize {
-        self.inner.read_buffer.borrow().len()
+        self.inner.read_side.len()
     }
 
     /// Whether there is input as far as is known without asking the system: buffered, or announced by the loop and not read.
@@ -124,16 +124,12 @@ impl IoStream {
     /// Takes the next `n` bytes that are buffered, or as many as there are, without a copy where they are most of
     /// their block.
     pub fn take_buffered(&self, n: usize) -> Bytes {
-        let mut buffer = self.inner.read_buffer.borrow_mut();
-        let n = n.min(buffer.len());
-        buffer.take(n)
+        self.inner.read_side.with(|buffer| buffer.take(n.min(buffer.len())))
     }
 
     /// Drops the next `n` bytes that are buffered, or as many as there are.
     pub fn consume(&self, n: usize) {
-        let mut buffer = self.inner.read_buffer.borrow_mut();
-        let n = n.min(buffer.len());
-        buffer.consume(n);
+        self.inner.read_side.with(|buffer| buffer.consume(n.min(buffer.len())));
     }
 }
 
@@ -146,29 +142,17 @@ struct BorrowedBuffer<'a> {
 
 impl BorrowedBuffer<'_> {
     fn of(inner: &Inner) -> BorrowedBuffer<'_> {
-        BorrowedBuffer { inner, buffer: inner.read_buffer.take() }
+        BorrowedBuffer { inner, buffer: inner.read_side.take() }
     }
 }
 
 impl Drop for BorrowedBuffer<'_> {
     fn drop(&mut self) {
-        self.inner.put_back(std::mem::take(&mut self.buffer));
+        self.inner.read_side.put_back(std::mem::take(&mut self.buffer));
     }
 }
 
 impl Inner {
-    /// Puts a read buffer that was out of its place in front of what was read meanwhile.
-    pub(crate) fn put_back(&self, mut buffer: ReadBuffer) {
-        if buffer.is_empty() {
-            return;
-        }
-        let mut place = self.read_buffer.borrow_mut();
-        if !place.is_empty() {
-            buffer.append(place.filled());
-        }
-        *place = buffer;
-    }
-
     pub(crate) fn poll_fill(self: &Rc<Self>, cx: &mut Context<'_>) -> Poll<Result<usize, StreamError>> {
         let limit = self.options.max_buffer_size;
         let memory = |cx: &mut Context<'_>| self.poll_memory(cx);
@@ -187,7 +171,7 @@ impl Inner {
 
     /// The memory that this stream holds.
     pub(crate) fn held(&self) -> usize {
-        self.read_buffer.borrow().size() + self.write.held()
+        self.read_side.with(|buffer| buffer.size()) + self.write.held()
     }
 
     /// Which stream this is among those that wait for memory.
@@ -249,10 +233,8 @@ impl Inner {
     #[cold]
     fn memory_within(&self, share: usize) -> Result<Memory, Wish> {
         let StreamOptions { max_buffer_size: limit, read_chunk_size, .. } = *self.options;
-        let (size, room, is_full) = {
-            let buffer = self.read_buffer.borrow();
-            (buffer.size(), buffer.room(), buffer.len() >= limit)
-        };
+        let look = |buffer: &mut ReadBuffer| (buffer.size(), buffer.room(), buffer.len() >= limit);
+        let (size, room, is_full) = self.read_side.with(look);
         if is_full || room > 0 {
             return Ok(Memory { chunk: read_chunk_size.min(room), most: size });
         }
@@ -305,7 +287,7 @@ impl Inner {
                         if self.is_closed() {
                             continue;
                         }
-                        self.read_buffer.borrow_mut().park(self.options.read_chunk_size);
+                        self.read_side.with(|buffer| buffer.park(self.options.read_chunk_size));
                         return Poll::Pending;
                     }
                 }

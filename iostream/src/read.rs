@@ -112,7 +112,7 @@ impl IoStream {
     /// May be dropped at any time; nothing is consumed before it returns.
     pub async fn read_bytes(&self, n: usize) -> Result<Bytes, StreamError> {
         self.read_until_buffered(n).await?;
-        Ok(self.inner.read_buffer.borrow_mut().take(n))
+        Ok(self.inner.read_side.with(|buffer| buffer.take(n)))
     }
 
     /// Reads whatever is there, at least one byte and at most `max_bytes`: `read_bytes(n, partial=True)` (IO12).
@@ -131,9 +131,7 @@ impl IoStream {
             |buffered| if buffered.is_empty() && max_bytes > 0 { Found::NotYet } else { Found::At(0) },
         )
         .await?;
-        let mut buffer = self.inner.read_buffer.borrow_mut();
-        let n = max_bytes.min(buffer.len());
-        Ok(buffer.take(n))
+        Ok(self.inner.read_side.with(|buffer| buffer.take(max_bytes.min(buffer.len()))))
     }
 
     /// Reads into `target`, at least one byte and at most its length, and gives the count (IO13, `partial=True`).
@@ -156,7 +154,7 @@ impl IoStream {
         let inner = &self.inner;
         let _reading = inner.begin_read()?;
         poll_fn(|cx| {
-            let buffered = inner.read_buffer.borrow_mut().copy_to(target);
+            let buffered = inner.read_side.with(|buffer| buffer.copy_to(target));
             if buffered > 0 {
                 return Poll::Ready(Ok(buffered));
             }
@@ -180,7 +178,7 @@ impl IoStream {
     #[doc(alias = "read_into")]
     pub async fn read_exact(&self, target: &mut [u8]) -> Result<(), StreamError> {
         self.read_until_buffered(target.len()).await?;
-        self.inner.read_buffer.borrow_mut().copy_to(target);
+        self.inner.read_side.with(|buffer| buffer.copy_to(target));
         Ok(())
     }
 
@@ -203,9 +201,7 @@ impl IoStream {
             Err(error) => return Err(error),
             Ok(_) => unreachable!("nothing satisfies this read but the end"),
         }
-        let mut buffer = self.inner.read_buffer.borrow_mut();
-        let n = buffer.len();
-        Ok(buffer.take(n))
+        Ok(self.inner.read_side.with(|buffer| buffer.take(buffer.len())))
     }
 
     fn read_to_delimiter<'a, T>(
@@ -291,7 +287,7 @@ impl<R, T: FnMut(&mut ReadBuffer, usize) -> R + Unpin> Future for ReadToDelimite
             if buffered.len() >= max_bytes { Found::TooLate } else { Found::NotYet }
         };
         match std::task::ready!(this.inner.poll_while(cx, &mut this.reading, look))? {
-            Some(n) => Poll::Ready(Ok((this.take)(&mut this.inner.read_buffer.borrow_mut(), n))),
+            Some(n) => Poll::Ready(Ok(this.inner.read_side.with(|buffer| (this.take)(buffer, n)))),
             None => Poll::Ready(Err(StreamError::DelimiterNotFound { max_bytes })),
         }
     }
@@ -372,7 +368,7 @@ impl Inner {
             *reading = true;
         }
         let result = loop {
-            match look(self.read_buffer.borrow().filled()) {
+            match self.read_side.with(|buffer| look(buffer.filled())) {
                 Found::At(n) => break Ok(Some(n)),
                 Found::TooLate => break Ok(None),
                 Found::NotYet => {}

@@ -7,6 +7,7 @@
 //!   0        start                end            block.len()
 //! ```
 
+use std::cell::Cell;
 use std::io;
 
 use bytes::Bytes;
@@ -25,6 +26,45 @@ const PARK_BYTES: usize = BLOCK_BYTES / 4;
 pub(crate) struct ReadBuffer {
     /// None while nothing is buffered.
     block: Block,
+}
+
+/// Where a stream has its buffer: a cell and no `RefCell`, which would double what an idle stream pays. While somebody works on
+/// the buffer it seems empty to everybody else.
+#[derive(Default)]
+pub(crate) struct ReadSide(Cell<ReadBuffer>);
+
+impl ReadSide {
+    /// Lets `work` use the buffer. It must not read meanwhile; what may is given it by [`take`](ReadSide::take).
+    #[inline]
+    pub(crate) fn with<R>(&self, work: impl FnOnce(&mut ReadBuffer) -> R) -> R {
+        let mut buffer = self.0.take();
+        let result = work(&mut buffer);
+        self.0.set(buffer);
+        result
+    }
+
+    #[inline]
+    pub(crate) fn len(&self) -> usize {
+        self.with(|buffer| buffer.len())
+    }
+
+    /// Takes the buffer out, to be [put back](ReadSide::put_back).
+    #[inline]
+    pub(crate) fn take(&self) -> ReadBuffer {
+        self.0.take()
+    }
+
+    /// Puts a buffer that was out of its place in front of what was read meanwhile.
+    pub(crate) fn put_back(&self, mut buffer: ReadBuffer) {
+        if buffer.is_empty() {
+            return;
+        }
+        let meanwhile = self.0.take();
+        if !meanwhile.is_empty() {
+            buffer.append(meanwhile.filled());
+        }
+        self.0.set(buffer);
+    }
 }
 
 impl ReadBuffer {

@@ -1,7 +1,7 @@
 //! The stream: its state, how it is made, and the questions it answers.
 //! Step 4 of path 2 and step 2 of path 3 through the house (see ARCHITECTURE.md).
 
-use std::cell::{Cell, OnceCell, RefCell};
+use std::cell::{Cell, OnceCell};
 use std::io;
 use std::net::SocketAddr;
 use std::rc::Rc;
@@ -13,7 +13,7 @@ use crate::close_watch::CloseWatch;
 use crate::error::{CloseReason, StreamError};
 use crate::flush::WriteSide;
 use crate::options::StreamOptions;
-use crate::read_buffer::ReadBuffer;
+use crate::read_buffer::ReadSide;
 use crate::transport::{Direction, IntoTransport, Socket};
 use crate::turn_share::TurnShares;
 
@@ -36,7 +36,7 @@ pub(crate) struct Inner {
     pub(crate) registration: Registration,
     /// Out of its place while it is at work, see `Inner::with_socket`; gone when the stream is closed.
     pub(crate) socket: Cell<Option<Socket>>,
-    pub(crate) read_buffer: RefCell<ReadBuffer>,
+    pub(crate) read_side: ReadSide,
     pub(crate) write: WriteSide,
     pub(crate) flags: Flags,
     pub(crate) shares: TurnShares,
@@ -126,7 +126,7 @@ impl IoStream {
         let inner = Inner {
             registration: Registration::new(&IoLoop::current()),
             socket: Cell::new(Some(socket)),
-            read_buffer: RefCell::default(),
+            read_side: ReadSide::default(),
             write: WriteSide::default(),
             flags: Flags::default(),
             shares: TurnShares::default(),
@@ -382,7 +382,7 @@ mod tests {
         let size = size_of::<Inner>();
         println!("Inner: {size} bytes");
         // With debug assertions mio remembers in each socket which poller knows it.
-        let most = if cfg!(debug_assertions) { 120 } else { 112 };
+        let most = if cfg!(debug_assertions) { 112 } else { 104 };
         assert!(size <= most, "{size} bytes");
     }
 }

@@ -157,7 +157,7 @@ impl IoStream {
         let Some(carrier) = inner.socket.take() else {
             return Err(StreamError::AlreadyReading); // the carrier calls from inside its own work
         };
-        let begun = inner.read_buffer.take();
+        let begun = inner.read_side.take();
         let transport = TlsTransport::new(carrier, connection, inner.registration.notifier(), begun.filled());
         inner.socket.set(Some(Socket::Tls(Box::new(transport))));
 
@@ -207,7 +207,7 @@ impl Drop for CloseUnlessDone<'_> {
 impl Inner {
     /// Nothing that came unprotected may be read as protected, nor the other way round (IO49).
     fn check_idle(&self, unread: Unread) -> Result<(), StreamError> {
-        let buffered = self.read_buffer.borrow().len();
+        let buffered = self.read_side.len();
         if buffered > 0 && unread == Unread::IsRefused {
             return Err(TlsError::UnreadInput(buffered).into());
         }
