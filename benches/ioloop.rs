@@ -140,7 +140,7 @@ fn timers(criterion: &mut Criterion) {
     });
     group.bench_function("push_a_deadline_forward", |bencher| {
         let mut cx = std::task::Context::from_waker(std::task::Waker::noop());
-        let mut deadline = Deadline::new(&io_loop);
+        let deadline = Deadline::new(&io_loop);
         let mut at = base;
         bencher.iter(|| {
             at += Duration::from_micros(1);

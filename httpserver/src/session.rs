@@ -1,6 +1,6 @@
 //! One connection for as long as it lives: its stream, its deadline, and the waits that both take part in.
 
-use std::cell::{Cell, RefCell};
+use std::cell::Cell;
 use std::future::poll_fn;
 use std::rc::Rc;
 use std::task::{Context, Poll};
@@ -30,7 +30,7 @@ pub(crate) struct Session {
     pub(crate) core: Rc<Core>,
     pub(crate) context: ConnectionContext,
     /// The one deadline of the connection, whatever it waits for; its timer is re-armed lazily.
-    deadline: RefCell<Deadline>,
+    deadline: Deadline,
     /// Requests that have begun.
     requests: Cell<u32>,
     /// Empty lines that have come before the next request (RFC 9112 §2.2).
@@ -55,7 +55,7 @@ pub(crate) enum Arrival {
 
 impl Session {
     pub(crate) fn new(stream: IoStream, core: Rc<Core>, context: ConnectionContext) -> Session {
-        let deadline = RefCell::new(Deadline::new(&stream.io_loop()));
+        let deadline = Deadline::new(&stream.io_loop());
         let born = core.age(stream.now());
         Session {
             stream,
@@ -99,7 +99,7 @@ impl Session {
     /// Waits for the first byte of a request. Not an `async fn`: idling must be small.
     pub(crate) fn poll_idle(&self, cx: &mut Context<'_>) -> Poll<Arrival> {
         if self.renews_deadline.get() {
-            self.deadline.borrow_mut().set_after(self.patience());
+            self.deadline.set_after(self.patience());
         }
         let arrival = self.poll_arrival(cx);
         self.context.set_idle(arrival.is_pending());
@@ -183,7 +183,7 @@ impl Session {
     pub(crate) async fn arrival(&self, deadline: Option<Instant>) -> Arrival {
         poll_fn(|cx| {
             // Each time: a handler that also waits to write has its own deadline in here meanwhile.
-            self.deadline.borrow_mut().set(deadline);
+            self.deadline.set(deadline);
             self.poll_arrival(cx)
         })
         .await
@@ -194,7 +194,7 @@ impl Session {
             Poll::Ready(Ok(0)) => Poll::Ready(Arrival::EndOfStream),
             Poll::Ready(Ok(_)) => Poll::Ready(Arrival::Bytes),
             Poll::Ready(Err(error)) => Poll::Ready(Arrival::Failure(error)),
-            Poll::Pending => self.deadline.borrow_mut().poll(cx).map(|()| match self.stream.is_held_back() {
+            Poll::Pending => self.deadline.poll(cx).map(|()| match self.stream.is_held_back() {
                 false => Arrival::Timeout,
                 true => Arrival::Failure(StreamError::OverBudget), // it was not the peer
             }),
@@ -262,9 +262,8 @@ impl Session {
                 (sent, stalled) = (self.stream.bytes_sent(), self.after(options.write_timeout));
             }
             let earned = Duration::from_secs((sent - first) / rate);
-            let mut timer = self.deadline.borrow_mut();
-            timer.set(Some(stalled.min(most + earned.min(CENTURY))));
-            timer.poll(cx).map(|()| {
+            self.deadline.set(Some(stalled.min(most + earned.min(CENTURY))));
+            self.deadline.poll(cx).map(|()| {
                 // Whoever takes nothing is not waited for again, neither here nor by the kernel.
                 tcpserver::reset(&self.stream);
                 Err(HttpError::WriteTimeout)

@@ -1,5 +1,6 @@
 //! Timers as Tornado has them, and the futures that stand on them.
 
+use std::cell::Cell;
 use std::future::Future;
 use std::panic::Location;
 use std::pin::Pin;
@@ -77,43 +78,44 @@ impl Inner {
 pub struct Deadline {
     inner: Weak<Inner>,
     /// As the loop's timers count, which takes half of what an `Instant` takes.
-    deadline: Option<Nanos>,
-    armed: TimerKey,
+    deadline: Cell<Option<Nanos>>,
+    armed: Cell<TimerKey>,
 }
 
 impl Deadline {
     /// A deadline of `io_loop` that never passes until it is [`set`](Deadline::set).
     #[must_use]
     pub fn new(io_loop: &IoLoop) -> Deadline {
-        Deadline { inner: Rc::downgrade(&io_loop.inner), deadline: None, armed: TimerKey::NONE }
+        let inner = Rc::downgrade(&io_loop.inner);
+        Deadline { inner, deadline: Cell::new(None), armed: Cell::new(TimerKey::NONE) }
     }
 
     /// Moves the deadline; `None` means never. The wait for it begins with the next [`poll`](Deadline::poll).
-    pub fn set(&mut self, deadline: Option<Instant>) {
-        self.deadline = match (deadline, self.inner.upgrade()) {
+    pub fn set(&self, deadline: Option<Instant>) {
+        self.deadline.set(match (deadline, self.inner.upgrade()) {
             (Some(deadline), Some(inner)) => Some(Nanos::between(inner.epoch, deadline)),
             _ => None,
-        };
+        });
     }
 
     /// [`set`](Deadline::set) to so long after the loop's [`now`](IoLoop::now), for what is set often: it reckons in whole numbers.
-    pub fn set_after(&mut self, patience: Option<Duration>) {
-        self.deadline = match (patience, self.inner.upgrade()) {
+    pub fn set_after(&self, patience: Option<Duration>) {
+        self.deadline.set(match (patience, self.inner.upgrade()) {
             (Some(patience), Some(inner)) => Some(inner.now_in_nanos().plus(patience)),
             _ => None,
-        };
+        });
     }
 
     /// The deadline as it stands. One from before the loop was made counts as the moment of that; `None` if the loop is gone.
     #[must_use]
     pub fn deadline(&self) -> Option<Instant> {
-        Some(self.deadline?.after(self.inner.upgrade()?.epoch))
+        Some(self.deadline.get()?.after(self.inner.upgrade()?.epoch))
     }
 
     /// Ready when the deadline has passed; otherwise the latest task to ask is woken when it does, and perhaps
     /// before. On a loop that has closed no deadline passes any more.
-    pub fn poll(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        let Some(deadline) = self.deadline else { return Poll::Pending };
+    pub fn poll(&self, cx: &mut Context<'_>) -> Poll<()> {
+        let Some(deadline) = self.deadline.get() else { return Poll::Pending };
         let Some(inner) = self.inner.upgrade() else { return Poll::Pending };
         if deadline <= inner.now_in_nanos() {
             return Poll::Ready(());
@@ -127,9 +129,9 @@ impl Deadline {
             return Poll::Pending;
         }
         let action = Action::wake(inner.wake_target(cx.waker()));
-        let (armed, replaced) = inner.timers.borrow_mut().arm(self.armed, deadline, action);
+        let (armed, replaced) = inner.timers.borrow_mut().arm(self.armed.get(), deadline, action);
         drop(replaced); // outside the borrow: a foreign waker's drop is foreign code
-        if std::mem::replace(&mut self.armed, armed) != armed {
+        if self.armed.replace(armed) != armed {
             count(&inner.tally.timers_inserted);
         }
         Poll::Pending
@@ -138,10 +140,10 @@ impl Deadline {
 
 impl Drop for Deadline {
     fn drop(&mut self) {
-        if self.armed != TimerKey::NONE
+        if self.armed.get() != TimerKey::NONE
             && let Some(inner) = self.inner.upgrade()
         {
-            let action = inner.timers.borrow_mut().remove(self.armed);
+            let action = inner.timers.borrow_mut().remove(self.armed.get());
             drop(action);
         }
     }
@@ -174,7 +176,7 @@ pub fn sleep_until(deadline: Instant) -> Sleep {
 }
 
 fn sleep_on(io_loop: &IoLoop, at: Instant) -> Sleep {
-    let mut deadline = Deadline::new(io_loop);
+    let deadline = Deadline::new(io_loop);
     deadline.set(Some(at));
     Sleep { deadline }
 }
@@ -189,7 +191,7 @@ fn current(what: &str) -> IoLoop {
 impl Future for Sleep {
     type Output = ();
 
-    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
         self.deadline.poll(cx)
     }
 }
@@ -206,7 +208,7 @@ impl Future for Sleep {
 ///
 /// When the thread has no current loop; inside a task there always is one.
 pub async fn timeout<F: Future>(limit: Duration, future: F) -> Result<F::Output, TimedOut> {
-    let mut sleep = sleep(limit);
+    let sleep = sleep(limit);
     let mut future = std::pin::pin!(future);
     std::future::poll_fn(|cx| match future.as_mut().poll(cx) {
         Poll::Ready(output) => Poll::Ready(Ok(output)),

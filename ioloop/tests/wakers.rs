@@ -121,7 +121,7 @@ fn a_foreign_waker_can_wait_for_a_join_a_source_and_a_deadline() {
     let mut cx = Context::from_waker(&waker);
     let mut task = pin!(test.spawn(async {}));
     let registration = Registration::new(&test);
-    let mut deadline = ioloop::Deadline::new(&test);
+    let deadline = ioloop::Deadline::new(&test);
     deadline.set(Some(test.now() + SECOND));
     assert!(task.as_mut().poll(&mut cx).is_pending());
     assert!(registration.poll_ready(&mut cx, Interest::WRITE).is_pending());
@@ -178,7 +178,7 @@ fn a_waker_whose_drop_calls_the_loop_finds_no_borrow() {
     let test = VirtualLoop::new();
     test.make_current();
     let registration = Registration::new(&test);
-    let mut deadline = ioloop::Deadline::new(&test);
+    let deadline = ioloop::Deadline::new(&test);
     // Each round replaces, removes or re-arms what the one before left behind: every time the last of its waker.
     fn once(wait: impl FnOnce(&mut Context<'_>) -> bool) {
         let waker = Waker::from(Arc::new(CallsBack));

@@ -252,7 +252,7 @@ impl TcpClient {
 
     fn end(&self) -> Deadline {
         let io_loop = IoLoop::current();
-        let mut end = Deadline::new(&io_loop);
+        let end = Deadline::new(&io_loop);
         end.set(self.timeout.and_then(|limit| io_loop.now().checked_add(limit))); // beyond that it is as good as never
         end
     }

@@ -131,7 +131,7 @@ impl IoStream {
 
     /// `None` if `end` passes first.
     pub(crate) async fn until<T>(&self, end: Option<Instant>, future: impl Future<Output = T>) -> Option<T> {
-        let mut deadline = Deadline::new(&self.io_loop());
+        let deadline = Deadline::new(&self.io_loop());
         deadline.set(end);
         let mut future = std::pin::pin!(future);
         poll_fn(|cx| match future.as_mut().poll(cx) {

@@ -147,7 +147,7 @@ impl ServerHandle {
     pub fn drain(&self, grace: Duration) -> Drain {
         let io_loop = IoLoop::current();
         let began = io_loop.now();
-        let mut deadline = Deadline::new(&io_loop);
+        let deadline = Deadline::new(&io_loop);
         deadline.set(began.checked_add(grace)); // `None` is as good as never
         let state = &self.state;
         // Whoever is in the queue has been told by the kernel that the connection stands.

@@ -98,7 +98,7 @@ pub(super) fn push_forward() -> Measure {
     let began = io_loop.now();
     let mut deadlines: Vec<(Deadline, Duration)> = in_task(&io_loop, |cx| {
         let one = |_| {
-            let (mut deadline, delay) = (Deadline::new(&io_loop), scatter.delay());
+            let (deadline, delay) = (Deadline::new(&io_loop), scatter.delay());
             deadline.set(Some(began + delay));
             assert!(deadline.poll(cx).is_pending());
             (deadline, delay)

@@ -39,7 +39,7 @@ where
         at_once: usize,
     ) -> Race<C, F> {
         let io_loop = IoLoop::current();
-        let mut next = Deadline::new(&io_loop);
+        let next = Deadline::new(&io_loop);
         next.set(Some(io_loop.now()));
         let waiting = addresses.into_iter();
         Race {
