@@ -5,6 +5,7 @@
 //! read finds every byte where it was (IO9).
 
 use std::future::{Future, poll_fn};
+use std::num::NonZeroU32;
 use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Context, Poll};
@@ -210,8 +211,13 @@ impl IoStream {
         max_bytes: usize,
         take: T,
     ) -> ReadToDelimiter<'a, T> {
-        let inner = &self.inner;
-        ReadToDelimiter { inner, delimiter, max_bytes, searched: 0, take, reading: false }
+        ReadToDelimiter {
+            inner: &self.inner,
+            delimiter,
+            max_bytes: Most::of(max_bytes),
+            searched: None,
+            take,
+        }
     }
 
     async fn read_until_buffered(&self, n: usize) -> Result<(), StreamError> {
@@ -252,16 +258,43 @@ impl<L> Drop for ReadWhile<'_, L> {
     }
 }
 
-/// A read up to a delimiter.
+/// A read up to a delimiter: what most connections of a protocol of lines consist of while they are idle.
 struct ReadToDelimiter<'a, T> {
     inner: &'a Rc<Inner>,
     delimiter: &'a [u8],
-    max_bytes: usize,
-    /// In so many bytes no match begins. No buffer has more than fit here.
-    searched: u32,
+    max_bytes: Most,
+    /// `None` until this read is under way.
+    searched: Option<Searched>,
     /// What becomes of the bytes up to the delimiter's end.
     take: T,
-    reading: bool,
+}
+
+/// How many bytes a read may take, in 32 bits: no buffer has more.
+#[derive(Clone, Copy)]
+struct Most(u32);
+
+impl Most {
+    fn of(bytes: usize) -> Most {
+        Most(u32::try_from(bytes).unwrap_or(u32::MAX))
+    }
+
+    fn bytes(self) -> usize {
+        if self.0 == u32::MAX { usize::MAX } else { self.0 as usize }
+    }
+}
+
+/// In so many bytes no match begins; in 32 bits with its option.
+#[derive(Clone, Copy)]
+struct Searched(NonZeroU32);
+
+impl Searched {
+    fn of(bytes: usize) -> Searched {
+        Searched(NonZeroU32::MIN.saturating_add(bytes as u32))
+    }
+
+    fn bytes(self) -> usize {
+        self.0.get() as usize - 1
+    }
 }
 
 impl<R, T: FnMut(&mut ReadBuffer, usize) -> R + Unpin> Future for ReadToDelimiter<'_, T> {
@@ -269,13 +302,15 @@ impl<R, T: FnMut(&mut ReadBuffer, usize) -> R + Unpin> Future for ReadToDelimite
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let this = &mut *self;
-        let (delimiter, max_bytes) = (this.delimiter, this.max_bytes);
+        let (delimiter, max_bytes) = (this.delimiter, this.max_bytes.bytes());
         if delimiter.is_empty() {
             return Poll::Ready(Err(StreamError::EmptyDelimiter));
         }
+        let mut reading = this.searched.is_some();
+        let mut searched = this.searched.map_or(0, Searched::bytes);
         let look = |buffered: &[u8]| {
             // A match may have begun in the last bytes of what was searched before.
-            let from = (this.searched as usize).min(buffered.len());
+            let from = searched.min(buffered.len());
             // Each read looks at a buffer that is empty before it looks at one that is not.
             if from < buffered.len()
                 && let Some(at) = find(&buffered[from..], delimiter)
@@ -283,10 +318,12 @@ impl<R, T: FnMut(&mut ReadBuffer, usize) -> R + Unpin> Future for ReadToDelimite
                 let end = from + at + delimiter.len();
                 return if end > max_bytes { Found::TooLate } else { Found::At(end) };
             }
-            this.searched = buffered.len().saturating_sub(delimiter.len() - 1) as u32;
+            searched = buffered.len().saturating_sub(delimiter.len() - 1);
             if buffered.len() >= max_bytes { Found::TooLate } else { Found::NotYet }
         };
-        match std::task::ready!(this.inner.poll_while(cx, &mut this.reading, look))? {
+        let polled = this.inner.poll_while(cx, &mut reading, look);
+        this.searched = reading.then(|| Searched::of(searched));
+        match std::task::ready!(polled)? {
             Some(n) => Poll::Ready(Ok(this.inner.read_side.with(|buffer| (this.take)(buffer, n)))),
             None => Poll::Ready(Err(StreamError::DelimiterNotFound { max_bytes })),
         }
@@ -295,7 +332,7 @@ impl<R, T: FnMut(&mut ReadBuffer, usize) -> R + Unpin> Future for ReadToDelimite
 
 impl<T> Drop for ReadToDelimiter<'_, T> {
     fn drop(&mut self) {
-        self.inner.end_read(self.reading);
+        self.inner.end_read(self.searched.is_some());
     }
 }
 
