@@ -32,7 +32,7 @@
 //!
 //! # What things cost
 //!
-//! An idle stream is about 300 bytes in all, its slot in the loop included; over TLS, 8 KiB. A transport is registered with
+//! An idle stream is about 150 bytes, its slot in the loop included; over TLS, 8 KiB. A transport is registered with
 //! the poller once, when it would first block. A read that finds data is one syscall, and none is made just to learn that
 //! there is no more. What a task writes before it waits for input leaves in one syscall. An idle stream holds no buffer:
 //! blocks of 64 KiB are borrowed from the thread's pool while bytes are in flight ([`leased_blocks`] counts them), and a

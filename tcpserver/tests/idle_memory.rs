@@ -18,14 +18,14 @@ async fn echo(stream: IoStream, _context: ConnectionContext) -> Result<(), Strea
 }
 
 #[test]
-fn ts12_an_idle_connection_to_an_echo_server_costs_less_than_half_a_kibibyte() {
+fn ts12_an_idle_connection_to_an_echo_server_costs_less_than_400_bytes() {
     netutil::raise_descriptor_limit().unwrap();
     let io_loop = IoLoop::new().unwrap();
     io_loop.make_current();
     let server = TcpServer::new(echo);
     let addresses = server.listen_with(0, &BindOptions::new().address("127.0.0.1")).unwrap();
     let crowd = Crowd::start("the_crowd", addresses[0]);
-    assert_idle_connections_cost(server.handle(), &crowd, 465, 505);
+    assert_idle_connections_cost(server.handle(), &crowd, 380, 420);
 }
 
 #[test]

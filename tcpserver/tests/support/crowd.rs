@@ -123,8 +123,8 @@ pub(crate) fn assert_idle_connections_cost(
             if connections == 0 {
                 ioloop::sleep(CLEARED_UP).await;
             }
-            if results.borrow().len() < 2 {
-                iostream::release_free_blocks(); // behind a single one; behind a crowd the server does it
+            if results.borrow().len() < 6 {
+                iostream::release_free_blocks(); // when all have gone the server does it
             }
             results.borrow_mut().push(Held::now());
         }
