@@ -124,7 +124,7 @@ impl Deadline {
             return Poll::Pending;
         }
         if let Some(task) = inner.own_task(cx.waker())
-            && inner.timers.borrow_mut().rearm(self.armed, deadline, task)
+            && inner.timers.borrow_mut().rearm(self.armed.get(), deadline, task)
         {
             return Poll::Pending;
         }
