@@ -9,6 +9,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
+use crate::alarm::Alarm;
 use crate::before_poll::BeforePoll;
 use crate::clock::Clock;
 use crate::counters::{Counters, Tally, count};
@@ -80,6 +81,7 @@ pub(crate) struct Inner {
     /// Out of its place while the events of a poll are handed out.
     pub(crate) events: Cell<Option<mio::Events>>,
     pub(crate) registry: mio::Registry,
+    alarm: Alarm,
     pub(crate) clock: Clock,
     now: Cell<Instant>,
     now_in_nanos: Cell<Nanos>,
@@ -123,7 +125,7 @@ impl IoLoop {
     ///
     /// # Errors
     ///
-    /// When the operating system has no descriptor left for the poller (three are needed on Linux).
+    /// When the operating system has no descriptor left for the poller (four are needed on Linux).
     pub fn new() -> io::Result<IoLoop> {
         let clock = Clock::Real;
         let random = Random::new(&clock);
@@ -134,12 +136,14 @@ impl IoLoop {
         let poll = mio::Poll::new()?;
         let registry = poll.registry().try_clone()?;
         let waker = mio::Waker::new(&registry, WAKER)?;
+        let alarm = Alarm::new(&registry)?;
         let now = clock.now();
         let inner = Inner {
             number: LOOPS_MADE.fetch_add(1, Ordering::Relaxed),
             poll: RefCell::new(poll),
             events: Cell::new(None),
             registry,
+            alarm,
             random,
             order,
             clock,
@@ -386,8 +390,10 @@ impl Inner {
         // A second look at the clock, but only before a sleep: what ran since the first must not make a timer late.
         let now = Nanos::between(self.epoch, self.clock.now());
         let deadline = self.timers.borrow_mut().next_deadline();
-        let at_most = deadline.map(|deadline| Duration::from_nanos(deadline.since(now)).min(LONGEST_SLEEP));
-        (at_most, Some(now))
+        let needs_timeout = |deadline: &Nanos| !self.alarm.ends_sleep_by(*deadline, now);
+        let at_most =
+            deadline.filter(needs_timeout).map(|deadline| Duration::from_nanos(deadline.since(now)));
+        (at_most.map(|at_most| at_most.min(LONGEST_SLEEP)), Some(now))
     }
 
     fn shrink_to_fit(&self) {

@@ -26,6 +26,7 @@ use std::task::{Poll, Waker};
 use std::time::Duration;
 
 use crate::IoLoop;
+use crate::alarm::ALARM;
 use crate::counters::count;
 use crate::error::RunError;
 use crate::executor::Ran;
@@ -351,7 +352,7 @@ impl Inner {
             Err(error) => return Err(error),
         };
         let any = interrupted || !events.is_empty();
-        for event in &events {
+        for event in events.iter().filter(|event| event.token() != ALARM) {
             count(&self.tally.events);
             if event.token() == WAKER {
                 self.receive();
