@@ -13,14 +13,17 @@ pub(crate) const SHARE_BYTES: usize = 16 * 1024;
 /// The size of the memory that small writes are copied into.
 const COPY_BYTES: usize = 16 * 1024;
 
-/// What is copied between two pieces that are not is most likely what frames them.
-const FRAMING_BYTES: usize = 64;
+/// What is copied between two pieces that are not is most likely what frames them, and takes no memory of its own.
+const FRAMING_BYTES: usize = 30;
 
-/// How many pieces one vectored write sends at most.
-pub(crate) const SLICES: usize = 64;
+/// How many pieces one vectored write sends at most: a mebibyte of the smallest that are not copied, with what frames them. Each
+/// write costs the kernel, and the peer's, as much as copying a few dozen KiB.
+pub(crate) const SLICES: usize = 136;
 
 enum Chunk {
     Copied(Vec<u8>),
+    /// Copied too.
+    Framing(Framing),
     /// Not copied: this is the last reference to it.
     Owned(Bytes),
     /// Not copied, and others have it too.
@@ -31,7 +34,30 @@ impl Chunk {
     fn bytes(&self) -> &[u8] {
         match self {
             Chunk::Copied(bytes) => bytes,
+            Chunk::Framing(framing) => &framing.bytes[..usize::from(framing.len)],
             Chunk::Owned(bytes) | Chunk::Lent(bytes) => bytes,
+        }
+    }
+
+    /// Copies as much of `data` behind what is here as there is room for.
+    #[inline]
+    fn append(&mut self, data: &[u8]) -> usize {
+        match self {
+            Chunk::Copied(bytes) => {
+                let n = data.len().min(bytes.capacity() - bytes.len());
+                bytes.extend_from_slice(&data[..n]);
+                n
+            }
+            Chunk::Framing(framing) => framing.append(data),
+            Chunk::Owned(_) | Chunk::Lent(_) => 0,
+        }
+    }
+
+    fn room(&self) -> usize {
+        match self {
+            Chunk::Copied(bytes) => bytes.capacity() - bytes.len(),
+            Chunk::Framing(framing) => FRAMING_BYTES - usize::from(framing.len),
+            Chunk::Owned(_) | Chunk::Lent(_) => 0,
         }
     }
 
@@ -40,8 +66,25 @@ impl Chunk {
         match self {
             Chunk::Copied(bytes) => bytes.capacity(),
             Chunk::Owned(bytes) => bytes.len(),
-            Chunk::Lent(_) => 0,
+            Chunk::Framing(_) | Chunk::Lent(_) => 0,
         }
+    }
+}
+
+/// A few bytes, where they stand in the queue.
+#[derive(Default)]
+struct Framing {
+    bytes: [u8; FRAMING_BYTES],
+    len: u8,
+}
+
+impl Framing {
+    fn append(&mut self, data: &[u8]) -> usize {
+        let room = &mut self.bytes[usize::from(self.len)..];
+        let n = data.len().min(room.len());
+        room[..n].copy_from_slice(&data[..n]);
+        self.len += n as u8;
+        n
     }
 }
 
@@ -86,9 +129,7 @@ impl WriteBuffer {
     pub(crate) fn push_copy(&mut self, mut data: &[u8]) {
         self.len += data.len();
         while !data.is_empty() {
-            let copy = self.copied_tail(data.len());
-            let n = data.len().min(copy.capacity() - copy.len());
-            copy.extend_from_slice(&data[..n]);
+            let n = self.tail_with_room(data.len()).append(data);
             data = &data[n..];
         }
     }
@@ -108,8 +149,8 @@ impl WriteBuffer {
     pub(crate) fn push_piece(&mut self, mut piece: Vec<u8>) {
         self.len += piece.len();
         match self.chunks.back_mut() {
-            Some(Chunk::Copied(copy)) if copy.capacity() - copy.len() >= piece.len() => {
-                copy.extend_from_slice(&piece);
+            Some(last) if last.room() >= piece.len() => {
+                last.append(&piece);
                 self.keep(piece);
             }
             _ if piece.is_empty() => self.keep(piece),
@@ -214,25 +255,20 @@ impl WriteBuffer {
     }
 
     /// The last piece, with room for one byte at least; `bytes` are to follow.
-    fn copied_tail(&mut self, bytes: usize) -> &mut Vec<u8> {
-        let has_room =
-            matches!(self.chunks.back(), Some(Chunk::Copied(copy)) if copy.capacity() > copy.len());
-        if !has_room {
-            let copy = match self.chunks.back() {
+    fn tail_with_room(&mut self, bytes: usize) -> &mut Chunk {
+        if self.chunks.back().is_none_or(|last| last.room() == 0) {
+            let tail = match self.chunks.back() {
                 Some(Chunk::Owned(_) | Chunk::Lent(_)) if bytes <= FRAMING_BYTES / 2 => {
-                    Vec::with_capacity(FRAMING_BYTES)
+                    Chunk::Framing(Framing::default())
                 }
                 _ if budget::scarce(0).is_some() => {
-                    Vec::with_capacity(bytes.clamp(FRAMING_BYTES, COPY_BYTES))
+                    Chunk::Copied(Vec::with_capacity(bytes.clamp(FRAMING_BYTES, COPY_BYTES)))
                 }
-                _ => self.blank_piece(),
+                _ => Chunk::Copied(self.blank_piece()),
             };
-            self.push_chunk(Chunk::Copied(copy));
+            self.push_chunk(tail);
         }
-        match self.chunks.back_mut() {
-            Some(Chunk::Copied(copy)) => copy,
-            _ => unreachable!("a copied piece was just put there"),
-        }
+        self.chunks.back_mut().expect("it was just put there")
     }
 }
 
@@ -305,7 +341,7 @@ mod tests {
     }
 
     #[test]
-    fn what_frames_a_large_piece_takes_no_more_memory_than_it_needs() {
+    fn what_frames_a_large_piece_takes_no_memory_of_its_own() {
         let mut buffer = WriteBuffer::default();
         for _ in 0..3 {
             buffer.push(Bytes::from(vec![1; SHARE_BYTES]));
@@ -314,11 +350,14 @@ mod tests {
             piece.extend_from_slice(b"4000\r\n");
             buffer.push_piece(piece);
         }
-        let copies = buffer.chunks.iter().filter_map(|chunk| match chunk {
-            Chunk::Copied(copy) => Some((copy.len(), copy.capacity())),
-            Chunk::Owned(_) | Chunk::Lent(_) => None,
-        });
-        assert_eq!(copies.collect::<Vec<_>>(), [(8, FRAMING_BYTES); 3]);
+        assert_eq!(buffer.chunks.len(), 6);
+        assert_eq!(buffer.held(), 3 * SHARE_BYTES);
+        assert_eq!(contents(&buffer)[SHARE_BYTES..][..8], *b"\r\n4000\r\n");
+        assert_eq!(
+            size_of::<Chunk>(),
+            size_of::<Option<Bytes>>() + 8,
+            "no larger than what else stands there"
+        );
     }
 
     #[test]
