@@ -40,6 +40,6 @@ fn main() -> Result<(), Box<dyn Error>> {
     examples::announce(&addresses)?;
     examples::announce(&admin_addresses)?;
     let (lame_duck, grace) = (Duration::from_secs(2), Duration::from_secs(10));
-    IoLoop::current().run_sync(async move { server.drained_by_signal(lame_duck, grace).await })??;
+    IoLoop::current().run_sync(server.drained_by_signal(lame_duck, grace))??;
     Ok(())
 }

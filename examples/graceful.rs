@@ -30,8 +30,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     let server = HttpServer::new(answer);
     examples::announce(&server.listen(flags.value("--port").unwrap_or(8888))?)?;
     // A second signal ends it at once.
-    let report =
-        IoLoop::current().run_sync(async move { server.drained_by_signal(lame_duck, grace).await })??;
+    let report = IoLoop::current().run_sync(server.drained_by_signal(lame_duck, grace))??;
     println!("{report:?}");
     Ok(())
 }

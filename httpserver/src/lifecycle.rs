@@ -117,8 +117,12 @@ impl<M: 'static, H: Handler<M>> HttpServer<H, M> {
     /// # Errors
     ///
     /// When the signals cannot be listened for.
-    pub async fn drained_by_signal(&self, lame_duck: Duration, grace: Duration) -> io::Result<DrainReport> {
-        self.tcp.drained_by_signal(lame_duck, grace).await
+    pub fn drained_by_signal(
+        &self,
+        lame_duck: Duration,
+        grace: Duration,
+    ) -> impl Future<Output = io::Result<DrainReport>> {
+        self.tcp.drained_by_signal(lame_duck, grace)
     }
 
     /// Runs the current loop until SIGTERM or SIGINT, and until the server has drained since, at most `grace`: the last line of
@@ -149,14 +153,14 @@ impl<M: 'static, H: Handler<M>> HttpServer<H, M> {
     ///
     /// When the signals cannot be listened for.
     #[cfg(target_os = "linux")]
-    pub async fn drained_when_replaced(
+    pub fn drained_when_replaced(
         &self,
         name: &str,
         sockets: tcpserver::ActivatedSockets,
         lame_duck: Duration,
         grace: Duration,
-    ) -> io::Result<DrainReport> {
-        self.tcp.drained_when_replaced(name, sockets, lame_duck, grace).await
+    ) -> impl Future<Output = io::Result<DrainReport>> {
+        self.tcp.drained_when_replaced(name, sockets, lame_duck, grace)
     }
 
     /// Runs the current loop until SIGTERM or SIGINT, or until SIGHUP has called for a successor that is ready, and until the

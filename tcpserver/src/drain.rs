@@ -227,12 +227,12 @@ impl ServerHandle {
     /// # Errors
     ///
     /// As there.
-    pub async fn drained_by_signal(
+    pub fn drained_by_signal(
         &self,
         lame_duck: Duration,
         grace: Duration,
-    ) -> std::io::Result<DrainReport> {
-        ended_by_signal(self, lame_duck, grace).await
+    ) -> impl Future<Output = std::io::Result<DrainReport>> {
+        ended_by_signal(self, lame_duck, grace)
     }
 }
 
@@ -258,15 +258,19 @@ impl Ending for ServerHandle {
     }
 }
 
-/// Waits for SIGTERM or SIGINT, then ends `server` in good order. Another signal cuts that short.
-pub(crate) async fn ended_by_signal(
+/// Waits for SIGTERM or SIGINT, which are heard from the call on, then ends `server` in good order. Another signal cuts that short.
+pub(crate) fn ended_by_signal(
     server: &impl Ending,
     lame_duck: Duration,
     grace: Duration,
-) -> std::io::Result<DrainReport> {
-    let mut signals = ends()?;
-    any_of(&mut signals).await;
-    Ok(ended_unless(server, &mut signals, lame_duck, grace).await)
+) -> impl Future<Output = std::io::Result<DrainReport>> {
+    // Before the loop runs: a crowd that it accepts in its first turn may leave no descriptor for this.
+    let signals = ends();
+    async move {
+        let mut signals = signals?;
+        any_of(&mut signals).await;
+        Ok(ended_unless(server, &mut signals, lame_duck, grace).await)
+    }
 }
 
 /// Ends `server` in good order, which one of the signals cuts short.

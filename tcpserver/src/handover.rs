@@ -39,33 +39,37 @@ impl<H: HandleStream> TcpServer<H> {
     /// logged, and all stays as it was.
     ///
     /// When a successor has the listeners, nobody is closed for `lame_duck`, and clients are told to leave, as far as their protocol can
-    /// say so. Another signal cuts the end short, as in [`drained_by_signal`](TcpServer::drained_by_signal).
+    /// say so. Another signal cuts the end short, as in [`drained_by_signal`](TcpServer::drained_by_signal), and all are heard from the
+    /// call on, as there.
     ///
     /// # Errors
     ///
     /// When the signals cannot be listened for.
-    pub async fn drained_when_replaced(
+    pub fn drained_when_replaced(
         &self,
         name: &str,
         mut sockets: ActivatedSockets,
         lame_duck: Duration,
         grace: Duration,
-    ) -> io::Result<DrainReport> {
-        let (mut signals, mut hangup) = (ends()?, signal(SignalKind::Hangup)?);
-        if let Err(error) = sockets.ready() {
-            tracing::warn!(%error, "the process before this one cannot be told; serving all the same");
-        }
-        drop(sockets);
-        let successor = self.replaced_by_signal(name, &mut hangup);
-        let replaced = unless(pin!(any_of(&mut signals)), successor).await;
-        let lame_duck = match replaced {
-            Some(successor) => {
-                tracing::info!(successor = successor.id(), "another process has taken over");
-                lame_duck
+    ) -> impl Future<Output = io::Result<DrainReport>> {
+        let signals = ends().and_then(|signals| Ok((signals, signal(SignalKind::Hangup)?)));
+        async move {
+            let (mut signals, mut hangup) = signals?;
+            if let Err(error) = sockets.ready() {
+                tracing::warn!(%error, "the process before this one cannot be told; serving all the same");
             }
-            None => Duration::ZERO,
-        };
-        Ok(ended_unless(self.handle(), &mut signals, lame_duck, grace).await)
+            drop(sockets);
+            let successor = self.replaced_by_signal(name, &mut hangup);
+            let replaced = unless(pin!(any_of(&mut signals)), successor).await;
+            let lame_duck = match replaced {
+                Some(successor) => {
+                    tracing::info!(successor = successor.id(), "another process has taken over");
+                    lame_duck
+                }
+                None => Duration::ZERO,
+            };
+            Ok(ended_unless(self.handle(), &mut signals, lame_duck, grace).await)
+        }
     }
 
     /// Runs the current loop until SIGTERM or SIGINT, or until SIGHUP has called for a successor that is ready, and until the server

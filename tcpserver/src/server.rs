@@ -263,13 +263,18 @@ impl<H: HandleStream> TcpServer<H> {
     }
 
     /// Waits for SIGTERM or SIGINT, then is a [`lame_duck`](TcpServer::lame_duck) for so long, and [drains](TcpServer::drain).
-    /// Another signal cuts either short: it aborts.
+    /// Another signal cuts either short: it aborts. Signals are heard from the call on, on the current loop; from then on they no longer
+    /// end the process by themselves.
     ///
     /// # Errors
     ///
     /// When the signals cannot be listened for.
-    pub async fn drained_by_signal(&self, lame_duck: Duration, grace: Duration) -> io::Result<DrainReport> {
-        self.handle().drained_by_signal(lame_duck, grace).await
+    pub fn drained_by_signal(
+        &self,
+        lame_duck: Duration,
+        grace: Duration,
+    ) -> impl Future<Output = io::Result<DrainReport>> {
+        self.handle().drained_by_signal(lame_duck, grace)
     }
 
     /// Runs the current loop until SIGTERM or SIGINT, and until the server has drained since, at most `grace`: the last line of
@@ -279,8 +284,7 @@ impl<H: HandleStream> TcpServer<H> {
     ///
     /// When the signals cannot be listened for, or the loop cannot run.
     pub fn run_until_signal(&self, grace: Duration) -> io::Result<DrainReport> {
-        let server = self.handle().clone();
-        let drained = async move { server.drained_by_signal(Duration::ZERO, grace).await };
+        let drained = self.drained_by_signal(Duration::ZERO, grace);
         IoLoop::current().run_sync(drained).map_err(io::Error::other)?
     }
 

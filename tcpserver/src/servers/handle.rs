@@ -97,22 +97,28 @@ impl ServersHandle {
     }
 
     /// Waits for SIGTERM or SIGINT, then is a [`lame_duck`](ServersHandle::lame_duck) for so long, and [drains](ServersHandle::drain) all
-    /// loops. Another signal cuts either short: it aborts. Signals are heard on the loop that awaits this, once for all.
+    /// loops. Another signal cuts either short: it aborts. Signals are heard from the call on, on the current loop, once for all.
     ///
     /// # Errors
     ///
     /// When the signals cannot be listened for, and when the loops have ended before by themselves: one of them has failed too often.
-    pub async fn drained_by_signal(&self, lame_duck: Duration, grace: Duration) -> io::Result<DrainReport> {
-        let mut drained = pin!(ended_by_signal(self, lame_duck, grace));
-        let mut ended = pin!(self.ended());
-        poll_fn(|cx| match drained.as_mut().poll(cx) {
-            Poll::Ready(report) => Poll::Ready(report),
-            Poll::Pending => ended.as_mut().poll(cx).map(|ended| match ended {
-                Ok(()) => Ok(self.report()),
-                Err(error) => Err(io::Error::other(error)),
-            }),
-        })
-        .await
+    pub fn drained_by_signal(
+        &self,
+        lame_duck: Duration,
+        grace: Duration,
+    ) -> impl Future<Output = io::Result<DrainReport>> {
+        let drained = ended_by_signal(self, lame_duck, grace);
+        async move {
+            let (mut drained, mut ended) = (pin!(drained), pin!(self.ended()));
+            poll_fn(|cx| match drained.as_mut().poll(cx) {
+                Poll::Ready(report) => Poll::Ready(report),
+                Poll::Pending => ended.as_mut().poll(cx).map(|ended| match ended {
+                    Ok(()) => Ok(self.report()),
+                    Err(error) => Err(io::Error::other(error)),
+                }),
+            })
+            .await
+        }
     }
 
     /// Runs the current loop until SIGTERM or SIGINT, and until all loops have drained since, at most `grace`: the last line of a
