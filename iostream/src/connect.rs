@@ -47,6 +47,22 @@ impl IoStream {
         Ok(stream)
     }
 
+    /// Connects to the Unix socket at `path` (IO42). A path that begins with a NUL byte is an abstract name (Linux and Android).
+    ///
+    /// The system decides at once, so nothing is waited for: neither for a server that does not accept, as
+    /// [`UnixStream::connect`](std::os::unix::net::UnixStream::connect) would, with every task of this loop.
+    ///
+    /// # Errors
+    ///
+    /// [`Closed`](StreamError::Closed) with the operating system's error inside: `NotFound` where there is no such file,
+    /// `ConnectionRefused` where nobody listens, `WouldBlock` where the server's queue is full. That one is worth another try
+    /// a little later.
+    #[cfg(unix)]
+    pub async fn connect_unix(path: impl AsRef<std::path::Path>) -> Result<IoStream, StreamError> {
+        let socket = connect_unix(path.as_ref());
+        socket.and_then(IoStream::new).map_err(|error| StreamError::Closed(std::sync::Arc::new(error).into()))
+    }
+
     /// Waits until the connect that was begun on the socket has come to an end; the stream stays open if it failed.
     pub(crate) async fn connected(&self) -> io::Result<()> {
         self.inner.attach()?;
@@ -74,4 +90,21 @@ impl IoStream {
             None => Err(io::ErrorKind::NotConnected.into()),
         }
     }
+}
+
+#[cfg(unix)]
+fn connect_unix(path: &std::path::Path) -> io::Result<mio::net::UnixStream> {
+    #[cfg(any(target_os = "linux", target_os = "android"))]
+    {
+        #[cfg(target_os = "android")]
+        use std::os::android::net::SocketAddrExt;
+        #[cfg(target_os = "linux")]
+        use std::os::linux::net::SocketAddrExt;
+        use std::os::unix::{ffi::OsStrExt, net::SocketAddr};
+
+        if let Some(name) = path.as_os_str().as_bytes().strip_prefix(&[0]) {
+            return mio::net::UnixStream::connect_addr(&SocketAddr::from_abstract_name(name)?);
+        }
+    }
+    mio::net::UnixStream::connect(path)
 }

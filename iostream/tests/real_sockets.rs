@@ -5,7 +5,7 @@ mod support;
 
 use std::io::{ErrorKind, Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
-use std::os::unix::net::UnixStream;
+use std::os::unix::net::{UnixListener, UnixStream};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
@@ -350,6 +350,40 @@ fn io44_what_is_read_while_connecting_waits_for_the_connection() {
         let peer = thread::spawn(move || listener.accept().unwrap().0.write_all(b"hello").unwrap());
         assert_eq!(reading.await.unwrap(), "hello");
         peer.join().unwrap();
+    });
+}
+
+#[test]
+fn io42_connect_unix_reaches_a_path_and_an_abstract_name_and_does_not_wait_for_a_server_that_is_full() {
+    let unique = format!("iostream-connect-{}", std::process::id());
+    let path = std::env::temp_dir().join(&unique);
+    run(async {
+        let listener = UnixListener::bind(&path).unwrap();
+        let stream = IoStream::connect_unix(&path).await.unwrap();
+        let peer = thread::spawn({
+            let listener = listener.try_clone().unwrap();
+            move || echo_until_end(listener.accept().unwrap().0)
+        });
+        talk(&stream).await;
+        peer.join().unwrap();
+
+        rustix::net::listen(&listener, 0).unwrap();
+        let _queued = IoStream::connect_unix(&path).await.unwrap();
+        assert_failed_with(IoStream::connect_unix(&path).await, ErrorKind::WouldBlock);
+        drop(listener);
+        assert_failed_with(IoStream::connect_unix(&path).await, ErrorKind::ConnectionRefused);
+        std::fs::remove_file(&path).unwrap();
+        assert_failed_with(IoStream::connect_unix(&path).await, ErrorKind::NotFound);
+
+        #[cfg(target_os = "linux")]
+        {
+            use std::os::linux::net::SocketAddrExt;
+            let name = std::os::unix::net::SocketAddr::from_abstract_name(&unique).unwrap();
+            let listener = UnixListener::bind_addr(&name).unwrap();
+            let peer = thread::spawn(move || echo_until_end(listener.accept().unwrap().0));
+            talk(&IoStream::connect_unix(format!("\0{unique}")).await.unwrap()).await;
+            peer.join().unwrap();
+        }
     });
 }
 
