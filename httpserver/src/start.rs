@@ -46,7 +46,8 @@ impl<M: 'static, H: Handler<M>> HttpServer<H, M> {
     }
 
     /// Serves what was bound, on so many loops: 1 means the current loop, any other number threads with a loop and a clone of the
-    /// handler each, and 0 one of them for each CPU that the process may use. Once only. See [`TcpServer::start`](tcpserver::TcpServer::start).
+    /// handler each, and 0 one of them for each CPU that the process may use. Once only. From then on what this gives stops and drains
+    /// them, not this server. See [`TcpServer::start`](tcpserver::TcpServer::start).
     ///
     /// ```no_run
     /// use std::time::Duration;

@@ -23,6 +23,7 @@ use crate::servers::metrics::LoopMetrics;
 ///
 /// What it does it asks of the loops: it is done a moment later, and waits for a loop that is busy.
 #[derive(Clone)]
+#[must_use = "stops, drains and hears signals for all loops; the server that was started knows of none but the current one"]
 pub struct ServersHandle {
     group: Arc<Group>,
     on: On,

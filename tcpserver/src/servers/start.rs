@@ -82,6 +82,9 @@ impl<H: HandleStream> TcpServer<H> {
     /// default, that of descriptors, is one for all.) What holds beside that is said at [`Servers::start`], which is for
     /// handlers that are made anew on each loop.
     ///
+    /// To stop, to drain and to be asked how it fares is from then on for what this gives: `stop`, `drain` and `run_until_signal` of this
+    /// server concern the current loop alone.
+    ///
     /// # Errors
     ///
     /// As for [`Servers::start`].
