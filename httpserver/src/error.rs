@@ -61,6 +61,17 @@ pub enum HttpError {
 
 impl HttpError {
     /// An error of the handler's own; the peer gets 500, the log gets the words.
+    ///
+    /// ```
+    /// use httpserver::{HttpError, Request, Response};
+    ///
+    /// async fn stock(request: Request) -> Result<Response, HttpError> {
+    ///     let stock = stock_of(request.path()).map_err(HttpError::handler)?;
+    ///     Ok(Response::text(stock))
+    /// }
+    /// # fn stock_of(_: &str) -> std::io::Result<String> { Ok(String::new()) }
+    /// # httpserver::HttpServer::new(stock);
+    /// ```
     pub fn handler(error: impl std::fmt::Display) -> HttpError {
         HttpError::Handler(error.to_string().into())
     }
