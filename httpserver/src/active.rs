@@ -44,6 +44,8 @@ pub(crate) struct Active<'s> {
     pub(crate) on_close: Cell<Option<Box<dyn FnOnce()>>>,
     /// What is gathered and kept of the request beside its stream.
     pub(crate) held: RefCell<HeldBytes>,
+    /// What a read that was given up had of the body: comes first in what is left of it.
+    given_back: Cell<Option<Box<Bytes>>>,
     tally: Tally,
     #[cfg(feature = "gzip")]
     pub(crate) codings: crate::content_coding::Codings,
@@ -82,6 +84,7 @@ impl<'s> Active<'s> {
             taken_over: Cell::default(),
             on_close: Cell::default(),
             held: RefCell::default(),
+            given_back: Cell::default(),
             tally: Tally::default(),
             #[cfg(feature = "gzip")]
             codings: Default::default(),
@@ -102,6 +105,7 @@ impl<'s> Active<'s> {
         let mut held = self.held.borrow_mut();
         if held.get() > 0 {
             held.set(0);
+            drop(self.given_back.take());
         }
     }
 
@@ -118,6 +122,27 @@ impl<'s> Active<'s> {
         let mut held = self.held.borrow_mut();
         let all = held.get() + bytes;
         held.set(all);
+    }
+
+    /// Has the next read of the body begin with these bytes, which are kept of the request until then.
+    pub(crate) fn put_back(&self, bytes: Bytes) {
+        self.hold(bytes.len());
+        self.given_back.set(Some(Box::new(bytes)));
+    }
+
+    fn take_back(&self) -> Option<Bytes> {
+        let bytes = *self.given_back.take()?;
+        let mut held = self.held.borrow_mut();
+        let others = held.get() - bytes.len();
+        held.set(others);
+        Some(bytes)
+    }
+
+    fn has_given_back(&self) -> bool {
+        let bytes = self.given_back.take();
+        let any = bytes.is_some();
+        self.given_back.set(bytes);
+        any
     }
 
     /// Writes down and counts what went wrong, and was or will be answered.
@@ -156,6 +181,9 @@ impl<'s> Active<'s> {
 
     /// The next piece of the request body; `None` at its end. Sends the 100 that the peer waits for, the first time.
     pub(crate) async fn chunk(&self) -> Result<Option<Bytes>, HttpError> {
+        if let Some(bytes) = self.take_back() {
+            return Ok(Some(bytes));
+        }
         #[cfg(feature = "gzip")]
         if self.is_decoding() {
             return Box::pin(self.decoded_chunk()).await;
@@ -438,6 +466,9 @@ impl<'s> Active<'s> {
 
     /// Whether there is something of the body that the handler has not read.
     pub(crate) fn has_more_body(&self) -> bool {
+        if self.has_given_back() {
+            return true;
+        }
         #[cfg(feature = "gzip")]
         if self.has_more_to_decode() {
             return true;

@@ -71,6 +71,10 @@ impl<'c> Exchange<'c> {
     /// # Errors
     ///
     /// As for [`Body::chunk`].
+    ///
+    /// # Cancel safety
+    ///
+    /// As for [`Body::bytes`].
     pub async fn read_body(&mut self) -> Result<&Bytes, HttpError> {
         if self.facts.read_body().is_err() {
             // Boxed: requests with a body are the rarer ones, and the usual one should be small.
@@ -349,22 +353,17 @@ impl Body<'_> {
     /// # Errors
     ///
     /// As for [`chunk`](Body::chunk); [`HttpError::OverBudget`].
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropped while it waits, it gives back what it has: the next read begins with that.
     pub async fn bytes(&mut self) -> Result<Bytes, HttpError> {
-        Ok(self.gathered().await?.into_bytes())
+        Ok(Gathering::of_body(self.active).await?.into_bytes())
     }
 
     /// The same, and part of the budget as long as the request lasts.
     pub(crate) async fn kept(&mut self) -> Result<Bytes, HttpError> {
-        Ok(self.gathered().await?.into_kept_bytes())
-    }
-
-    async fn gathered(&mut self) -> Result<Gathering<'_>, HttpError> {
-        let mut all = Gathering::new(self.active);
-        while let Some(chunk) = self.active.chunk().await? {
-            all.add(chunk).await?;
-            all.room().await?;
-        }
-        Ok(all)
+        Ok(Gathering::of_body(self.active).await?.into_kept_bytes())
     }
 
     /// The fields that followed a chunked body, once it has been read to its end. They are no header fields and must not act as such

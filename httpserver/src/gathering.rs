@@ -16,12 +16,34 @@ pub(crate) struct Gathering<'a> {
     /// The only piece, as long as it is that.
     first: Bytes,
     whole: Vec<u8>,
+    /// The next piece, as long as it waits for memory.
+    next: Bytes,
     counted: usize,
+    /// Whether what there is goes back to the request when this is dropped.
+    goes_back: bool,
 }
 
 impl<'a> Gathering<'a> {
     pub(crate) fn new(active: &'a Active<'a>) -> Gathering<'a> {
-        Gathering { active, first: Bytes::new(), whole: Vec::new(), counted: 0 }
+        let (first, next) = (Bytes::new(), Bytes::new());
+        Gathering { active, first, whole: Vec::new(), next, counted: 0, goes_back: false }
+    }
+
+    /// Gathers all that is left of the body. Given up while it waits, it gives back what it has: nothing is lost.
+    pub(crate) async fn of_body(active: &'a Active<'a>) -> Result<Gathering<'a>, HttpError> {
+        let mut all = Gathering::new(active);
+        all.goes_back = true;
+        let read = all.read_body().await;
+        all.goes_back = false;
+        read.map(|()| all)
+    }
+
+    async fn read_body(&mut self) -> Result<(), HttpError> {
+        while let Some(chunk) = self.active.chunk().await? {
+            self.add(chunk).await?;
+            self.room().await?;
+        }
+        Ok(())
     }
 
     pub(crate) fn len(&self) -> usize {
@@ -50,16 +72,22 @@ impl<'a> Gathering<'a> {
             self.first = piece;
             return Ok(());
         }
-        let first = std::mem::take(&mut self.first);
-        let wanted = self.whole.len() + first.len() + piece.len();
+        let wanted = self.len() + piece.len();
+        self.next = piece;
         if wanted > self.whole.capacity() {
             let capacity = self.memory_for(wanted).await?;
             self.whole.reserve_exact(capacity - self.whole.len());
         }
-        self.whole.extend_from_slice(&first);
-        self.whole.extend_from_slice(&piece);
+        self.join();
         self.count(self.whole.capacity());
         Ok(())
+    }
+
+    /// Puts together what lies apart.
+    fn join(&mut self) {
+        for piece in [std::mem::take(&mut self.first), std::mem::take(&mut self.next)] {
+            self.whole.extend_from_slice(&piece);
+        }
     }
 
     /// All of it, which is its owner's from here on.
@@ -108,6 +136,12 @@ impl Drop for Gathering<'_> {
     fn drop(&mut self) {
         if self.counted > 0 {
             self.count(0);
+        }
+        if self.goes_back && self.len() > 0 {
+            if !self.next.is_empty() {
+                self.join();
+            }
+            self.active.put_back(self.take());
         }
     }
 }

@@ -185,6 +185,10 @@ impl Part<'_, '_> {
     /// # Errors
     ///
     /// [`BodyError::TooLarge`], and as for [`chunk`](Self::chunk).
+    ///
+    /// # Cancel safety
+    ///
+    /// None: dropped while it waits, it loses what it has of the part. Read it with [`chunk`](Self::chunk) where that matters.
     pub async fn bytes(&mut self, limit: u64) -> Result<Bytes, HttpError> {
         let mut whole = Gathering::new(self.multipart.active);
         while let Some(chunk) = self.chunk().await? {
@@ -202,6 +206,10 @@ impl Part<'_, '_> {
     /// # Errors
     ///
     /// [`BodyError::NotUtf8`], and as for [`bytes`](Self::bytes).
+    ///
+    /// # Cancel safety
+    ///
+    /// As for [`bytes`](Self::bytes).
     pub async fn text(&mut self, limit: u64) -> Result<String, HttpError> {
         let bytes = self.bytes(limit).await?;
         Ok(String::from_utf8(bytes.into()).map_err(|_| BodyError::NotUtf8)?)

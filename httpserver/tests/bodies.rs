@@ -2,6 +2,8 @@
 
 mod support;
 
+use std::time::Duration;
+
 use httpserver::{Exchange, HttpError, HttpServer, Request, Response, StatusCode};
 use support::{Stage, answer, answers, answers_with, plain};
 
@@ -101,6 +103,38 @@ fn h1_14_many_tiny_chunks_reach_the_handler_as_few_pieces() {
     stage.time.run_until_stalled();
     let pieces: usize = answer(peer.received()).text().parse().unwrap();
     assert!(pieces <= 60, "{pieces} pieces");
+}
+
+#[test]
+fn a_whole_body_that_is_given_up_half_way_is_there_for_the_next_read() {
+    const SECOND: Duration = Duration::from_secs(1);
+    async fn patient(exchange: &mut Exchange<'_>) -> Result<(), HttpError> {
+        while ioloop::timeout(SECOND, exchange.read_body()).await.is_err() {}
+        exchange.send(Response::bytes(exchange.whole_body().clone())).await
+    }
+    async fn in_two_ways(exchange: &mut Exchange<'_>) -> Result<(), HttpError> {
+        let given_up = ioloop::timeout(SECOND, exchange.body().bytes()).await;
+        assert!(given_up.is_err());
+        let mut all = exchange.body().chunk().await?.unwrap_or_default().to_vec();
+        assert_eq!(all, b"hello, ");
+        all.extend(exchange.body().bytes().await?);
+        exchange.send(Response::bytes(all)).await
+    }
+    let stage = Stage::new();
+    let one = stage.connect(&HttpServer::new(patient).options(plain()));
+    let other = stage.connect(&HttpServer::new(in_two_ways).options(plain()));
+    let request = sized(b"hello, body that takes its time");
+    let (begin, rest) = request.split_at(request.len() - "body that takes its time".len());
+    for peer in [&one, &other] {
+        peer.send_in_segments(begin, 3);
+        stage.time.advance(SECOND);
+        peer.send_in_segments(rest, rest.len() / 2);
+        stage.time.run_until_stalled();
+    }
+    stage.time.advance(SECOND);
+    for peer in [one, other] {
+        assert_eq!(answer(peer.received()).text(), "hello, body that takes its time");
+    }
 }
 
 #[test]
