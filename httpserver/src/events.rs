@@ -148,6 +148,10 @@ impl EventStream<'_> {
     /// # Errors
     ///
     /// When the event has a name or an id that cannot be sent, or the client is gone.
+    ///
+    /// # Cancel safety
+    ///
+    /// The event is queued by the first poll; dropped after that, only the wait is given up.
     pub async fn send(&mut self, event: &Event) -> Result<(), HttpError> {
         self.writer.write(event.to_text()?).await?;
         self.writer.flush().await
@@ -158,6 +162,10 @@ impl EventStream<'_> {
     /// # Errors
     ///
     /// When the client is gone.
+    ///
+    /// # Cancel safety
+    ///
+    /// As for [`send`](EventStream::send).
     pub async fn comment(&mut self, text: &str) -> Result<(), HttpError> {
         let mut comment = String::with_capacity(text.len() + 4);
         prefix_lines(": ", text, &mut comment);

@@ -142,6 +142,11 @@ impl<'c> Exchange<'c> {
     /// # Errors
     ///
     /// When the response is not HTTP, a response was begun before, or the peer is gone.
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropped while it waits for memory, nothing was sent; dropped later, the response goes out all the same, but for a file, whose
+    /// rest is missing, so that the connection ends.
     // Not an `async fn`, which would have room for the response twice.
     #[expect(clippy::manual_async_fn, reason = "see above")]
     pub fn send(&self, mut response: Response) -> impl Future<Output = Result<(), HttpError>> {
@@ -234,6 +239,10 @@ impl<'c> Exchange<'c> {
     /// # Errors
     ///
     /// What went wrong with the writing so far; that the peer took nothing for `write_timeout`, or is gone.
+    ///
+    /// # Cancel safety
+    ///
+    /// May be dropped at any time: only the wait is given up.
     pub async fn flush(&mut self) -> Result<(), HttpError> {
         self.send_begun();
         if let ClassicResponse::Failed(error) = self.classic.get_mut() {

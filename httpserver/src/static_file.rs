@@ -59,6 +59,10 @@ impl StaticFile {
     /// # Errors
     ///
     /// [`HttpError::Io`] when it cannot be opened for another reason.
+    ///
+    /// # Cancel safety
+    ///
+    /// May be dropped at any time.
     pub async fn open(path: impl AsRef<Path>) -> Result<Option<StaticFile>, HttpError> {
         let path = path.as_ref().to_owned();
         blocking(move || match StaticFile::open_now(&path) {
@@ -74,6 +78,10 @@ impl StaticFile {
     /// # Errors
     ///
     /// As for [`open`](Self::open).
+    ///
+    /// # Cancel safety
+    ///
+    /// May be dropped at any time.
     pub async fn open_below(root: impl AsRef<Path>, url_path: &str) -> Result<Option<StaticFile>, HttpError> {
         match relative(url_path) {
             Some(path) => StaticFile::open(root.as_ref().join(path)).await,

@@ -21,6 +21,10 @@ impl Exchange<'_> {
     ///
     /// [`HttpError::Local`] if a response has begun. What is left of the request's body is dropped first, and may fail as in
     /// [`Body::chunk`](crate::Body::chunk).
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropped while it waits for the rest of the body, nothing has happened but that some of it was dropped.
     pub async fn detach(&mut self) -> Result<IoStream, HttpError> {
         let active = self.active();
         if active.protocol.borrow().is_head_sent() {
@@ -54,6 +58,10 @@ impl ResponseBuilder<'_> {
     ///
     /// [`LocalError::UpgradeNotOffered`] where nothing was offered, [`LocalError::InvalidStatus`] for a status that does not
     /// switch; nothing was sent then. Otherwise as for [`start`](ResponseBuilder::start) and [`Exchange::detach`].
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropped while it waits for the rest of the body, nothing was sent.
     pub async fn switch(self) -> Result<IoStream, HttpError> {
         let active = self.active();
         if !active.protocol.borrow().may_switch(self.status()) {

@@ -89,6 +89,10 @@ impl<'e> ResponseBuilder<'e> {
     /// # Errors
     ///
     /// As for [`start`](ResponseBuilder::start).
+    ///
+    /// # Cancel safety
+    ///
+    /// As for [`ResponseWriter::write`]; dropped while it waits, the response is not ended.
     pub async fn send(mut self, body: impl Into<Bytes>) -> Result<(), HttpError> {
         let body = body.into();
         self.active.announce_end_if_too_much_is_unread();
@@ -123,6 +127,10 @@ impl ResponseWriter<'_> {
     /// # Errors
     ///
     /// As for [`write`](ResponseWriter::write).
+    ///
+    /// # Cancel safety
+    ///
+    /// May be dropped at any time: only the wait is given up.
     pub async fn flush(&mut self) -> Result<(), HttpError> {
         self.send_head()?;
         self.active.flush_data()?;
@@ -149,6 +157,10 @@ impl ResponseWriter<'_> {
     /// # Errors
     ///
     /// When the body is shorter than announced (H1-36), or the peer is gone.
+    ///
+    /// # Cancel safety
+    ///
+    /// The first poll ends the response; dropped after that, only the wait for the peer is given up.
     pub async fn finish(mut self) -> Result<(), HttpError> {
         self.send_head()?;
         self.active.finish(None)?;
@@ -162,6 +174,10 @@ impl ResponseWriter<'_> {
     ///
     /// As for [`finish`](ResponseWriter::finish); also after a body of announced length, and for a field that would frame or route a
     /// message (RFC 9110 §6.5.1).
+    ///
+    /// # Cancel safety
+    ///
+    /// As for [`finish`](ResponseWriter::finish).
     pub async fn finish_with(mut self, trailers: &Headers) -> Result<(), HttpError> {
         self.send_head()?;
         self.active.finish(Some(trailers))?;

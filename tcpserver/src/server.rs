@@ -252,6 +252,10 @@ impl<H: HandleStream> TcpServer<H> {
 
     /// Closes all connections at once and waits until their handlers have ended, as Tornado's HTTP server can. Goes on accepting.
     /// See [`ServerHandle::close_all_connections`].
+    ///
+    /// # Cancel safety
+    ///
+    /// The connections are closed by the call; dropping what it gives changes nothing.
     pub fn close_all_connections(&self) -> impl Future<Output = ()> + use<H> {
         self.handle().close_all_connections()
     }
@@ -269,6 +273,11 @@ impl<H: HandleStream> TcpServer<H> {
     /// # Errors
     ///
     /// When the signals cannot be listened for.
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropped before a signal has come, nothing has happened but that signals no longer end the process; dropped later, the server
+    /// goes on draining, without a deadline.
     pub fn drained_by_signal(
         &self,
         lame_duck: Duration,

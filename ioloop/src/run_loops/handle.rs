@@ -101,6 +101,10 @@ impl LoopsHandle {
     ///
     /// Gives [`LoopsError::WorkerFailed`] when the group is stopped by a failure instead. Runs on any executor; may be
     /// dropped at any time.
+    ///
+    /// # Cancel safety
+    ///
+    /// May be dropped at any time.
     pub fn ready(&self) -> impl Future<Output = Result<(), LoopsError>> + Send + use<> {
         self.group.until(Group::readiness)
     }
@@ -119,6 +123,10 @@ impl LoopsHandle {
     /// for signals can wait for this too; may be dropped at any time.
     ///
     /// Everything of the workers is gone then: their threads, their loops, what their function held.
+    ///
+    /// # Cancel safety
+    ///
+    /// May be dropped at any time.
     pub fn ended(&self) -> impl Future<Output = Result<(), LoopsError>> + Send + use<> {
         self.group.until(Group::result)
     }

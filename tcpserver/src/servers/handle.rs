@@ -139,6 +139,10 @@ impl ServersHandle {
     /// # Errors
     ///
     /// Those of [`LoopsHandle::ended`].
+    ///
+    /// # Cancel safety
+    ///
+    /// May be dropped at any time.
     pub async fn ended(&self) -> Result<(), LoopsError> {
         match &self.on {
             On::Home => std::future::pending().await,
