@@ -37,7 +37,7 @@ pub(crate) struct FramingFields<'a> {
     is_11: bool,
     length: Option<(&'a [u8], u64)>,
     coding: Option<Coding>,
-    has_host: bool,
+    host: Option<&'a [u8]>,
     options: Options,
     expects_continue: bool,
     offers_upgrade: bool,
@@ -51,7 +51,7 @@ impl<'a> FramingFields<'a> {
             is_11: version == Version::HTTP_11,
             length: None,
             coding: None,
-            has_host: false,
+            host: None,
             options: Options::default(),
             expects_continue: false,
             offers_upgrade: false,
@@ -59,19 +59,43 @@ impl<'a> FramingFields<'a> {
         }
     }
 
+    /// Whether a name of this length that begins like this may mean something here: that tells nearly all others apart.
+    #[inline(always)]
+    pub(crate) fn may_mean(name_len: u32, first: u8) -> bool {
+        let name = (name_len, first | 0x20);
+        matches!(name, (4, b'h') | (6, b'e') | (7, b'u') | (10 | 14, b'c') | (17, b't'))
+    }
+
     /// Takes the next field into account.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn note(&mut self, name: &[u8], value: &'a [u8]) {
-        // The length tells nearly all names apart.
+        match name.len() {
+            4 => self.note_host(name, value),
+            10 => self.note_connection(name, value),
+            _ => self.note_rare(name, value),
+        }
+    }
+
+    #[inline(always)]
+    fn note_host(&mut self, name: &[u8], value: &'a [u8]) {
+        if is_keyword(name, b"host") && self.host.replace(value).is_some() {
+            self.error.get_or_insert(RemoteError::InvalidHost);
+        }
+    }
+
+    #[inline(never)]
+    fn note_connection(&mut self, name: &[u8], value: &[u8]) {
+        if is_keyword(name, b"connection") {
+            self.options.note(value);
+        }
+    }
+
+    #[inline(never)]
+    fn note_rare(&mut self, name: &[u8], value: &'a [u8]) {
         let noted = match name.len() {
-            4 if is_keyword(name, b"host") => self.note_host(value),
             6 if is_keyword(name, b"expect") && self.is_11 => self.note_expectation(value),
             7 if is_keyword(name, b"upgrade") => {
                 self.offers_upgrade = true;
-                return;
-            }
-            10 if is_keyword(name, b"connection") => {
-                self.options.note(value);
                 return;
             }
             14 if is_keyword(name, b"content-length") => {
@@ -87,14 +111,6 @@ impl<'a> FramingFields<'a> {
         }
     }
 
-    fn note_host(&mut self, value: &[u8]) -> Result<(), RemoteError> {
-        let is_valid = value.is_empty() || is_authority(value);
-        if std::mem::replace(&mut self.has_host, true) || !is_valid {
-            return Err(RemoteError::InvalidHost);
-        }
-        Ok(())
-    }
-
     fn note_expectation(&mut self, value: &[u8]) -> Result<(), RemoteError> {
         for expectation in list(value).filter(|expectation| !expectation.is_empty()) {
             if !is_keyword(expectation, b"100-continue") {
@@ -106,13 +122,15 @@ impl<'a> FramingFields<'a> {
     }
 
     /// Decides from *all* fields; whatever two parties could read differently is refused.
-    pub(crate) fn decide(self, method: &Method) -> Result<Framing, RemoteError> {
+    pub(crate) fn decide(self, method: &Method, known_host: &mut KnownHost) -> Result<Framing, RemoteError> {
         let Self { is_11, length, coding, options, .. } = self;
         if let Some(error) = self.error {
             return Err(error);
         }
-        if is_11 && !self.has_host {
-            return Err(RemoteError::MissingHost);
+        match self.host {
+            None if is_11 => return Err(RemoteError::MissingHost),
+            Some(host) if host != known_host.as_bytes() => known_host.learn(host)?,
+            _ => {}
         }
         let body = match (length, coding) {
             (Some(_), Some(_)) => return Err(RemoteError::ConflictingFraming),
@@ -128,13 +146,48 @@ impl<'a> FramingFields<'a> {
             return Err(RemoteError::ContentInConnect);
         }
         // An HTTP/1.0 request that may have a body but does not say so once meant "until I close".
-        let is_delimited = length.is_some() || matches!(*method, Method::GET | Method::HEAD);
+        let is_delimited = || length.is_some() || matches!(*method, Method::GET | Method::HEAD);
         Ok(Framing {
             body,
-            keep_alive: !options.close && (is_11 || options.keep_alive && is_delimited),
+            keep_alive: !options.close && (is_11 || options.keep_alive && is_delimited()),
             expects_continue: self.expects_continue && body != BodyLength::Empty,
             upgrade: is_11 && self.offers_upgrade && options.upgrade,
         })
+    }
+}
+
+/// A host that was good: peers name the same again and again.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct KnownHost {
+    /// Longer ones are rare, and are checked each time.
+    bytes: [u8; 63],
+    len: u8,
+}
+
+impl KnownHost {
+    #[inline]
+    fn as_bytes(&self) -> &[u8] {
+        &self.bytes[..usize::from(self.len)]
+    }
+
+    /// Checks another one.
+    #[cold]
+    #[inline(never)]
+    fn learn(&mut self, host: &[u8]) -> Result<(), RemoteError> {
+        if !host.is_empty() && !is_authority(host) {
+            return Err(RemoteError::InvalidHost);
+        }
+        if let Some(bytes) = self.bytes.get_mut(..host.len()) {
+            bytes.copy_from_slice(host);
+            self.len = host.len() as u8;
+        }
+        Ok(())
+    }
+}
+
+impl Default for KnownHost {
+    fn default() -> Self {
+        Self { bytes: [0; 63], len: 0 }
     }
 }
 
@@ -154,6 +207,11 @@ impl Options {
             self.keep_alive = true;
             return;
         }
+        self.note_list(value);
+    }
+
+    #[inline(never)]
+    fn note_list(&mut self, value: &[u8]) {
         for option in list(value) {
             self.close |= is_keyword(option, b"close");
             self.keep_alive |= is_keyword(option, b"keep-alive");

@@ -1,27 +1,51 @@
 //! How far bytes of one kind reach: what reading a head in one pass stands on.
 //!
-//! Sixteen bytes are looked at together, as plain arithmetic that the compiler makes vector instructions of. What that leaves open,
-//! and the last few bytes of the input, are looked at one by one with the predicates of `grammar.rs`, which alone say
-//! what belongs where.
+//! Eight bytes are looked at together, as one number: `doubts` sets the highest bit of each that may not belong. Those, and the last few
+//! bytes of the input, are then looked at one by one with the predicates of `grammar.rs`, which alone say what belongs where.
+//! A carry out of a byte that belongs can make another doubt and can take none away.
+//!
+//! Places are `u32`: so the compiler sees that they do not overflow, and the bounds are checked with one comparison.
 
 use super::grammar::{is_field_value_byte, is_target_byte, is_token_byte};
 
-/// The length of the token at the front: a field name, a method. Letters and dashes are what nearly all consist of.
+/// Where the token that begins `at` ends, a field name or a method, if `stop` follows it. Letters are what nearly all consist of.
 #[inline(always)]
-pub(crate) fn token(bytes: &[u8]) -> usize {
-    span(bytes, |byte| (byte | 0x20).wrapping_sub(b'a') < 26 || byte == b'-', is_token_byte)
+pub(crate) fn token(input: &[u8], at: u32, stop: u8) -> Option<u32> {
+    let doubts = |word: u64| {
+        let lower = word | each(0x20);
+        !lower.wrapping_add(each(0x80 - b'a')) | lower.wrapping_add(each(0x7F - b'z')) | word
+    };
+    span(input, at, |byte| byte == stop, doubts, is_token_byte)
 }
 
-/// The length of the request target at the front.
+/// Where the request target that begins `at` ends, if a blank follows it, or the first question mark in it.
 #[inline(always)]
-pub(crate) fn target(bytes: &[u8]) -> usize {
-    span(bytes, |byte| byte.wrapping_sub(b'$') <= b'~' - b'$', is_target_byte)
+pub(crate) fn path(input: &[u8], at: u32) -> Option<u32> {
+    let doubts = |word: u64| {
+        let is_not_mark = (word ^ each(b'?')).wrapping_add(each(0x7F));
+        word.wrapping_sub(each(b'$')) | word.wrapping_add(each(1)) | word | !is_not_mark
+    };
+    span(input, at, |byte| byte == b' ' || byte == b'?', doubts, is_target_byte)
 }
 
-/// The length of the field value at the front, blanks around it included.
+/// Where the request target that begins `at` ends, if a blank follows it.
 #[inline(always)]
-pub(crate) fn field_value(bytes: &[u8]) -> usize {
-    span(bytes, |byte| byte >= b' ' && byte != 0x7F, is_field_value_byte)
+pub(crate) fn target(input: &[u8], at: u32) -> Option<u32> {
+    let doubts = |word: u64| word.wrapping_sub(each(b'$')) | word.wrapping_add(each(1)) | word;
+    span(input, at, |byte| byte == b' ', doubts, is_target_byte)
+}
+
+/// Where the field value that begins `at` ends, blanks around it included, if CR follows it.
+#[inline(always)]
+pub(crate) fn field_value(input: &[u8], mut at: u32) -> Option<u32> {
+    // Many are long, and so many bytes together are vectors to the compiler.
+    while let Some(chunk) = chunk::<16>(input, at)
+        && all(chunk, |byte| byte >= b' ' && byte != 0x7F)
+    {
+        at += 16;
+    }
+    let doubts = |word: u64| (word.wrapping_sub(each(b' ')) | word.wrapping_add(each(1))) & !word;
+    span(input, at, |byte| byte == b'\r', doubts, is_field_value_byte)
 }
 
 /// Whether all bytes belong. What is not a multiple of a chunk is looked at in chunks that overlap.
@@ -37,60 +61,112 @@ pub(crate) fn all(bytes: &[u8], belongs: impl Fn(u8) -> bool) -> bool {
     }
 }
 
-/// The number of bytes at the front that `belongs`; all bytes for which `surely` is true do.
+/// So many bytes from this place on.
 #[inline(always)]
-fn span(bytes: &[u8], surely: impl Fn(u8) -> bool, belongs: impl Fn(u8) -> bool) -> usize {
-    let mut rest = bytes;
-    while let Some((chunk, behind)) = rest.split_first_chunk::<16>() {
-        let doubts = u128::from_le_bytes(chunk.map(|byte| if surely(byte) { 0 } else { 0xFF }));
-        if doubts == 0 {
-            rest = behind;
-            continue;
+pub(crate) fn chunk<const N: usize>(input: &[u8], at: u32) -> Option<&[u8; N]> {
+    input.get(at as usize..at as usize + N)?.first_chunk()
+}
+
+/// The place of the first byte from `at` on that stops, if all bytes before it belong, which it does not.
+#[inline(always)]
+fn span(
+    input: &[u8],
+    mut at: u32,
+    stops: impl Fn(u8) -> bool,
+    doubts: impl Fn(u64) -> u64,
+    belongs: impl Fn(u8) -> bool,
+) -> Option<u32> {
+    loop {
+        let word = match chunk(input, at) {
+            Some(word) => u64::from_le_bytes(*word),
+            None => last_word(input, at),
+        };
+        let mut found = doubts(word) & each(0x80);
+        while found != 0 {
+            let place = found.trailing_zeros() & !7;
+            let byte = (word >> place) as u8;
+            if stops(byte) {
+                return Some(at + place / 8);
+            }
+            if !belongs(byte) {
+                return None;
+            }
+            found &= found - 1;
         }
-        let at = (doubts.trailing_zeros() / 8) as usize;
-        if !belongs(chunk[at]) {
-            return bytes.len() - rest.len() + at;
-        }
-        rest = &rest[at + 1..];
+        at += 8;
     }
-    let left = rest.iter().position(|&byte| !belongs(byte)).unwrap_or(rest.len());
-    bytes.len() - rest.len() + left
+}
+
+/// What is left of the input from there on, fewer than eight bytes, and zeros, which belong nowhere.
+#[cold]
+#[inline(never)]
+fn last_word(input: &[u8], at: u32) -> u64 {
+    let rest = input.get(at as usize..).unwrap_or_default();
+    rest.iter().rev().fold(0, |word, &byte| word << 8 | u64::from(byte))
+}
+
+/// The same byte eight times.
+const fn each(byte: u8) -> u64 {
+    u64::from_ne_bytes([byte; 8])
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    /// At every place of a text of fitting bytes, at every distance from the end, every byte stops the span or does not as it should.
-    fn agrees(span: fn(&[u8]) -> usize, belongs: fn(u8) -> bool, fitting: &[u8]) {
+    type Span = fn(&[u8], u32) -> Option<u32>;
+
+    /// At every place of a text of fitting bytes, at every distance from the end, every byte, and every byte behind it, ends the span or does
+    /// not as it should.
+    fn agrees(span: Span, stops: &[u8], belongs: fn(u8) -> bool, fitting: &[u8]) {
+        let agree = |text: &[u8], start: usize| {
+            let end = text[start..].iter().position(|&byte| !belongs(byte) || stops.contains(&byte));
+            let expected = end.map(|len| start + len).filter(|&at| stops.contains(&text[at]));
+            assert_eq!(span(text, start as u32), expected.map(|at| at as u32), "{text:?} from {start}");
+        };
         for len in [0, 1, 7, 8, 9, 15, 16, 17, 31, 40] {
-            let text: Vec<u8> = fitting.iter().copied().cycle().take(len).collect();
-            assert_eq!(span(&text), len);
-            for at in 0..len {
+            let text: Vec<u8> =
+                fitting.iter().copied().cycle().take(len).chain(stops[..1].iter().copied()).collect();
+            agree(&text[..len], 0);
+            for at in 0..=len {
+                agree(&text, at);
                 for byte in 0..=255 {
                     let mut text = text.clone();
                     text[at] = byte;
-                    // What stands behind the first that does not fit is not looked at.
-                    for behind in [None, Some(0), Some(b' '), Some(b':'), Some(0xFF)] {
-                        if let (Some(behind), Some(next)) = (behind, text.get_mut(at + 1)) {
-                            *next = behind;
-                        }
-                        let expected = text.iter().position(|&byte| !belongs(byte)).unwrap_or(len);
-                        assert_eq!(span(&text), expected, "{text:?}");
-                    }
+                    agree(&text, 0);
                 }
             }
+        }
+        let text: Vec<u8> =
+            fitting.iter().copied().cycle().take(24).chain(stops[..1].iter().copied()).collect();
+        for (at, byte, next) in [0, 3, 7, 22]
+            .iter()
+            .flat_map(|&at| (0..=0xFFFF).map(move |pair: u16| (at, pair as u8, (pair >> 8) as u8)))
+        {
+            let mut text = text.clone();
+            (text[at], text[at + 1]) = (byte, next);
+            agree(&text, 0);
         }
     }
 
     #[test]
     fn a_token_ends_where_its_grammar_says() {
-        agrees(token, is_token_byte, b"Sec-Fetch_Site0~");
+        agrees(|input, at| token(input, at, b':'), b":", is_token_byte, b"Sec-Fetch_Site0~");
     }
 
     #[test]
     fn a_target_ends_where_its_grammar_says() {
-        agrees(target, is_target_byte, b"/a%20b?c=d&e!~$");
+        agrees(target, b" ", is_target_byte, b"/a%20b?c=d&e!~$");
+    }
+
+    #[test]
+    fn a_path_ends_where_its_target_does_or_at_a_question_mark() {
+        agrees(path, b" ?", is_target_byte, b"/a%20b/c=d&e!~$");
+    }
+
+    #[test]
+    fn a_field_value_ends_where_its_grammar_says() {
+        agrees(field_value, b"\r", is_field_value_byte, b"text/html;\tq=\x80 \xFF");
     }
 
     #[test]
@@ -104,10 +180,5 @@ mod tests {
                 text[at] = b'a';
             }
         }
-    }
-
-    #[test]
-    fn a_field_value_ends_where_its_grammar_says() {
-        agrees(field_value, is_field_value_byte, b"text/html;\tq=\x80 \xFF");
     }
 }

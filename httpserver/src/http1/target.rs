@@ -6,7 +6,6 @@ use http::Method;
 
 use super::error::RemoteError;
 use super::host::{is_authority, is_host_and_port};
-use super::span;
 
 /// The form of a request target.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -32,8 +31,8 @@ pub(crate) struct Parts {
 }
 
 impl Parts {
-    /// All bytes are those of a target: see `is_target_byte`.
-    pub(crate) fn of(method: &Method, target: &[u8]) -> Result<Parts, RemoteError> {
+    /// All bytes are those of a target: see `is_target_byte`. The first question mark is at `path_end`, which is else the end.
+    pub(crate) fn of(method: &Method, target: &[u8], path_end: usize) -> Result<Parts, RemoteError> {
         let is_good = |good: bool| if good { Ok(()) } else { Err(RemoteError::InvalidTarget) };
         let len = target.len();
         if *method == Method::CONNECT {
@@ -41,7 +40,7 @@ impl Parts {
             return Ok(Parts { form: TargetForm::Authority, authority: 0..len, path: len..len });
         }
         match target {
-            [b'/', ..] => Ok(Parts { form: TargetForm::Origin, authority: 0..0, path: path(target, 0) }),
+            [b'/', ..] => Ok(Parts { form: TargetForm::Origin, authority: 0..0, path: 0..path_end }),
             b"*" => {
                 is_good(*method == Method::OPTIONS)?;
                 Ok(Parts { form: TargetForm::Asterisk, authority: 0..0, path: 0..len })
@@ -49,18 +48,11 @@ impl Parts {
             _ => {
                 let authority = authority(target).ok_or(RemoteError::InvalidTarget)?;
                 is_good(is_authority(&target[authority.clone()]))?;
-                let path = path(target, authority.end);
+                let path = authority.end..path_end;
                 Ok(Parts { form: TargetForm::Absolute, authority, path })
             }
         }
     }
-}
-
-fn path(target: &[u8], start: usize) -> Range<usize> {
-    let rest = &target[start..];
-    let has_query = !span::all(rest, |byte| byte != b'?');
-    let len = if has_query { memchr::memchr(b'?', rest) } else { None };
-    start..start + len.unwrap_or(rest.len())
 }
 
 fn authority(target: &[u8]) -> Option<Range<usize>> {
