@@ -109,9 +109,11 @@ fn io51_a_reader_that_stops_keeps_a_block_until_it_goes_on() {
         let (stream, mut peer) = Peer::connected(TlsVersion::Tls13).await;
         peer.say(&noise(40_000));
         peer.send();
+        let before = peer.script.calls();
         let mut target = [0; 10];
         assert_eq!(stream.read_into(&mut target).await.unwrap(), target.len());
         assert_eq!((stream.buffered(), leased_blocks()), (0, 1));
+        assert_eq!(peer.script.calls().reads - before.reads, 2, "a little, and then all the rest");
         while poll_once(stream.fill()).await.is_some() {
             stream.consume(usize::MAX);
         }

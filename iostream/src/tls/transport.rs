@@ -1,8 +1,10 @@
 //! TLS between a stream and its carrier: ciphertext in and out, plaintext up and down.
 //!
 //! ```text
-//!   stream reads  ◀── plaintext ── rustls ◀── 4 KiB at a time ── a leased block ◀── one receive ── carrier
-//!   stream writes ──▶ at most 64 KiB ──▶ rustls ── records ──────────────────────── one send ──▶ carrier
+//!                                               ┌◀─ a little, as a request is ───────────────┐
+//!   stream reads  ◀── plaintext ── rustls ◀────────┤                                             ├◀── one receive ── carrier
+//!                                               └◀─ 18 KiB at a time ── a leased block ◀─ more ─┘
+//!   stream writes ──▶ at most 64 KiB ──▶ rustls ── records ──────────────────────────────── one send ──▶ carrier
 //! ```
 
 use std::io::{self, IoSlice, Write};
@@ -35,6 +37,10 @@ pub(crate) struct TlsTransport {
     /// Makes the stream readable when it has had its share with nothing to show for it.
     notifier: Notifier,
     ciphertext: Ciphertext,
+    /// The last receive has filled what it was given, so that the next one gets a block.
+    expects_much: bool,
+    /// Plaintext that rustls holds for the reader: so much, or less where a record behind it was bad.
+    readable: usize,
     /// Plaintext that is encrypted already, while the write that brought it has been told `WouldBlock`: it is done only
     /// when all of it is in the kernel (IO25), and it will be offered again.
     promised: usize,
@@ -77,6 +83,8 @@ impl TlsTransport {
             connection,
             notifier,
             ciphertext: Ciphertext::of(begun),
+            expects_much: false,
+            readable: 0,
             promised: 0,
             received_short: false,
             heard_tls: false,
@@ -105,10 +113,8 @@ impl TlsTransport {
             if let Some(end) = &self.end {
                 return Err(end.as_failure().into());
             }
-            if self.ciphertext.is_empty() {
+            if !self.feed() {
                 self.receive()?;
-            } else {
-                self.process();
             }
         }
         // TLS 1.2 servers and TLS 1.3 clients are the last to speak, and may find that nobody listens.
@@ -123,11 +129,8 @@ impl TlsTransport {
         let mut receives = 0;
         self.received_short = false;
         loop {
-            // An end or an empty connection are errors of the reader; both are looked at below.
-            filled += io::Read::read(&mut self.connection.reader(), &mut buffer[filled..]).unwrap_or(0);
-            let full = filled == buffer.len();
-            if !full && !self.ciphertext.is_empty() {
-                self.process();
+            filled += self.take_readable(&mut buffer[filled..]);
+            if filled < buffer.len() && self.feed() {
                 continue;
             }
             if filled > 0 {
@@ -148,6 +151,16 @@ impl TlsTransport {
             self.receive()?;
             receives += 1;
         }
+    }
+
+    /// Takes of the plaintext that is there.
+    fn take_readable(&mut self, buffer: &mut [u8]) -> usize {
+        if self.readable == 0 {
+            return 0;
+        }
+        let n = io::Read::read(&mut self.connection.reader(), buffer).unwrap_or(0);
+        self.readable = if n == 0 { 0 } else { self.readable.saturating_sub(n) };
+        n
     }
 
     /// Whether the carrier, too, has nothing left after a read that had room to spare, which has left nothing here.
@@ -252,23 +265,79 @@ impl TlsTransport {
         }
     }
 
-    /// Gets ciphertext from the carrier, once; the end of the carrier is an end of ours.
+    /// Gets ciphertext from the carrier, once; the end of the carrier is an end of ours. A little goes straight to where rustls
+    /// decrypts it. For that it has room for 4 KiB to begin with: where more comes, a block takes it in one receive.
     fn receive(&mut self) -> io::Result<()> {
-        let mut block = Block::lease();
-        let n = match self.carrier.read(&mut block) {
-            Ok(n) => n.min(block.len()),
-            Err(error) => {
-                self.shrink();
-                return Err(error);
+        if !self.expects_much {
+            let mut source = Source { carrier: &mut self.carrier, room: None, first: 0 };
+            let result = self.connection.read_tls(&mut source);
+            let Source { room, first, .. } = source;
+            if result.as_ref().is_ok_and(|n| *n > 0) && !self.hears_tls(first) {
+                return Ok(());
             }
-        };
-        self.received_short = n < block.len();
-        if n == 0 {
-            self.end = Some(End::Failed(TlsError::Truncated));
-        } else {
-            self.ciphertext = Ciphertext { block, start: 0, end: n };
+            return self.received(result, room);
+        }
+        let mut block = Block::lease();
+        let result = self.carrier.read(&mut block).map(|n| n.min(block.len()));
+        match result {
+            Ok(n) if n > 0 => {
+                (self.received_short, self.expects_much) = (n < block.len(), n == block.len());
+                self.ciphertext = Ciphertext { block, start: 0, end: n };
+                Ok(())
+            }
+            result => {
+                self.expects_much = false;
+                self.shrink();
+                self.received(result, Some(block.len()))
+            }
+        }
+    }
+
+    /// What came of a read by rustls. There was no `room` if it did not come to reading.
+    fn received(&mut self, result: io::Result<usize>, room: Option<usize>) -> io::Result<()> {
+        match (result, room) {
+            (Ok(0), _) => self.end = Some(End::Failed(TlsError::Truncated)),
+            (Ok(n), room) => {
+                self.received_short = room.is_some_and(|room| n < room);
+                self.expects_much = !self.received_short;
+                self.process();
+            }
+            (Err(error), Some(_)) => return Err(error),
+            // "The buffer is full": a record, or a message in pieces, that is larger than any may be.
+            (Err(error), None) => self.fail_and_tell(rustls::Error::General(error.to_string())),
         }
         Ok(())
+    }
+
+    /// Whether this is a conversation in TLS, by the first byte of it. If not, it has failed.
+    fn hears_tls(&mut self, first: u8) -> bool {
+        if !self.heard_tls {
+            self.heard_tls = matches!(first, CONTENT_HANDSHAKE | CONTENT_ALERT);
+            if !self.heard_tls {
+                self.fail(TlsError::NotTls);
+            }
+        }
+        self.heard_tls
+    }
+
+    /// Gives rustls the next of what is in the block; `false` if nothing is.
+    fn feed(&mut self) -> bool {
+        if self.ciphertext.is_empty() {
+            return false;
+        }
+        if !self.hears_tls(self.ciphertext.unread()[0]) {
+            return true;
+        }
+        let mut unread = self.ciphertext.unread();
+        let before = unread.len();
+        match self.connection.read_tls(&mut unread).map(|_| before - unread.len()) {
+            Ok(n) => {
+                self.ciphertext.consume(n);
+                self.process();
+            }
+            Err(error) => self.fail_and_tell(rustls::Error::General(error.to_string())), // as above
+        }
+        true
     }
 
     /// Has rustls let go of a buffer that has grown to 32 KiB with large records: asked to read, it keeps 4 KiB.
@@ -276,38 +345,31 @@ impl TlsTransport {
         let _ = self.connection.read_tls(&mut NothingYet);
     }
 
-    /// Gives rustls the next ciphertext, and sends what it has to say to that.
+    /// Has rustls make of the ciphertext what it can, and sends what it has to say to that.
     fn process(&mut self) {
-        let mut unread = self.ciphertext.unread();
-        if !self.heard_tls {
-            if !matches!(unread.first(), Some(&(CONTENT_HANDSHAKE | CONTENT_ALERT))) {
-                self.fail(TlsError::NotTls);
-                return;
-            }
-            self.heard_tls = true;
-        }
-        let before = unread.len();
-        let taken = self.connection.read_tls(&mut unread).map(|_| before - unread.len());
-        let outcome = match taken {
-            Ok(n) => {
-                self.ciphertext.consume(n);
-                // Caught, because debug builds of rustls assert that no error comes behind our `close_notify`, which is
-                // the peer's choice (rustls issue 959).
-                ioloop::caught(|| self.connection.process_new_packets())
-                    .unwrap_or_else(|panic| Err(rustls::Error::General(panic)))
-            }
-            // "The buffer is full": a record, or a message in pieces, that is larger than any may be.
-            Err(error) => Err(rustls::Error::General(error.to_string())),
-        };
+        // Caught, because debug builds of rustls assert that no error comes behind our `close_notify`, which is
+        // the peer's choice (rustls issue 959).
+        let outcome = ioloop::caught(|| self.connection.process_new_packets())
+            .unwrap_or_else(|panic| Err(rustls::Error::General(panic)));
         match outcome {
-            Ok(state) if state.peer_has_closed() => {
-                self.end = Some(End::CloseNotify);
-                self.ciphertext = Ciphertext::default(); // what comes behind the end is not for us (RFC 8446 §6.1)
+            Ok(state) => {
+                self.readable = state.plaintext_bytes_to_read();
+                if state.peer_has_closed() {
+                    self.end = Some(End::CloseNotify);
+                    self.ciphertext = Ciphertext::default(); // what comes behind the end is not for us (RFC 8446 §6.1)
+                }
+                if state.tls_bytes_to_write() > 0 {
+                    let _ = self.send_own(); // what finds no room is flushed by the stream, see `wants_flush`
+                }
             }
-            Ok(_) => {}
-            Err(error) => self.fail(TlsError::of(error)),
+            Err(error) => self.fail_and_tell(error),
         }
-        let _ = self.send_own(); // what finds no room is flushed by the stream, see `wants_flush`
+    }
+
+    fn fail_and_tell(&mut self, error: rustls::Error) {
+        self.fail(TlsError::of(error));
+        self.readable = usize::MAX; // what came before it
+        let _ = self.send_own(); // as above: there is an alert
     }
 
     fn fail(&mut self, error: TlsError) {
@@ -354,6 +416,24 @@ impl Ciphertext {
         if self.is_empty() {
             *self = Ciphertext::default();
         }
+    }
+}
+
+/// The carrier for one read by rustls.
+struct Source<'a> {
+    carrier: &'a mut Socket,
+    /// How much rustls had room for.
+    room: Option<usize>,
+    /// What came first into that.
+    first: u8,
+}
+
+impl io::Read for Source<'_> {
+    fn read(&mut self, room: &mut [u8]) -> io::Result<usize> {
+        self.room = Some(room.len());
+        let n = self.carrier.read(room)?.min(room.len());
+        self.first = room.first().copied().unwrap_or_default();
+        Ok(n)
     }
 }
 
