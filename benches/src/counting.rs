@@ -1,7 +1,8 @@
 //! What a request costs in user instructions (callgrind) and system calls (strace).
 //!
 //! A server runs twice under the same tool, with N and with 2 N requests on the same number of connections; the
-//! difference divided by N leaves out its start, its end and the opening of the connections.
+//! difference divided by N leaves out its start, its end and the opening of the connections. Nothing is timed, so both run at
+//! once, each with its load on the other's CPU.
 
 use std::ffi::OsString;
 use std::fs;
@@ -64,9 +65,8 @@ pub fn per_request(
     cpus: Cpus,
     interrupted: &Arc<AtomicBool>,
 ) -> Result<f64, CountError> {
-    let mut counts = [(0, 0); 2];
-    for (count, requests) in counts.iter_mut().zip([amount.requests, amount.requests * 2]) {
-        let report = places.scratch.path().join("count");
+    let run = |requests: u64, cpus: Cpus| {
+        let report = places.scratch.path().join(format!("count-{requests}"));
         let launch = server.launch(scenario, places)?;
         let running = Running::start(&launch, &tool.wrapper(&report), cpus)?;
         let connections = amount.connections.unwrap_or(scenario.connections);
@@ -75,9 +75,17 @@ pub fn per_request(
         let measured = load.run(Until::Requests(requests))?;
         drop(load);
         running.stop()?;
-        *count = (measured.answers, tool.read(&report)?);
-    }
-    let [(few, little), (many, much)] = counts;
+        Ok::<_, CountError>((measured.answers, tool.read(&report)?))
+    };
+    let swapped = Cpus { load: cpus.server, server: cpus.load };
+    let (less, more) = thread::scope(|scope| {
+        // Who starts a server also ends it, within this thread: the server would go with it.
+        let less = scope.spawn(|| run(amount.requests, swapped));
+        let more = run(amount.requests * 2, cpus);
+        (less.join(), more)
+    });
+    let (few, little) = less.map_err(|_| io::Error::other("a count has panicked"))??;
+    let (many, much) = more?;
     Ok((much as f64 - little as f64) / (many as f64 - few as f64))
 }
 

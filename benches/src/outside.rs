@@ -16,7 +16,7 @@ use crate::server::{Launch, Places};
 /// it would be on a tuned machine.
 pub(crate) fn nginx(scenario: &Scenario, places: &Places) -> io::Result<Launch> {
     let port = peer::listen(0)?.local_addr()?.port();
-    let home = places.scratch.path().join("nginx");
+    let home = places.scratch.path().join(format!("nginx-{port}"));
     fs::create_dir_all(home.join("bytes"))?;
     if let Traffic::GetBytes(bytes) = scenario.traffic {
         write_file(&home.join("bytes").join(bytes.to_string()), bytes)?;

@@ -30,7 +30,7 @@ pub struct Running {
 impl Running {
     /// Starts it and waits until it listens. `wrapper` are words put before its own (a profiler).
     ///
-    /// Must be called on the main thread: the server is told to die with the thread that started it.
+    /// Must be called on a thread that outlives it, as the main thread does: the server is told to die with who started it.
     ///
     /// # Errors
     /// When it cannot be started, ends, or does not listen within a minute.

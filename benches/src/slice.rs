@@ -1,4 +1,4 @@
-//! One slice of the comparison: a third of a second of load on one server, and what it cost.
+//! One slice of the comparison: three tenths of a second of load on one server, and what it cost.
 
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
@@ -7,10 +7,12 @@ use std::time::Duration;
 use crate::load::{Load, LoadError, Until};
 use crate::process_cost::{Cpu, peak_rss_bytes, reset_peak_rss};
 use crate::running::Running;
-use crate::scenario::{Pace, Scenario};
+use crate::scenario::{Field, Pace, Scenario};
 
 /// Long enough for some thousand requests, short enough that the machine is the same for all servers of a round.
-pub const SLICE: Duration = Duration::from_millis(333);
+pub const SLICE: Duration = Duration::from_millis(300);
+/// A point of a curve is looked at for less: what matters there is how it lies beside the others.
+const SLICE_OF_GROWTH: Duration = Duration::from_millis(200);
 /// At a fixed rate there are fewer requests, and the rarest are of interest.
 const SLICE_AT_RATE: Duration = Duration::from_millis(500);
 /// The caches and the branch predictors see this server again.
@@ -81,9 +83,10 @@ impl Sample {
             Load::open(server.address(), scenario.connections, scenario.wanted(), Arc::clone(interrupted))?;
         load.run(Until::Elapsed(WARM_UP))?;
         let before = (Cpu::of(server.pid())?, Cpu::of(std::process::id())?);
+        let slice = if scenario.field == Field::All { SLICE } else { SLICE_OF_GROWTH };
         let measured = match scenario.pace {
             Pace::Rate(per_second) => load.run_at_rate(per_second, SLICE_AT_RATE)?,
-            Pace::KeepAlive | Pace::ConnectionPerRequest => load.run(Until::Elapsed(SLICE))?,
+            Pace::KeepAlive | Pace::ConnectionPerRequest => load.run(Until::Elapsed(slice))?,
         };
         let sample = Sample {
             answers: measured.answers,
