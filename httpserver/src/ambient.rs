@@ -18,14 +18,20 @@ impl AmbientCache {
     }
 
     /// The fields at `now`, the loop's time. The wall clock is looked at once a second.
+    #[inline]
     pub(crate) fn at(&self, now: Instant) -> Ref<'_, Ambient> {
         if self.good_until.get().is_none_or(|until| now >= until) {
-            let wall = SystemTime::now();
-            self.ambient.borrow_mut().set_date(wall);
-            let into_second = wall.duration_since(UNIX_EPOCH).map_or(0, |since| since.subsec_nanos());
-            self.good_until.set(Some(now + Duration::from_nanos(u64::from(1_000_000_000 - into_second))));
+            self.renew(now);
         }
         self.ambient.borrow()
+    }
+
+    #[cold]
+    fn renew(&self, now: Instant) {
+        let wall = SystemTime::now();
+        self.ambient.borrow_mut().set_date(wall);
+        let into_second = wall.duration_since(UNIX_EPOCH).map_or(0, |since| since.subsec_nanos());
+        self.good_until.set(Some(now + Duration::from_nanos(u64::from(1_000_000_000 - into_second))));
     }
 }
 

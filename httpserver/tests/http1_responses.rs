@@ -207,8 +207,8 @@ fn h1_43_server_and_date_are_added_unless_the_application_set_them() {
     ambient.set_date(SystemTime::UNIX_EPOCH + Duration::from_secs(784_111_777));
     for (pairs, expected) in [
         (&[][..], "Server: Waterspout\r\nDate: Sun, 06 Nov 1994 08:49:37 GMT\r\n"),
-        (&[("server", "x")], "server: x\r\nDate: Sun, 06 Nov 1994 08:49:37 GMT\r\n"),
-        (&[("DATE", "x")], "DATE: x\r\nServer: Waterspout\r\n"),
+        (&[("server", "x")], "Date: Sun, 06 Nov 1994 08:49:37 GMT\r\nserver: x\r\n"),
+        (&[("DATE", "x")], "Server: Waterspout\r\nDATE: x\r\n"),
         (&[("Date", "x"), ("Server", "y")], "Date: x\r\nServer: y\r\n"),
     ] {
         let (headers, mut out) = (fields(pairs), Vec::new());

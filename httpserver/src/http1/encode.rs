@@ -2,7 +2,7 @@
 
 use http::StatusCode;
 
-use super::ambient::Ambient;
+use super::ambient::{Ambient, OK_LINE};
 use super::error::RemoteError;
 use super::grammar::list;
 use super::response::{FramingField, ResponseHead, Survey};
@@ -22,7 +22,8 @@ pub(crate) enum Persistence {
 pub(crate) const LAST_CHUNK: &[u8] = b"0\r\n";
 pub(crate) const CRLF: &[u8] = b"\r\n";
 
-/// Writes a final head whose parts have been checked.
+/// Writes a final head whose parts have been checked. Server and Date come first: RFC 9110 §5.3 has it so, and with the status
+/// line of 200 they are one copy.
 pub(crate) fn head(
     head: &ResponseHead<'_>,
     survey: &Survey,
@@ -31,32 +32,58 @@ pub(crate) fn head(
     ambient: &Ambient,
     out: &mut Vec<u8>,
 ) {
-    let fields = head.headers.as_bytes();
-    out.reserve(fields.len() + ambient.lines().len() + 256);
-    status_line(head.status, head.reason, out);
+    reserve(head, ambient, out);
+    match (head.status, head.reason, survey.has_server || survey.has_date) {
+        (StatusCode::OK, None, false) => out.extend_from_slice(ambient.opening()),
+        _ => {
+            status_line(head.status, head.reason, out);
+            ambient_fields(survey, ambient, out);
+        }
+    }
     let leaves_out_length = framing == FramingField::None && survey.content_length.is_some();
     if survey.has_connection || leaves_out_length {
         unmanaged_fields(head.headers, leaves_out_length, out);
     } else {
-        out.extend_from_slice(fields);
+        out.extend_from_slice(head.headers.as_bytes());
     }
     if let Some(content_type) = head.content_type
         && !survey.has_content_type
     {
         field(b"Content-Type: ", content_type.as_bytes(), out);
     }
-    ambient_fields(survey, ambient, out);
     match framing {
         FramingField::Chunked => out.extend_from_slice(b"Transfer-Encoding: chunked\r\n"),
-        FramingField::ContentLength(bytes) if survey.content_length.is_none() => {
-            field(b"Content-Length: ", itoa::Buffer::new().format(bytes).as_bytes(), out);
-        }
+        FramingField::ContentLength(bytes) if survey.content_length.is_none() => content_length(bytes, out),
         FramingField::ContentLength(_) | FramingField::None => {}
     }
     if survey.has_connection || survey.has_upgrade || persistence != Persistence::Implied {
         connection(head.headers, survey, persistence, out);
     }
     out.extend_from_slice(CRLF);
+}
+
+/// The same for a head without fields of the application, before a body of so many bytes, on a connection that goes on as its
+/// version implies.
+#[inline]
+pub(crate) fn plain_head(head: &ResponseHead<'_>, bytes: u64, ambient: &Ambient, out: &mut Vec<u8>) {
+    reserve(head, ambient, out);
+    match head.status {
+        StatusCode::OK => out.extend_from_slice(ambient.opening()),
+        status => {
+            status_line(status, None, out);
+            out.extend_from_slice(ambient.lines());
+        }
+    }
+    if let Some(content_type) = head.content_type {
+        field(b"Content-Type: ", content_type.as_bytes(), out);
+    }
+    content_length(bytes, out);
+    out.extend_from_slice(CRLF);
+}
+
+fn reserve(head: &ResponseHead<'_>, ambient: &Ambient, out: &mut Vec<u8>) {
+    let content_type = head.content_type.map_or(0, str::len);
+    out.reserve(head.headers.as_bytes().len() + content_type + ambient.opening().len() + 256);
 }
 
 /// Writes an informational head, which has no framing and says nothing of the connection.
@@ -70,9 +97,9 @@ pub(crate) fn informational(status: StatusCode, headers: &Headers, out: &mut Vec
 pub(crate) fn error(error: RemoteError, is_head: bool, ambient: &Ambient, out: &mut Vec<u8>) {
     let text = format!("{error}\n");
     status_line(error.status(), None, out);
-    out.extend_from_slice(b"Content-Type: text/plain\r\n");
     out.extend_from_slice(ambient.lines());
-    field(b"Content-Length: ", itoa::Buffer::new().format(text.len()).as_bytes(), out);
+    out.extend_from_slice(b"Content-Type: text/plain\r\n");
+    content_length(text.len() as u64, out);
     out.extend_from_slice(b"Connection: close\r\n\r\n");
     if !is_head {
         out.extend_from_slice(text.as_bytes());
@@ -112,7 +139,7 @@ fn status_line(status: StatusCode, reason: Option<&str>, out: &mut Vec<u8>) {
 
 fn common_status_line(status: StatusCode) -> Option<&'static [u8]> {
     Some(match status.as_u16() {
-        200 => b"HTTP/1.1 200 OK\r\n",
+        200 => OK_LINE,
         204 => b"HTTP/1.1 204 No Content\r\n",
         206 => b"HTTP/1.1 206 Partial Content\r\n",
         301 => b"HTTP/1.1 301 Moved Permanently\r\n",
@@ -175,6 +202,21 @@ fn connection(headers: &Headers, survey: &Survey, persistence: Persistence, out:
         out.truncate(start);
     } else {
         out.extend_from_slice(CRLF);
+    }
+}
+
+#[inline(always)]
+fn content_length(bytes: u64, out: &mut Vec<u8>) {
+    out.extend_from_slice(b"Content-Length: ");
+    let digit = |value: u64| b'0' + (value % 10) as u8;
+    match bytes {
+        // Of a size that is known here, a copy is a store.
+        0..=9 => out.extend_from_slice(&[digit(bytes), b'\r', b'\n']),
+        10..=99 => out.extend_from_slice(&[digit(bytes / 10), digit(bytes), b'\r', b'\n']),
+        _ => {
+            out.extend_from_slice(itoa::Buffer::new().format(bytes).as_bytes());
+            out.extend_from_slice(CRLF);
+        }
     }
 }
 

@@ -73,6 +73,21 @@ impl<'a> ResponseHead<'a> {
         self.length = length;
         self
     }
+
+    /// The length of the body, if nothing but the status, a Content-Type and that is to be said: to what
+    /// [`Asked::PLAIN`] asks, all that [`Survey`] and [`plan`] would find out is then known.
+    #[inline]
+    pub(crate) fn plain_length(&self) -> Option<u64> {
+        let ResponseLength::Known(bytes) = self.length else { return None };
+        let may_have_body = !matches!(self.status.as_u16(), 100..=199 | 204 | 205 | 304);
+        (may_have_body && self.reason.is_none() && self.headers.is_empty()).then_some(bytes)
+    }
+
+    #[inline]
+    pub(crate) fn check_content_type(&self) -> Result<(), LocalError> {
+        let is_good = |text: &str| is_field_value(text.as_bytes());
+        if self.content_type.is_none_or(is_good) { Ok(()) } else { Err(HeaderError::InvalidValue.into()) }
+    }
 }
 
 /// What the application's fields say about what we decide.
@@ -89,13 +104,10 @@ pub(crate) struct Survey {
 
 impl Survey {
     pub(crate) fn of(head: &ResponseHead<'_>) -> Result<Self, LocalError> {
-        let is_good = |text: &str| is_field_value(text.as_bytes());
-        if !head.reason.is_none_or(is_good) {
+        if !head.reason.is_none_or(|text| is_field_value(text.as_bytes())) {
             return Err(LocalError::InvalidReason);
         }
-        if !head.content_type.is_none_or(is_good) {
-            return Err(HeaderError::InvalidValue.into());
-        }
+        head.check_content_type()?;
         let mut survey = Self::default();
         for (name, value, _) in head.headers.lines() {
             survey.note(name, value)?;
@@ -129,7 +141,7 @@ impl Survey {
 }
 
 /// What was asked, as far as it decides how to answer.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Asked {
     pub(crate) is_http_11: bool,
     pub(crate) is_head: bool,
@@ -148,6 +160,9 @@ impl Asked {
         expects_continue: false,
         upgrade: false,
     };
+
+    /// What nearly every request asks.
+    pub(crate) const PLAIN: Self = Self { is_http_11: true, keep_alive: true, ..Self::NONE };
 }
 
 /// How a body is framed: what the head says of it, and what has to follow.

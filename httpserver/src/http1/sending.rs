@@ -8,7 +8,7 @@ use super::ambient::Ambient;
 use super::connection::Connection;
 use super::encode::{self, Persistence};
 use super::error::{LocalError, RemoteError};
-use super::response::{ResponseHead, Survey, plan};
+use super::response::{Asked, ResponseHead, Survey, plan};
 use super::state::{Receiving, Sending};
 use super::trailers;
 use crate::headers::Headers;
@@ -84,6 +84,26 @@ impl Connection {
         out: &mut Vec<u8>,
     ) -> Result<(), LocalError> {
         self.expect_no_head()?;
+        if self.asked == Asked::PLAIN
+            && !self.is_closing
+            && let Some(bytes) = head.plain_length()
+        {
+            head.check_content_type()?;
+            (self.closes, self.switches) = (false, false);
+            self.sending = Sending::Known { declared: bytes, remaining: bytes };
+            encode::plain_head(head, bytes, ambient, out);
+            return Ok(());
+        }
+        self.send_surveyed_head(head, ambient, out)
+    }
+
+    /// The same for a head that says more, or an answer to more than [`Asked::PLAIN`] asks.
+    fn send_surveyed_head(
+        &mut self,
+        head: &ResponseHead<'_>,
+        ambient: &Ambient,
+        out: &mut Vec<u8>,
+    ) -> Result<(), LocalError> {
         let survey = Survey::of(head)?;
         let plan = plan(head.status, head.length, self.asked, &survey)?;
         self.closes = self.is_closing
