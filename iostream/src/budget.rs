@@ -17,6 +17,7 @@ thread_local! {
             owned: Cell::new(0),
             lent: Cell::new(0),
             budget: Cell::new(MemoryBudget::DEFAULT),
+            ample: Cell::new(MemoryBudget::DEFAULT.ample()),
             is_watched: Cell::new(false),
         }
     };
@@ -31,6 +32,8 @@ struct Account {
     /// Output that others hold too.
     lent: Cell<usize>,
     budget: Cell<MemoryBudget>,
+    /// Below this there is enough for everybody: what every request asks first, so it is kept.
+    ample: Cell<usize>,
     /// Whether somebody waits for memory to be given back.
     is_watched: Cell<bool>,
 }
@@ -94,7 +97,10 @@ impl MemoryBudget {
 
     /// Makes this the budget of the streams of this thread, from now on.
     pub fn install(self) {
-        ACCOUNT.with(|account| account.budget.set(self));
+        ACCOUNT.with(|account| {
+            account.budget.set(self);
+            account.ample.set(self.ample());
+        });
         held_back::wake_who_may_go_on();
     }
 
@@ -108,7 +114,8 @@ impl MemoryBudget {
     #[must_use]
     #[inline]
     pub fn is_short() -> bool {
-        MemoryBudget::current().for_many() < buffered_bytes().saturating_add(LITTLE_BYTES)
+        !is_ample(LITTLE_BYTES)
+            && MemoryBudget::current().for_many() < buffered_bytes().saturating_add(LITTLE_BYTES)
     }
 
     /// Whether half of that is gone too: new work is better refused.
@@ -125,8 +132,13 @@ impl MemoryBudget {
     }
 
     /// What streams may hold together that hold more than a little each.
-    fn for_many(&self) -> usize {
+    const fn for_many(&self) -> usize {
         self.hard - self.hard / 8
+    }
+
+    /// What streams may hold together before anybody is asked how much it holds.
+    const fn ample(&self) -> usize {
+        if self.soft < self.for_many() { self.soft } else { self.for_many() }
     }
 
     /// What one stream may hold beside a total of so much.
@@ -159,17 +171,21 @@ impl Account {
     }
 }
 
+/// Whether there is enough for everybody, even when `more` bytes are added to what all hold.
+#[inline]
+pub(crate) fn is_ample(more: usize) -> bool {
+    ACCOUNT.with(|account| account.total().saturating_add(more) < account.ample.get())
+}
+
 /// What one stream may hold, if the soft mark is passed when `more` bytes are added to what all hold.
 #[inline]
 pub(crate) fn scarce(more: usize) -> Option<usize> {
-    ACCOUNT.with(|account| {
-        let (total, budget) = (account.total(), account.budget.get());
-        if total.saturating_add(more) < budget.soft.min(budget.for_many()) {
-            None
-        } else {
-            Some(budget.share(total))
-        }
-    })
+    if is_ample(more) { None } else { Some(share()) }
+}
+
+#[cold]
+fn share() -> usize {
+    ACCOUNT.with(|account| account.budget.get().share(account.total()))
 }
 
 /// Bytes that are left for streams that hold more than a little.
