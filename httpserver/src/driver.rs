@@ -269,28 +269,50 @@ fn take_head(active: &Active<'_>, head: &mut Option<Box<RequestHead>>) -> Result
     Ok(is_whole)
 }
 
-/// Has the handler answer; watches the connection while the handler waits for something else.
+/// Has the handler answer. Most answer without waiting; what only a wait needs is not made before there is one.
 async fn answer<M, H: Handler<M>>(
     active: &Active<'_>,
     handler: &H,
     exchange: &mut Exchange<'_>,
     span: Option<&Span>,
 ) -> Result<(), HttpError> {
-    let stream = &active.session.stream;
     let mut handling = pin!(handler.handle(exchange));
+    match poll_fn(|cx| Poll::Ready(poll_handler(active, span, handling.as_mut(), cx))).await {
+        Poll::Ready(result) => result?,
+        Poll::Pending => wait_for_handler(active, span, handling).await?,
+    }
+    let is_done = active.taken_over.get() || active.protocol.borrow().is_response_complete();
+    if is_done { Ok(()) } else { Err(HttpError::Unfinished) }
+}
+
+fn poll_handler(
+    active: &Active<'_>,
+    span: Option<&Span>,
+    handling: Pin<&mut impl Future<Output = Result<(), HttpError>>>,
+    cx: &mut Context<'_>,
+) -> Poll<Result<(), HttpError>> {
+    caught(|| within(span, || handling.poll(cx))).unwrap_or_else(|panic| {
+        let session = active.session;
+        session.core.note_panic(&panic, &session.context.peer_addr(), session.now());
+        Poll::Ready(Err(HttpError::Panicked))
+    })
+}
+
+/// Watches the connection while a handler that has just been polled waits for something else.
+async fn wait_for_handler(
+    active: &Active<'_>,
+    span: Option<&Span>,
+    mut handling: Pin<&mut impl Future<Output = Result<(), HttpError>>>,
+) -> Result<(), HttpError> {
+    let stream = &active.session.stream;
     let mut gone = pin!(stream.closed());
     let mut patience = Patience { active, began: active.session.now(), deadline: None };
-    let mut runs_on = false;
+    let (mut has_waited, mut runs_on) = (false, false);
     poll_fn(|cx| {
-        match caught(|| within(span, || handling.as_mut().poll(cx))) {
-            Ok(Poll::Pending) => {}
-            Ok(Poll::Ready(result)) => return Poll::Ready(result),
-            Err(panic) => {
-                let session = active.session;
-                session.core.note_panic(&panic, &session.context.peer_addr(), session.now());
-                return Poll::Ready(Err(HttpError::Panicked));
-            }
+        if has_waited && let Poll::Ready(result) = poll_handler(active, span, handling.as_mut(), cx) {
+            return Poll::Ready(result);
         }
+        has_waited = true;
         if active.taken_over.get() {
             return Poll::Pending; // its deadlines and its end are the handler's affair
         }
@@ -311,9 +333,7 @@ async fn answer<M, H: Handler<M>>(
         let reason = stream.close_reason().unwrap_or(iostream::CloseReason::EndOfStream);
         Poll::Ready(Err(HttpError::Stream(iostream::StreamError::Closed(reason))))
     })
-    .await?;
-    let is_done = active.taken_over.get() || active.protocol.borrow().is_response_complete();
-    if is_done { Ok(()) } else { Err(HttpError::Unfinished) }
+    .await
 }
 
 /// How long a handler may still take to begin its response. Nothing is armed before it has waited once.
