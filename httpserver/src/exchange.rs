@@ -1,6 +1,7 @@
 //! A request and its response side by side: what streaming and classic handlers are given.
 
 use std::cell::RefCell;
+use std::future::Future;
 use std::ops::Deref;
 use std::path::Path;
 
@@ -8,17 +9,17 @@ use bytes::{Bytes, BytesMut};
 use http::StatusCode;
 use tcpserver::ConnectionContext;
 
-use crate::active::{Active, COPY_BODY_BYTES, HEAD_BYTES};
+use crate::active::Active;
 use crate::error::HttpError;
 use crate::facts::RequestFacts;
-use crate::file_body;
 use crate::gathering::Gathering;
 use crate::headers::Headers;
 use crate::http1::{LocalError, RawHead, RequestHead, ResponseHead};
 use crate::options::HttpOptions;
 use crate::request::Request;
-use crate::response::{Extra, Response};
+use crate::response::Response;
 use crate::saving::{self, Source};
+use crate::whole::Whole;
 use crate::writer::ResponseBuilder;
 
 /// One request, and the response to it.
@@ -36,6 +37,7 @@ pub struct Exchange<'c> {
 
 /// What a classic handler has written so far.
 enum ClassicResponse {
+    Untouched,
     /// The pre-encoded head is not complete yet.
     Head(BytesMut),
     /// The head is known and not sent yet.
@@ -51,7 +53,7 @@ impl<'c> Exchange<'c> {
         Exchange {
             active,
             facts: RequestFacts::new(head, active.session),
-            classic: RefCell::new(ClassicResponse::Head(BytesMut::new())),
+            classic: RefCell::new(ClassicResponse::Untouched),
         }
     }
 
@@ -147,30 +149,8 @@ impl<'c> Exchange<'c> {
     ///
     /// Dropped while it waits for memory, nothing was sent; dropped later, the response goes out all the same, but for a file, whose
     /// rest is missing, so that the connection ends.
-    // Not an `async fn`, which would have room for the response twice.
-    #[expect(clippy::manual_async_fn, reason = "see above")]
-    pub fn send(&self, mut response: Response) -> impl Future<Output = Result<(), HttpError>> {
-        async move {
-            match response.extra.take().map(|extra| *extra) {
-                Some(Extra::File(file)) => {
-                    return Box::pin(file_body::send(self.active, response, file)).await;
-                }
-                Some(Extra::Error(error)) => self.active.note(error),
-                None => {}
-            }
-            let bytes = response.body.len().min(COPY_BODY_BYTES) + HEAD_BYTES;
-            self.active.session.memory_for_whole(bytes).await?;
-            #[cfg(feature = "gzip")]
-            if self.options().compress_response.is_some() {
-                let Some(encoded) = Box::pin(self.encode_response(response)).await? else { return Ok(()) };
-                response = encoded;
-            }
-            self.active.send(&response)?;
-            match self.active.session.has_room() {
-                true => Ok(()),
-                false => self.active.session.room_for_more().await,
-            }
-        }
+    pub fn send(&self, response: Response) -> impl Future<Output = Result<(), HttpError>> {
+        Whole::new(self, response)
     }
 
     /// Writes part of a response that the handler has encoded itself, head first: Tornado's oldest interface (H1-40).
@@ -184,8 +164,11 @@ impl<'c> Exchange<'c> {
     pub fn write(&mut self, data: impl Into<Bytes>) {
         self.send_begun();
         let state = self.classic.get_mut();
+        if let ClassicResponse::Untouched = state {
+            *state = ClassicResponse::Head(BytesMut::new());
+        }
         let result = match state {
-            ClassicResponse::Begun(_) => return, // it has just been sent
+            ClassicResponse::Untouched | ClassicResponse::Begun(_) => return, // neither is left
             ClassicResponse::Head(head) => {
                 head.extend_from_slice(&data.into());
                 write_raw_head(self.active, head)
@@ -208,10 +191,13 @@ impl<'c> Exchange<'c> {
     /// While the request's body is still coming, the head is sent with the first piece of the response's.
     pub fn write_headers(&mut self, status: StatusCode, headers: &Headers) {
         let state = self.classic.get_mut();
+        let is_blank = match state {
+            ClassicResponse::Untouched => true,
+            ClassicResponse::Head(head) => head.is_empty(),
+            _ => false,
+        };
         match state {
-            ClassicResponse::Head(head)
-                if head.is_empty() && !self.active.protocol.borrow().is_head_sent() =>
-            {
+            _ if is_blank && !self.active.protocol.borrow().is_head_sent() => {
                 *state = ClassicResponse::Begun(Box::new((status, headers.clone())));
             }
             ClassicResponse::Failed(_) => {}
@@ -258,7 +244,7 @@ impl<'c> Exchange<'c> {
         let state = self.classic.get_mut();
         let result = match state {
             ClassicResponse::Begun(_) => return, // it has just been sent
-            ClassicResponse::Head(_) => Err(HttpError::Unfinished),
+            ClassicResponse::Untouched | ClassicResponse::Head(_) => Err(HttpError::Unfinished),
             ClassicResponse::Body => self.active.finish(None),
             ClassicResponse::Finished => Err(LocalError::AlreadyFinished.into()),
             ClassicResponse::Failed(_) => return,
@@ -274,15 +260,17 @@ impl<'c> Exchange<'c> {
         match self.classic.replace(ClassicResponse::Finished) {
             ClassicResponse::Finished => self.active.session.room_for_more().await,
             ClassicResponse::Failed(error) => Err(error),
-            ClassicResponse::Head(_) | ClassicResponse::Begun(_) | ClassicResponse::Body => {
-                Err(HttpError::Unfinished)
-            }
+            ClassicResponse::Untouched
+            | ClassicResponse::Head(_)
+            | ClassicResponse::Begun(_)
+            | ClassicResponse::Body => Err(HttpError::Unfinished),
         }
     }
 
     /// What a handler has left behind that may have answered in one way or another.
     pub(crate) async fn end_of_writing(&mut self) -> Result<(), HttpError> {
         match self.classic.get_mut() {
+            ClassicResponse::Untouched => self.active.session.room_for_more().await,
             ClassicResponse::Head(head) if head.is_empty() => self.active.session.room_for_more().await,
             _ => self.end_of_classic().await,
         }

@@ -85,6 +85,7 @@ mod start;
 mod static_file;
 mod takeover;
 mod watch;
+mod whole;
 mod worker;
 mod writer;
 

@@ -174,10 +174,14 @@ impl Session {
 
     /// The age that this connection may reach: up to a tenth more or less than the option says. Multiples of the golden ratio
     /// spread any row of connection numbers evenly.
+    #[inline]
     fn age_limit(&self) -> Option<Duration> {
-        let age = self.core.options.max_connection_age?;
+        self.core.options.max_connection_age.map(|age| self.share_of(age))
+    }
+
+    fn share_of(&self, age: Duration) -> Duration {
         let share = (self.context.id() as f64 * 0.618_033_988_749_895).fract();
-        Some((age - age / 10).saturating_add((age / 5).mul_f64(share)))
+        (age - age / 10).saturating_add((age / 5).mul_f64(share))
     }
 
     /// Waits for more input, until `deadline`.
@@ -203,6 +207,7 @@ impl Session {
     }
 
     /// Whether so little output waits that [`room_for_more`](Self::room_for_more) would not.
+    #[inline]
     pub(crate) fn has_room(&self) -> bool {
         self.stream.pending() < self.core.options.max_buffered_response.max(1) && self.stream.has_memory(0)
     }
@@ -212,11 +217,12 @@ impl Session {
         if self.stream.has_memory(bytes) { Ok(()) } else { Box::pin(self.scarce_memory_for(bytes)).await }
     }
 
-    /// The same for a small response that is sent whole: if nothing waits before it, it leaves at once as a rule, and may take
-    /// what is kept for those who hold little.
-    pub(crate) async fn memory_for_whole(&self, bytes: usize) -> Result<(), HttpError> {
+    /// Whether there is memory for so much of a small response that is sent whole: if nothing waits before it, it leaves at once as a
+    /// rule, and may take what is kept for those who hold little.
+    #[inline]
+    pub(crate) fn has_memory_for_whole(&self, bytes: usize) -> bool {
         let is_little = || self.stream.pending() == 0 && MemoryBudget::left() >= bytes;
-        if self.stream.has_memory(bytes) || is_little() { Ok(()) } else { self.memory_for(bytes).await }
+        self.stream.has_memory(bytes) || is_little()
     }
 
     async fn scarce_memory_for(&self, bytes: usize) -> Result<(), HttpError> {
