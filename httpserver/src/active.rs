@@ -336,6 +336,7 @@ impl<'s> Active<'s> {
         self.step(|protocol, out| self.encode_head(protocol, head, out))
     }
 
+    #[inline]
     fn encode_head(
         &self,
         protocol: &mut Connection,

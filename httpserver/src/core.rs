@@ -19,8 +19,8 @@ const KEEP_HEADS: usize = 64;
 /// Workers that are kept for the next request: a few kilobytes each.
 const KEEP_WORKERS: usize = 64;
 
-/// A head that grew beyond this is shrunk before it is kept.
-const KEEP_HEAD_BYTES: usize = 4096;
+/// A head that grew beyond this gives its memory back before it is kept.
+const KEEP_HEAD_BYTES: usize = 8192;
 
 #[derive(Debug)]
 pub(crate) struct Core {
@@ -111,8 +111,16 @@ impl Core {
     pub(crate) fn return_head(&self, mut head: Box<RequestHead>) {
         let mut heads = self.heads.borrow_mut();
         if heads.len() < KEEP_HEADS {
-            head.shrink_to(KEEP_HEAD_BYTES);
+            Core::tidy_head(&mut head);
             heads.push(head);
+        }
+    }
+
+    /// Before a head is kept for another request.
+    #[inline]
+    pub(crate) fn tidy_head(head: &mut RequestHead) {
+        if head.memory() > KEEP_HEAD_BYTES {
+            *head = RequestHead::new();
         }
     }
 }

@@ -136,45 +136,40 @@ async fn serve_burst<M, H: Handler<M>>(session: &Session, handler: &H, arrival: 
 /// Serves requests until none is buffered, not even in part.
 async fn serve_requests<M, H: Handler<M>>(session: &Session, handler: &H) -> Then {
     let active = Active::new(session);
+    let mut exchange = Exchange::new(&active);
     loop {
         if session.has_had_its_share() {
             ioloop::yield_now().await;
         }
-        let mut head = None;
-        let found = match look_for_head(&active, &mut head) {
+        let found = match look_for_head(&active, exchange.head_place()) {
             Ok(Found::Nothing) => return Then::Idle,
             Ok(Found::Head) => Ok(()),
             // Boxed, like other rare waits.
-            Ok(Found::Part) => Box::pin(rest_of_head(&active, &mut head)).await,
+            Ok(Found::Part) => Box::pin(rest_of_head(&active, exchange.head_place())).await,
             Err(error) => Err(error.into()),
         };
         if let Err(error) = found {
-            return refuse_head(&active, head.as_deref(), error);
+            return refuse_head(&active, exchange.head_place().as_deref(), error);
         }
-        let head = head.take().expect("a head that has come is there");
         if !iostream::relieve_memory() {
-            return refuse_head(&active, Some(&head), HttpError::OverBudget);
+            return refuse_head(&active, exchange.head_place().as_deref(), HttpError::OverBudget);
         }
-        active.hold_head(&head);
+        exchange.begin();
+        active.hold_head(exchange.head());
         session.note_request();
         if session.is_last_request() {
             active.protocol.borrow_mut().close_after_response();
         }
         #[cfg(feature = "gzip")]
-        let head = {
-            let mut head = head;
-            active.begin_codings(&mut head);
-            head
-        };
-        let peer_goes_on = head.framing().keep_alive;
-        let (watched, span);
-        let answered = {
-            let mut exchange = Exchange::new(&active, head);
-            let watcher = session.core.watcher.as_ref();
-            watched = watcher.map(|watcher| (watcher, Box::new(watcher.begin(exchange.head(), &exchange))));
-            span = span::of_request(&exchange);
-            answer(&active, handler, &mut exchange, span.as_deref()).await
-        };
+        if let Some(head) = exchange.head_place() {
+            active.begin_codings(head);
+        }
+        let peer_goes_on = exchange.head().framing().keep_alive;
+        let watcher = session.core.watcher.as_ref();
+        let watched = watcher.map(|watcher| (watcher, Box::new(watcher.begin(exchange.head(), &exchange))));
+        let span = span::of_request(&exchange);
+        let answered = answer(&active, handler, &mut exchange, span.as_deref()).await;
+        exchange.end();
         let callback = active.on_close.take();
         let refused = answered.err().map(|error| within(span.as_deref(), || refuse(&active, error)));
         if let Some(span) = span {

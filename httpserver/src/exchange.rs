@@ -49,11 +49,31 @@ enum ClassicResponse {
 }
 
 impl<'c> Exchange<'c> {
-    pub(crate) fn new(active: &'c Active<'c>, head: Box<RequestHead>) -> Exchange<'c> {
+    /// Serves one request after the other: each [begins](Self::begin) when its head is in its [place](Self::head_place), and
+    /// [ends](Self::end).
+    pub(crate) fn new(active: &'c Active<'c>) -> Exchange<'c> {
         Exchange {
             active,
-            facts: RequestFacts::new(head, active.session),
+            facts: RequestFacts::new(active.session),
             classic: RefCell::new(ClassicResponse::Untouched),
+        }
+    }
+
+    #[inline]
+    pub(crate) fn head_place(&mut self) -> &mut Option<Box<RequestHead>> {
+        self.facts.head_place()
+    }
+
+    pub(crate) fn begin(&mut self) {
+        self.facts.begin(self.active.session.now());
+    }
+
+    /// Nothing of the request is left.
+    pub(crate) fn end(&mut self) {
+        self.facts.end();
+        let classic = self.classic.get_mut();
+        if !matches!(classic, ClassicResponse::Untouched) {
+            *classic = ClassicResponse::Untouched;
         }
     }
 

@@ -25,7 +25,7 @@ use crate::session::Session;
 /// What has to be computed is computed when it is asked for, and anew each time: keep what you ask for twice. Nothing is
 /// allocated for what nobody asks.
 pub struct RequestFacts {
-    /// Goes back to the server's store when this is dropped; `None` only then, and when [`take`](Self::take)n.
+    /// Goes back to the server's store when this is dropped. `None` when [`take`](Self::take)n, and before the first request.
     head: Option<Box<RequestHead>>,
     body: Option<Bytes>,
     context: ConnectionContext,
@@ -38,9 +38,10 @@ pub struct RequestFacts {
 }
 
 impl RequestFacts {
-    pub(crate) fn new(head: Box<RequestHead>, session: &Session) -> RequestFacts {
+    /// Of a connection on which no request has begun yet.
+    pub(crate) fn new(session: &Session) -> RequestFacts {
         RequestFacts {
-            head: Some(head),
+            head: None,
             body: None,
             context: session.context.clone(),
             began: session.now(),
@@ -49,6 +50,27 @@ impl RequestFacts {
             stream: session.stream.clone(),
             #[cfg(feature = "tls")]
             is_tls: session.is_tls(),
+        }
+    }
+
+    /// Where the head of the next request is to be. What lies there is the last one's.
+    #[inline]
+    pub(crate) fn head_place(&mut self) -> &mut Option<Box<RequestHead>> {
+        &mut self.head
+    }
+
+    /// The head has come.
+    pub(crate) fn begin(&mut self, now: Instant) {
+        self.began = now;
+    }
+
+    /// The request has ended: its body goes, and the memory of its head if that is much.
+    pub(crate) fn end(&mut self) {
+        if self.body.is_some() {
+            self.body = None;
+        }
+        if let Some(head) = &mut self.head {
+            Core::tidy_head(head);
         }
     }
 
