@@ -58,23 +58,6 @@ impl WriteSide {
         result
     }
 
-    /// Empty memory for a writer of its own. The buffer stays where it is, for what else may be written meanwhile; so
-    /// [`return_empty_buffer`](Self::return_empty_buffer) is to follow.
-    #[inline]
-    pub(crate) fn lend_piece(&self) -> Vec<u8> {
-        let mut buffer = self.buffer.take().unwrap_or_else(lease_write_buffer);
-        let piece = buffer.blank_piece();
-        self.buffer.set(Some(buffer));
-        piece
-    }
-
-    /// Gives the buffer back if nothing is in it.
-    pub(crate) fn return_empty_buffer(&self) {
-        if let Some(buffer) = self.buffer.take() {
-            self.put_back(buffer);
-        }
-    }
-
     /// Puts the buffer back, in front of what was written meanwhile; to the pool if nothing is in it.
     #[inline]
     fn put_back(&self, mut buffer: Box<WriteBuffer>) {
@@ -137,7 +120,8 @@ impl Inner {
         position
     }
 
-    fn flush_at_end_of_turn(self: &Rc<Self>) {
+    #[inline]
+    pub(crate) fn flush_at_end_of_turn(self: &Rc<Self>) {
         if !self.flags.flush_due.get() && !self.flags.awaits_room.get() && self.pending() > 0 {
             self.flags.flush_due.set(true);
             self.registration.before_poll(Rc::clone(self) as Rc<dyn BeforePoll>);
@@ -366,14 +350,43 @@ fn send_once(socket: &mut Socket, buffer: &WriteBuffer, most: usize) -> (io::Res
     (socket.write_vectored(&slices[..count]), tried, socket.short_write_means_full())
 }
 
-/// What waits to be sent, out of its place while the transport is at work; goes back however that ends, in front of what
-/// was written meanwhile.
-struct BorrowedOutput<'a> {
+/// What waits to be sent, out of its place while the transport or a writer in place is at work; goes back however that
+/// ends, in front of what was written meanwhile.
+pub(crate) struct BorrowedOutput<'a> {
     inner: &'a Inner,
     buffer: Option<Box<WriteBuffer>>,
 }
 
+impl BorrowedOutput<'_> {
+    /// For a writer in place, so there is a buffer.
+    #[inline]
+    pub(crate) fn of(inner: &Inner) -> BorrowedOutput<'_> {
+        let buffer = inner.write.buffer.take().unwrap_or_else(lease_write_buffer);
+        BorrowedOutput { inner, buffer: Some(buffer) }
+    }
+
+    /// Empty memory for the writer.
+    #[inline]
+    pub(crate) fn blank_piece(&mut self) -> Vec<u8> {
+        self.buffer.as_mut().map_or_else(Vec::new, |buffer| buffer.blank_piece())
+    }
+
+    /// Queues what the writer has made of it, behind what was written meanwhile.
+    #[inline]
+    pub(crate) fn push_piece(&mut self, piece: Vec<u8>) {
+        let Some(buffer) = &mut self.buffer else { return };
+        if let Some(mut meanwhile) = self.inner.write.buffer.take() {
+            buffer.append(&mut meanwhile);
+            return_write_buffer(meanwhile);
+        }
+        let queued = &self.inner.write.queued;
+        queued.set(queued.get() + piece.len() as u64);
+        buffer.push_piece(piece);
+    }
+}
+
 impl Drop for BorrowedOutput<'_> {
+    #[inline]
     fn drop(&mut self) {
         let Some(buffer) = self.buffer.take() else { return };
         match self.inner.is_closed() {

@@ -8,6 +8,7 @@ use std::task::{Context, Poll};
 use bytes::Bytes;
 
 use crate::error::{CloseReason, StreamError};
+use crate::flush::BorrowedOutput;
 use crate::stream::{Inner, IoStream};
 
 impl IoStream {
@@ -53,14 +54,16 @@ impl IoStream {
         if !inner.can_write() {
             return Err(inner.write_error());
         }
-        let mut piece = inner.write.lend_piece();
-        let tidy = ReturnsEmptyBuffer(inner); // `f` may panic or close the stream, and an idle one holds none
+        // Back in its place however `f` ends, and in the pool if nothing is in it: an idle stream holds none.
+        let mut borrowed = BorrowedOutput::of(inner);
+        let mut piece = borrowed.blank_piece();
         let result = f(&mut piece);
         if !inner.can_write() {
             return Err(inner.write_error());
         }
-        std::mem::forget(tidy); // what follows does the same
-        inner.queue_with(|buffer| buffer.push_piece(piece));
+        borrowed.push_piece(piece);
+        drop(borrowed);
+        inner.flush_at_end_of_turn();
         Ok(result)
     }
 
@@ -113,14 +116,6 @@ impl IoStream {
     pub fn poll_flush_to(&self, cx: &mut Context<'_>, pending: usize) -> Poll<Result<(), StreamError>> {
         let position = self.inner.write.queued().saturating_sub(pending as u64);
         self.inner.poll_sent(cx, position)
-    }
-}
-
-struct ReturnsEmptyBuffer<'a>(&'a Inner);
-
-impl Drop for ReturnsEmptyBuffer<'_> {
-    fn drop(&mut self) {
-        self.0.write.return_empty_buffer();
     }
 }
 

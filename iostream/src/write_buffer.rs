@@ -135,6 +135,7 @@ impl WriteBuffer {
     }
 
     /// Empty memory for a writer of its own; it comes back with [`push_piece`](WriteBuffer::push_piece).
+    #[inline]
     pub(crate) fn blank_piece(&mut self) -> Vec<u8> {
         self.spare.take().unwrap_or_else(|| Vec::with_capacity(COPY_BYTES))
     }
@@ -149,6 +150,10 @@ impl WriteBuffer {
     pub(crate) fn push_piece(&mut self, mut piece: Vec<u8>) {
         self.len += piece.len();
         match self.chunks.back_mut() {
+            Some(Chunk::Copied(copy)) if copy.capacity() - copy.len() >= piece.len() => {
+                copy.extend_from_slice(&piece);
+                self.keep(piece);
+            }
             Some(last) if last.room() >= piece.len() => {
                 last.append(&piece);
                 self.keep(piece);
