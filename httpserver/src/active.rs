@@ -287,6 +287,28 @@ impl<'s> Active<'s> {
 
     /// Sends a whole response whose body is in memory.
     pub(crate) fn send(&self, response: &Response) -> Result<(), HttpError> {
+        let is_small = response.headers.is_empty() && response.body.len() < COPY_BODY_BYTES;
+        if is_small
+            && self.protocol.borrow().wants_plain(response.status)
+            && !self.session.context.is_leaving()
+        {
+            return self.send_plain(response);
+        }
+        self.send_planned(response)
+    }
+
+    fn send_plain(&self, response: &Response) -> Result<(), HttpError> {
+        let Response { status, content_type, body, .. } = response;
+        let ambient = self.session.core.ambient.at(self.session.now());
+        self.step(|protocol, out| {
+            Ok(protocol.send_plain((*status, content_type.as_deref()), body, &ambient, out)?)
+        })?;
+        self.tally.status.set(Some(*status));
+        self.tally.sent.set(body.len() as u64);
+        Ok(())
+    }
+
+    fn send_planned(&self, response: &Response) -> Result<(), HttpError> {
         let status = response.status;
         // Two statuses have no body, whatever they were given.
         let has_none = matches!(status, StatusCode::NO_CONTENT | StatusCode::RESET_CONTENT);
@@ -336,7 +358,6 @@ impl<'s> Active<'s> {
         self.step(|protocol, out| self.encode_head(protocol, head, out))
     }
 
-    #[inline]
     fn encode_head(
         &self,
         protocol: &mut Connection,

@@ -32,7 +32,8 @@ pub(crate) fn head(
     ambient: &Ambient,
     out: &mut Vec<u8>,
 ) {
-    reserve(head, ambient, out);
+    let content_type = head.content_type.map_or(0, str::len);
+    out.reserve(head.headers.as_bytes().len() + content_type + ambient.opening().len() + 256);
     match (head.status, head.reason, survey.has_server || survey.has_date) {
         (StatusCode::OK, None, false) => out.extend_from_slice(ambient.opening()),
         _ => {
@@ -62,28 +63,29 @@ pub(crate) fn head(
     out.extend_from_slice(CRLF);
 }
 
-/// The same for a head without fields of the application, before a body of so many bytes, on a connection that goes on as its
-/// version implies.
+/// Writes a whole response that has no fields of the application, on a connection that goes on as its version implies.
 #[inline]
-pub(crate) fn plain_head(head: &ResponseHead<'_>, bytes: u64, ambient: &Ambient, out: &mut Vec<u8>) {
-    reserve(head, ambient, out);
-    match head.status {
+pub(crate) fn plain(
+    status: StatusCode,
+    content_type: Option<&str>,
+    body: &[u8],
+    ambient: &Ambient,
+    out: &mut Vec<u8>,
+) {
+    out.reserve(ambient.opening().len() + content_type.map_or(0, str::len) + body.len() + 256);
+    match status {
         StatusCode::OK => out.extend_from_slice(ambient.opening()),
         status => {
             status_line(status, None, out);
             out.extend_from_slice(ambient.lines());
         }
     }
-    if let Some(content_type) = head.content_type {
+    if let Some(content_type) = content_type {
         field(b"Content-Type: ", content_type.as_bytes(), out);
     }
-    content_length(bytes, out);
+    content_length(body.len() as u64, out);
     out.extend_from_slice(CRLF);
-}
-
-fn reserve(head: &ResponseHead<'_>, ambient: &Ambient, out: &mut Vec<u8>) {
-    let content_type = head.content_type.map_or(0, str::len);
-    out.reserve(head.headers.as_bytes().len() + content_type + ambient.opening().len() + 256);
+    out.extend_from_slice(body);
 }
 
 /// Writes an informational head, which has no framing and says nothing of the connection.

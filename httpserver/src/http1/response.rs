@@ -73,21 +73,6 @@ impl<'a> ResponseHead<'a> {
         self.length = length;
         self
     }
-
-    /// The length of the body, if nothing but the status, a Content-Type and that is to be said: to what
-    /// [`Asked::PLAIN`] asks, all that [`Survey`] and [`plan`] would find out is then known.
-    #[inline]
-    pub(crate) fn plain_length(&self) -> Option<u64> {
-        let ResponseLength::Known(bytes) = self.length else { return None };
-        let may_have_body = !matches!(self.status.as_u16(), 100..=199 | 204 | 205 | 304);
-        (may_have_body && self.reason.is_none() && self.headers.is_empty()).then_some(bytes)
-    }
-
-    #[inline]
-    pub(crate) fn check_content_type(&self) -> Result<(), LocalError> {
-        let is_good = |text: &str| is_field_value(text.as_bytes());
-        if self.content_type.is_none_or(is_good) { Ok(()) } else { Err(HeaderError::InvalidValue.into()) }
-    }
 }
 
 /// What the application's fields say about what we decide.
@@ -107,7 +92,7 @@ impl Survey {
         if !head.reason.is_none_or(|text| is_field_value(text.as_bytes())) {
             return Err(LocalError::InvalidReason);
         }
-        head.check_content_type()?;
+        check_content_type(head.content_type)?;
         let mut survey = Self::default();
         for (name, value, _) in head.headers.lines() {
             survey.note(name, value)?;
@@ -137,6 +122,14 @@ impl Survey {
             _ => {}
         }
         Ok(())
+    }
+}
+
+#[inline]
+pub(crate) fn check_content_type(content_type: Option<&str>) -> Result<(), LocalError> {
+    match content_type {
+        Some(text) if !is_field_value(text.as_bytes()) => Err(HeaderError::InvalidValue.into()),
+        _ => Ok(()),
     }
 }
 

@@ -8,7 +8,7 @@ use super::ambient::Ambient;
 use super::connection::Connection;
 use super::encode::{self, Persistence};
 use super::error::{LocalError, RemoteError};
-use super::response::{Asked, ResponseHead, Survey, plan};
+use super::response::{Asked, ResponseHead, Survey, check_content_type, plan};
 use super::state::{Receiving, Sending};
 use super::trailers;
 use crate::headers::Headers;
@@ -84,26 +84,6 @@ impl Connection {
         out: &mut Vec<u8>,
     ) -> Result<(), LocalError> {
         self.expect_no_head()?;
-        if self.asked == Asked::PLAIN
-            && !self.is_closing
-            && let Some(bytes) = head.plain_length()
-        {
-            head.check_content_type()?;
-            (self.closes, self.switches) = (false, false);
-            self.sending = Sending::Known { declared: bytes, remaining: bytes };
-            encode::plain_head(head, bytes, ambient, out);
-            return Ok(());
-        }
-        self.send_surveyed_head(head, ambient, out)
-    }
-
-    /// The same for a head that says more, or an answer to more than [`Asked::PLAIN`] asks.
-    fn send_surveyed_head(
-        &mut self,
-        head: &ResponseHead<'_>,
-        ambient: &Ambient,
-        out: &mut Vec<u8>,
-    ) -> Result<(), LocalError> {
         let survey = Survey::of(head)?;
         let plan = plan(head.status, head.length, self.asked, &survey)?;
         self.closes = self.is_closing
@@ -123,6 +103,37 @@ impl Connection {
         self.sending = plan.body;
         self.switches = plan.switches;
         encode::head(head, &survey, plan.framing, persistence, ambient, out);
+        Ok(())
+    }
+
+    /// Whether a response without fields of its own, with this status and a body of known length, needs no plan: the request has come
+    /// whole and asked for nothing but an answer, and neither side wants the connection to end.
+    #[inline]
+    pub(crate) fn wants_plain(&self, status: StatusCode) -> bool {
+        self.sending == Sending::Head
+            && matches!(self.receiving, Receiving::Done)
+            && self.asked == Asked::PLAIN
+            && !self.is_closing
+            && !matches!(status.as_u16(), 100..=199 | 204 | 205 | 304)
+    }
+
+    /// Sends such a response, head and body: what [`send_head`](Self::send_head) and [`send_body`](Self::send_body) would make
+    /// of it.
+    ///
+    /// # Errors
+    /// [`LocalError::Header`], and nothing was sent.
+    #[inline]
+    pub(crate) fn send_plain(
+        &mut self,
+        (status, content_type): (StatusCode, Option<&str>),
+        body: &[u8],
+        ambient: &Ambient,
+        out: &mut Vec<u8>,
+    ) -> Result<(), LocalError> {
+        debug_assert!(self.wants_plain(status));
+        check_content_type(content_type)?;
+        encode::plain(status, content_type, body, ambient, out);
+        self.sending = Sending::Done;
         Ok(())
     }
 
@@ -276,5 +287,56 @@ impl Connection {
     /// Whether a final head has been sent, wholly or with all of its body.
     pub fn is_head_sent(&self) -> bool {
         !matches!(self.sending, Sending::Idle | Sending::Head)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::http1::{Limits, RequestHead, ResponseLength};
+
+    fn asked() -> Connection {
+        let (mut connection, mut head) = (Connection::new(), RequestHead::new());
+        let request = b"GET / HTTP/1.1\r\nHost: x\r\n\r\n";
+        connection.receive_head(request, &Limits::default(), &mut head).expect("a good head");
+        connection
+    }
+
+    #[test]
+    fn a_plain_response_is_what_head_and_body_would_be() {
+        let mut ambient = Ambient::with_server("Waterspout").expect("a good name");
+        ambient.set_date(std::time::SystemTime::now());
+        for status in (100..1000).filter_map(|code| StatusCode::from_u16(code).ok()) {
+            if !asked().wants_plain(status) {
+                assert!(matches!(status.as_u16(), 100..=199 | 204 | 205 | 304));
+                continue;
+            }
+            for (content_type, len) in [None, Some("text/plain")].into_iter().zip([0, 9]).chain([
+                (Some("text/html"), 10),
+                (None, 99),
+                (Some(""), 100),
+                (Some("a/b"), 12_345),
+            ]) {
+                let (body, mut expected, mut out) = (vec![b'x'; len], Vec::new(), Vec::new());
+                let mut head = ResponseHead::new(status).length(ResponseLength::Known(len as u64));
+                if let Some(content_type) = content_type {
+                    head = head.content_type(content_type);
+                }
+                let (mut stepwise, mut plain) = (asked(), asked());
+                stepwise.send_head(&head, &ambient, &mut expected).expect("a good head");
+                stepwise.send_body(&body, &mut expected).expect("a body as announced");
+                plain.send_plain((status, content_type), &body, &ambient, &mut out).expect("a good response");
+                assert_eq!(out, expected, "{status}, {len} bytes");
+                assert_eq!(plain.start_next_request(), stepwise.start_next_request());
+            }
+        }
+    }
+
+    #[test]
+    fn a_plain_response_with_a_bad_content_type_sends_nothing() {
+        let (mut connection, mut out) = (asked(), Vec::new());
+        let what = (StatusCode::OK, Some("text/plain\r\nX: y"));
+        assert!(connection.send_plain(what, b"body", &Ambient::default(), &mut out).is_err());
+        assert!(out.is_empty() && connection.wants_plain(StatusCode::OK), "another may be tried");
     }
 }
