@@ -371,17 +371,21 @@ impl BorrowedOutput<'_> {
         self.buffer.as_mut().map_or_else(Vec::new, |buffer| buffer.blank_piece())
     }
 
-    /// Queues what the writer has made of it, behind what was written meanwhile.
-    #[inline]
-    pub(crate) fn push_piece(&mut self, piece: Vec<u8>) {
-        let Some(buffer) = &mut self.buffer else { return };
-        if let Some(mut meanwhile) = self.inner.write.buffer.take() {
+    /// Queues what the writer has made of it, behind what was written meanwhile, on a stream that is still open.
+    #[inline(always)]
+    pub(crate) fn finish(mut self, piece: Vec<u8>) {
+        let Some(mut buffer) = self.buffer.take() else { return };
+        let write = &self.inner.write;
+        if let Some(mut meanwhile) = write.buffer.take() {
             buffer.append(&mut meanwhile);
             return_write_buffer(meanwhile);
         }
-        let queued = &self.inner.write.queued;
-        queued.set(queued.get() + piece.len() as u64);
+        write.queued.set(write.queued.get() + piece.len() as u64);
         buffer.push_piece(piece);
+        match buffer.is_empty() {
+            true => return_write_buffer(buffer),
+            false => write.buffer.set(Some(buffer)),
+        }
     }
 }
 

@@ -61,8 +61,7 @@ impl IoStream {
         if !inner.can_write() {
             return Err(inner.write_error());
         }
-        borrowed.push_piece(piece);
-        drop(borrowed);
+        borrowed.finish(piece);
         inner.flush_at_end_of_turn();
         Ok(result)
     }
