@@ -32,7 +32,7 @@ use crate::handler::Handler;
 use crate::http1::{Outcome, Received, RemoteError, RequestHead};
 use crate::session::{Arrival, Session};
 use crate::span::{self, within};
-use crate::worker::{Desk, Served, Worker};
+use crate::worker::{Desk, Worker};
 
 /// How long a peer that was too slow may still send before its connection closes behind the 408.
 const BRIEFLY: Duration = Duration::from_millis(100);
@@ -88,7 +88,8 @@ impl<M: 'static, H: Handler<M>> Future for Serve<M, H> {
                     }
                 }
                 State::Busy(worker) => {
-                    let Served { session, may_idle } = std::task::ready!(worker.poll(cx));
+                    let may_idle = std::task::ready!(worker.poll(cx));
+                    let session = worker.session();
                     if let State::Busy(worker) = std::mem::replace(&mut self.state, State::Ended) {
                         session.core.return_worker(worker);
                     }

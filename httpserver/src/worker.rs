@@ -24,12 +24,6 @@ pub(crate) struct Worker {
     desk: Rc<Desk>,
 }
 
-/// What a worker makes of a burst: the session again, and whether the connection may idle.
-pub(crate) struct Served {
-    pub(crate) session: Session,
-    pub(crate) may_idle: bool,
-}
-
 /// Where the two meet.
 #[derive(Default)]
 pub(crate) struct Desk {
@@ -52,19 +46,22 @@ impl Worker {
     /// Gives the worker a session on which something has arrived. It is to be polled until it gives it back; dropped before,
     /// it takes the session along.
     pub(crate) fn begin(&self, session: Session, arrival: Arrival) {
-        self.desk.session.replace(Some(session));
+        *self.desk.session.borrow_mut() = Some(session);
         self.desk.begun.set(Some(arrival));
     }
 
-    pub(crate) fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Served> {
+    /// Ready when the session is served and can be [taken back](Worker::session): `true` if its connection may idle.
+    #[inline]
+    pub(crate) fn poll(&mut self, cx: &mut Context<'_>) -> Poll<bool> {
         match self.work.as_mut().poll(cx) {
             Poll::Ready(never) => match never {},
-            Poll::Pending => {
-                let Some(may_idle) = self.desk.served.take() else { return Poll::Pending };
-                let session = self.desk.session.take().expect("the session that was served");
-                Poll::Ready(Served { session, may_idle })
-            }
+            Poll::Pending => self.desk.served.take().map_or(Poll::Pending, Poll::Ready),
         }
+    }
+
+    #[inline]
+    pub(crate) fn session(&self) -> Session {
+        self.desk.session.borrow_mut().take().expect("the session that was served")
     }
 }
 

@@ -154,13 +154,19 @@ impl Connection {
         };
         self.sending = Sending::Head;
         self.max_body_size = limits.body_bytes;
+        let is_http_11 = head.version() == Version::HTTP_11;
+        let is_head = *head.method() == Method::HEAD;
+        let is_connect = *head.method() == Method::CONNECT;
         self.asked = Asked {
-            is_http_11: head.version() == Version::HTTP_11,
-            is_head: *head.method() == Method::HEAD,
-            is_connect: *head.method() == Method::CONNECT,
+            is_http_11,
+            is_head,
+            is_connect,
             keep_alive: framing.keep_alive,
             expects_continue: framing.expects_continue,
             upgrade: framing.upgrade,
+            is_plain: is_http_11
+                && framing.keep_alive
+                && !(is_head || is_connect || framing.expects_continue),
         };
         self.closes = false;
         self.switches = false;
@@ -320,7 +326,9 @@ impl Connection {
     /// Makes ready for the next request if the outcome is [`Outcome::KeepAlive`]; says what the outcome was.
     #[doc(alias = "start_serving")]
     pub fn start_next_request(&mut self) -> Outcome {
-        let outcome = self.outcome();
+        let is_usual = matches!((&self.receiving, self.sending), (Receiving::Done, Sending::Done))
+            && !(self.closes || self.switches);
+        let outcome = if is_usual { Outcome::KeepAlive } else { self.outcome() };
         if outcome == Outcome::KeepAlive {
             self.receiving = Receiving::Head(HeadReader::new());
             self.sending = Sending::Idle;

@@ -80,13 +80,38 @@ pub(crate) fn plain(
             out.extend_from_slice(ambient.lines());
         }
     }
+    // Copies of a size that is known here are a store or two; so few pieces rather than short ones.
     if let Some(content_type) = content_type {
-        field(b"Content-Type: ", content_type.as_bytes(), out);
+        out.extend_from_slice(b"Content-Type: ");
+        out.extend_from_slice(content_type.as_bytes());
+        out.extend_from_slice(b"\r\nContent-Length: ");
+    } else {
+        out.extend_from_slice(b"Content-Length: ");
     }
-    content_length(body.len() as u64, out);
-    out.extend_from_slice(CRLF);
+    match body.len() {
+        len @ 0..=9 => out.extend_from_slice(&[b'0' + len as u8, b'\r', b'\n', b'\r', b'\n']),
+        len @ 10..=99 => {
+            let [tens, ones] = TWO_DIGITS[len];
+            out.extend_from_slice(&[tens, ones, b'\r', b'\n', b'\r', b'\n']);
+        }
+        len => {
+            out.extend_from_slice(itoa::Buffer::new().format(len).as_bytes());
+            out.extend_from_slice(b"\r\n\r\n");
+        }
+    }
     out.extend_from_slice(body);
 }
+
+/// The numbers up to 99, with a leading zero.
+static TWO_DIGITS: [[u8; 2]; 100] = {
+    let mut table = [[0; 2]; 100];
+    let mut number = 0;
+    while number < 100 {
+        table[number] = [b'0' + (number / 10) as u8, b'0' + (number % 10) as u8];
+        number += 1;
+    }
+    table
+};
 
 /// Writes an informational head, which has no framing and says nothing of the connection.
 pub(crate) fn informational(status: StatusCode, headers: &Headers, out: &mut Vec<u8>) {
@@ -207,19 +232,8 @@ fn connection(headers: &Headers, survey: &Survey, persistence: Persistence, out:
     }
 }
 
-#[inline(always)]
 fn content_length(bytes: u64, out: &mut Vec<u8>) {
-    out.extend_from_slice(b"Content-Length: ");
-    let digit = |value: u64| b'0' + (value % 10) as u8;
-    match bytes {
-        // Of a size that is known here, a copy is a store.
-        0..=9 => out.extend_from_slice(&[digit(bytes), b'\r', b'\n']),
-        10..=99 => out.extend_from_slice(&[digit(bytes / 10), digit(bytes), b'\r', b'\n']),
-        _ => {
-            out.extend_from_slice(itoa::Buffer::new().format(bytes).as_bytes());
-            out.extend_from_slice(CRLF);
-        }
-    }
+    field(b"Content-Length: ", itoa::Buffer::new().format(bytes).as_bytes(), out);
 }
 
 /// With a name that is known where this is called, two of its three copies are a store or two.

@@ -134,7 +134,7 @@ pub(crate) fn check_content_type(content_type: Option<&str>) -> Result<(), Local
 }
 
 /// What was asked, as far as it decides how to answer.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy)]
 pub(crate) struct Asked {
     pub(crate) is_http_11: bool,
     pub(crate) is_head: bool,
@@ -142,6 +142,8 @@ pub(crate) struct Asked {
     pub(crate) keep_alive: bool,
     pub(crate) expects_continue: bool,
     pub(crate) upgrade: bool,
+    /// As nearly all requests do: for an answer and no more, by HTTP/1.1, on a connection that is to go on.
+    pub(crate) is_plain: bool,
 }
 
 impl Asked {
@@ -152,10 +154,8 @@ impl Asked {
         keep_alive: false,
         expects_continue: false,
         upgrade: false,
+        is_plain: false,
     };
-
-    /// What nearly every request asks.
-    pub(crate) const PLAIN: Self = Self { is_http_11: true, keep_alive: true, ..Self::NONE };
 }
 
 /// How a body is framed: what the head says of it, and what has to follow.

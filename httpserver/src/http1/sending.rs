@@ -8,7 +8,7 @@ use super::ambient::Ambient;
 use super::connection::Connection;
 use super::encode::{self, Persistence};
 use super::error::{LocalError, RemoteError};
-use super::response::{Asked, ResponseHead, Survey, check_content_type, plan};
+use super::response::{ResponseHead, Survey, check_content_type, plan};
 use super::state::{Receiving, Sending};
 use super::trailers;
 use crate::headers::Headers;
@@ -112,7 +112,7 @@ impl Connection {
     pub(crate) fn wants_plain(&self, status: StatusCode) -> bool {
         self.sending == Sending::Head
             && matches!(self.receiving, Receiving::Done)
-            && self.asked == Asked::PLAIN
+            && self.asked.is_plain
             && !self.is_closing
             && !matches!(status.as_u16(), 100..=199 | 204 | 205 | 304)
     }
