@@ -68,6 +68,7 @@ mod read;
 mod read_buffer;
 #[cfg(feature = "regex")]
 mod read_until_regex;
+mod search;
 mod shortage;
 mod stream;
 #[cfg(all(unix, feature = "process"))]

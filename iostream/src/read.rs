@@ -11,10 +11,10 @@ use std::rc::Rc;
 use std::task::{Context, Poll};
 
 use bytes::Bytes;
-use memchr::{memchr, memmem};
 
 use crate::error::{CloseReason, StreamError};
-use crate::read_buffer::ReadBuffer;
+use crate::read_buffer::{GIVE_AWAY_BYTES, ReadBuffer};
+use crate::search::end_of;
 use crate::stream::{Inner, IoStream};
 
 impl IoStream {
@@ -35,7 +35,7 @@ impl IoStream {
         &'a self,
         delimiter: &'a [u8],
     ) -> impl Future<Output = Result<Bytes, StreamError>> + 'a {
-        self.read_to_delimiter(delimiter, usize::MAX, ReadBuffer::take)
+        self.read_to_delimiter(delimiter, usize::MAX, Own)
     }
 
     /// Reads up to and including `delimiter` and puts that behind what is in `target`: [`read_until`](IoStream::read_until) without an
@@ -54,7 +54,7 @@ impl IoStream {
         max_bytes: usize,
         target: &'a mut Vec<u8>,
     ) -> impl Future<Output = Result<usize, StreamError>> + 'a {
-        self.read_to_delimiter(delimiter, max_bytes, append(target))
+        self.read_to_delimiter(delimiter, max_bytes, Append(target))
     }
 
     /// Reads up to and including `delimiter`, at most `max_bytes` in all, delimiter included (IO15).
@@ -73,7 +73,7 @@ impl IoStream {
         delimiter: &'a [u8],
         max_bytes: usize,
     ) -> impl Future<Output = Result<Bytes, StreamError>> + 'a {
-        self.read_to_delimiter(delimiter, max_bytes, ReadBuffer::take)
+        self.read_to_delimiter(delimiter, max_bytes, Own)
     }
 
     /// Reads up to and including `delimiter`, at most `max_bytes` in all, or gives the peer up: Tornado's
@@ -265,7 +265,6 @@ struct ReadToDelimiter<'a, T> {
     max_bytes: Most,
     /// `None` until this read is under way.
     searched: Option<Searched>,
-    /// What becomes of the bytes up to the delimiter's end.
     take: T,
 }
 
@@ -276,6 +275,11 @@ struct Most(u32);
 impl Most {
     fn of(bytes: usize) -> Most {
         Most(u32::try_from(bytes).unwrap_or(u32::MAX))
+    }
+
+    #[inline]
+    fn allows(self, bytes: usize) -> bool {
+        bytes <= self.0 as usize
     }
 
     fn bytes(self) -> usize {
@@ -297,34 +301,59 @@ impl Searched {
     }
 }
 
-impl<R, T: FnMut(&mut ReadBuffer, usize) -> R + Unpin> Future for ReadToDelimiter<'_, T> {
-    type Output = Result<R, StreamError>;
+impl<T: Take + Unpin> Future for ReadToDelimiter<'_, T> {
+    type Output = Result<T::Taken, StreamError>;
 
+    #[inline]
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        let this = &mut *self;
-        let (delimiter, max_bytes) = (this.delimiter, this.max_bytes.bytes());
+        match self.take_at_once() {
+            Some(taken) => Poll::Ready(Ok(taken)),
+            None => self.read_on(cx),
+        }
+    }
+}
+
+impl<T: Take> ReadToDelimiter<'_, T> {
+    /// What most reads of lines come to, as one segment brings many: one look at the buffer, and not even a mark that this read
+    /// is under way. `None` leaves everything to [`read_on`](Self::read_on).
+    #[inline]
+    fn take_at_once(&mut self) -> Option<T::Taken> {
+        if self.inner.flags.reading.get() {
+            return None;
+        }
+        let (delimiter, max_bytes, take) = (self.delimiter, self.max_bytes, &mut self.take);
+        let copy_line = |buffered: &[u8]| {
+            let end = end_of(delimiter, buffered).filter(|end| max_bytes.allows(*end))?;
+            Some((take.copy(&buffered[..end])?, end))
+        };
+        self.inner.read_side.with(|buffer| buffer.take_with(copy_line))
+    }
+
+    #[inline(never)]
+    fn read_on(&mut self, cx: &mut Context<'_>) -> Poll<Result<T::Taken, StreamError>> {
+        let (delimiter, max_bytes) = (self.delimiter, self.max_bytes.bytes());
         if delimiter.is_empty() {
             return Poll::Ready(Err(StreamError::EmptyDelimiter));
         }
-        let mut reading = this.searched.is_some();
-        let mut searched = this.searched.map_or(0, Searched::bytes);
+        let mut reading = self.searched.is_some();
+        let mut searched = self.searched.map_or(0, Searched::bytes);
         let look = |buffered: &[u8]| {
             // A match may have begun in the last bytes of what was searched before.
             let from = searched.min(buffered.len());
             // Each read looks at a buffer that is empty before it looks at one that is not.
             if from < buffered.len()
-                && let Some(at) = find(&buffered[from..], delimiter)
+                && let Some(end) = end_of(delimiter, &buffered[from..])
             {
-                let end = from + at + delimiter.len();
+                let end = from + end;
                 return if end > max_bytes { Found::TooLate } else { Found::At(end) };
             }
             searched = buffered.len().saturating_sub(delimiter.len() - 1);
             if buffered.len() >= max_bytes { Found::TooLate } else { Found::NotYet }
         };
-        let polled = this.inner.poll_while(cx, &mut reading, look);
-        this.searched = reading.then(|| Searched::of(searched));
+        let polled = self.inner.poll_while(cx, &mut reading, look);
+        self.searched = reading.then(|| Searched::of(searched));
         match std::task::ready!(polled)? {
-            Some(n) => Poll::Ready(Ok(this.inner.read_side.with(|buffer| (this.take)(buffer, n)))),
+            Some(n) => Poll::Ready(Ok(self.inner.read_side.with(|buffer| self.take.take(buffer, n)))),
             None => Poll::Ready(Err(StreamError::DelimiterNotFound { max_bytes })),
         }
     }
@@ -336,29 +365,49 @@ impl<T> Drop for ReadToDelimiter<'_, T> {
     }
 }
 
-/// Takes bytes by putting them behind what is in `target`.
-fn append(target: &mut Vec<u8>) -> impl FnMut(&mut ReadBuffer, usize) -> usize {
-    |buffer, n| {
-        target.extend_from_slice(&buffer.filled()[..n]);
-        buffer.consume(n);
-        n
+/// What becomes of the bytes up to the delimiter's end.
+trait Take {
+    type Taken;
+
+    /// Copies them. `None` if there is a better way than that.
+    fn copy(&mut self, line: &[u8]) -> Option<Self::Taken>;
+
+    /// Takes the first `n` bytes out of the buffer.
+    fn take(&mut self, buffer: &mut ReadBuffer, n: usize) -> Self::Taken;
+}
+
+/// They are a value of their own.
+struct Own;
+
+impl Take for Own {
+    type Taken = Bytes;
+
+    #[inline]
+    fn copy(&mut self, line: &[u8]) -> Option<Bytes> {
+        (line.len() < GIVE_AWAY_BYTES).then(|| Bytes::copy_from_slice(line))
+    }
+
+    fn take(&mut self, buffer: &mut ReadBuffer, n: usize) -> Bytes {
+        buffer.take(n)
     }
 }
 
-/// Where `delimiter` begins. A short one is searched by its last byte: a prepared searcher would have to live in the future
-/// of every read that waits, and is larger than a connection.
-#[inline]
-fn find(bytes: &[u8], delimiter: &[u8]) -> Option<usize> {
-    let Some((last, before)) = delimiter.split_last().filter(|_| delimiter.len() <= 4) else {
-        return memmem::find(bytes, delimiter);
-    };
-    let mut from = 0;
-    loop {
-        let at = from + memchr(*last, &bytes[from..])?;
-        if at >= before.len() && bytes[at - before.len()..at].iter().eq(before) {
-            return Some(at - before.len());
-        }
-        from = at + 1;
+/// They go behind what is in somebody's memory.
+struct Append<'a>(&'a mut Vec<u8>);
+
+impl Take for Append<'_> {
+    type Taken = usize;
+
+    #[inline]
+    fn copy(&mut self, line: &[u8]) -> Option<usize> {
+        self.0.extend_from_slice(line);
+        Some(line.len())
+    }
+
+    fn take(&mut self, buffer: &mut ReadBuffer, n: usize) -> usize {
+        self.0.extend_from_slice(&buffer.filled()[..n]);
+        buffer.consume(n);
+        n
     }
 }
 

@@ -15,7 +15,7 @@ use bytes::Bytes;
 use crate::pool::{BLOCK_BYTES, Block, Piece};
 
 /// Below this a result is copied out; from here on, if it is most of its block, the block itself is given away.
-const GIVE_AWAY_BYTES: usize = BLOCK_BYTES / 2;
+pub(crate) const GIVE_AWAY_BYTES: usize = BLOCK_BYTES / 2;
 
 /// A remainder up to this size is moved to memory of its own while the stream waits for more, so that a peer
 /// that sends a little and stops does not keep a block.
@@ -81,6 +81,18 @@ impl ReadBuffer {
     #[inline]
     pub(crate) fn filled(&self) -> &[u8] {
         self.block.piece().map_or(&[], Piece::filled)
+    }
+
+    /// Shows what is buffered, if anything is, to `take`, which may make something of its beginning: that is taken off.
+    #[inline]
+    pub(crate) fn take_with<R>(&mut self, take: impl FnOnce(&[u8]) -> Option<(R, usize)>) -> Option<R> {
+        let piece = self.block.piece_mut()?;
+        let (taken, n) = take(piece.filled())?;
+        piece.start += n as u32;
+        if piece.start == piece.end {
+            self.release();
+        }
+        Some(taken)
     }
 
     /// Takes `n` bytes off the front. The block goes back to the pool with the last of them.
