@@ -135,7 +135,16 @@ pub(crate) struct Timers {
     slots: Table<Slot>,
     callbacks: Table<Callback>,
     next_seq: u32,
+    /// No timer is due before this, so until then nothing but this is looked at. [`FOREVER`] where none waits; [`UNKNOWN`] once
+    /// the one that it was the deadline of is gone, and when the last is.
+    quiet_until: u64,
 }
+
+/// No deadline is before it.
+const UNKNOWN: u64 = 0;
+
+/// No deadline is so late: a [`Nanos`] counts from one.
+const FOREVER: u64 = u64::MAX;
 
 impl Timers {
     pub(crate) fn new(epoch: Instant) -> Timers {
@@ -147,6 +156,7 @@ impl Timers {
             slots: Table::new(),
             callbacks: Table::new(),
             next_seq: 0,
+            quiet_until: FOREVER,
         }
     }
 
@@ -165,6 +175,7 @@ impl Timers {
         self.next_seq = seq.wrapping_add(1);
         let slot = self.slots.insert(Slot { deadline, action, seq, link: Link::NEAR });
         let key = TimerKey { slot, seq };
+        self.quiet_until = self.quiet_until.min(deadline);
         if self.wheel.has_reached(deadline) {
             self.near.push(Entry { deadline, key });
         } else {
@@ -175,7 +186,10 @@ impl Timers {
 
     /// Takes the timer out; `None` if it has fired or was removed before.
     pub(crate) fn remove(&mut self, key: TimerKey) -> Option<Action> {
-        let link = self.get(key)?.link;
+        let Slot { link, deadline, .. } = *self.get(key)?;
+        if deadline == self.quiet_until || self.slots.len() == 1 {
+            self.quiet_until = UNKNOWN;
+        }
         let action = self.free(key.slot);
         match link {
             Link::NEAR => self.bury(),
@@ -225,7 +239,16 @@ impl Timers {
 
     /// The earliest deadline of a timer, or a time before it: if the earliest was removed from among a crowd of the same
     /// bucket, the loop wakes up once for nothing. `None` if there is no timer.
+    #[inline]
     pub(crate) fn next_deadline(&mut self) -> Option<Nanos> {
+        if self.quiet_until == UNKNOWN {
+            self.quiet_until = self.find_next();
+        }
+        (self.quiet_until != FOREVER).then(|| Nanos(NonZeroU64::MIN.saturating_add(self.quiet_until)))
+    }
+
+    /// The earliest deadline of those that have not been collected, as far as is known.
+    fn find_next(&mut self) -> u64 {
         while let Some(entry) = self.near.peek() {
             if self.contains(entry.key) {
                 break;
@@ -233,8 +256,8 @@ impl Timers {
             self.near.pop();
             self.tombstones -= 1;
         }
-        let nearest = self.near.peek().map(|entry| entry.deadline).or_else(|| self.wheel.earliest())?;
-        Some(Nanos(NonZeroU64::MIN.saturating_add(nearest)))
+        let nearest = self.near.peek().map(|entry| entry.deadline);
+        nearest.or_else(|| self.wheel.earliest()).unwrap_or(FOREVER)
     }
 
     pub(crate) fn shrink_to_fit(&mut self) {
@@ -249,15 +272,29 @@ impl Timers {
     }
 
     /// Moves the keys of timers due at `now` into `due`, in order, `most` of them, without running any (IL22); `is_late_by` hears
-    /// how late each is. Others stay where they are, and are the next to be due.
+    /// how late each is. Others stay where they are, and are the next to be due. Nearly always it is too early for any.
+    #[inline]
     pub(crate) fn collect_due(
         &mut self,
         now: Nanos,
         most: usize,
         due: &mut Vec<TimerKey>,
+        is_late_by: impl FnMut(Duration),
+    ) {
+        if now.get() >= self.quiet_until {
+            self.collect_now(now.get(), most, due, is_late_by);
+            self.quiet_until = self.find_next();
+        }
+    }
+
+    #[inline(never)]
+    fn collect_now(
+        &mut self,
+        now: u64,
+        most: usize,
+        due: &mut Vec<TimerKey>,
         mut is_late_by: impl FnMut(Duration),
     ) {
-        let now = now.get();
         let near = &mut self.near;
         self.wheel.advance(now, &mut self.slots, |slot, number| {
             let key = TimerKey { slot: number, seq: slot.seq };
