@@ -1,7 +1,7 @@
 //! Tasks: a table of futures, each lent a waker that knows its place while it is polled, and the run queue's side of waking.
 //! Step 4 of path 3 through the house (see ARCHITECTURE.md).
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::future::Future;
 use std::num::NonZeroU32;
 use std::panic::{AssertUnwindSafe, Location, catch_unwind};
@@ -27,7 +27,33 @@ pub(crate) struct Body {
 /// Wakers that nobody has a clone of: as many as are lent at a time, and some.
 #[derive(Default)]
 #[expect(clippy::vec_box, reason = "tasks hold the boxes, which travel in and out as they are")]
-pub(crate) struct FreeWakers(RefCell<Vec<Box<LentWaker>>>);
+pub(crate) struct FreeWakers {
+    /// Nearly always the only one: each task gives it back before the next is polled.
+    next: Cell<Option<Box<LentWaker>>>,
+    others: RefCell<Vec<Box<LentWaker>>>,
+}
+
+impl FreeWakers {
+    #[inline]
+    fn take(&self) -> Option<Box<LentWaker>> {
+        self.next.take().or_else(|| self.others.borrow_mut().pop())
+    }
+
+    #[inline]
+    fn put(&self, waker: Box<LentWaker>) {
+        if let Some(other) = self.next.replace(Some(waker)) {
+            self.keep(other);
+        }
+    }
+
+    #[cold]
+    fn keep(&self, waker: Box<LentWaker>) {
+        let mut others = self.others.borrow_mut();
+        if others.len() < KEEP_WAKERS {
+            others.push(waker);
+        }
+    }
+}
 
 /// Free wakers that are kept.
 const KEEP_WAKERS: usize = 64;
@@ -212,8 +238,7 @@ impl Inner {
     }
 
     fn lend_waker(&self, key: TaskKey) -> Box<LentWaker> {
-        let free = self.free_wakers.0.borrow_mut().pop();
-        match free {
+        match self.free_wakers.take() {
             Some(waker) => {
                 waker.is_now_for(key);
                 waker
@@ -227,10 +252,7 @@ impl Inner {
         if !lent.is_free() {
             return Some(lent);
         }
-        let mut free = self.free_wakers.0.borrow_mut();
-        if free.len() < KEEP_WAKERS {
-            free.push(lent);
-        }
+        self.free_wakers.put(lent);
         None
     }
 
@@ -285,7 +307,8 @@ mod tests {
         let tasks = io_loop.inner.tasks.borrow();
         let waiting = tasks.slots.len();
         assert_eq!(waiting, 1_000);
-        assert_eq!(io_loop.inner.free_wakers.0.borrow().len(), 1, "one waker serves them all");
+        let wakers = &io_loop.inner.free_wakers;
+        assert!(wakers.next.take().is_some() && wakers.others.borrow().is_empty(), "one waker serves them all");
     }
 
     #[test]

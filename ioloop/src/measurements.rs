@@ -108,7 +108,6 @@ impl Gauge {
         let worked = end.since(self.began.replace(now));
         self.busy.set(self.busy.get() + worked);
         self.idle.set(self.idle.get() + now.since(end));
-        self.so_far.borrow_mut().lag_nanos.record(worked);
         self.worked.set(worked);
     }
 
@@ -128,8 +127,10 @@ impl Gauge {
         Measurements { busy, idle, ..**self.so_far.borrow() }
     }
 
+    /// A turn that has polled has told everybody of what it found.
     pub(crate) fn turn_ends(&self, events: u64, queued: u64) {
         let mut so_far = self.so_far.borrow_mut();
+        so_far.lag_nanos.record(self.worked.get());
         so_far.events_per_poll.record(events);
         so_far.queue_depth.record(queued);
     }
@@ -173,14 +174,19 @@ impl Inner {
     /// Ends a turn that has polled.
     pub(crate) fn end_turn(&self, events: u64) {
         self.gauge.turn_ends(events, self.ready.borrow().len() as u64);
-        let hook = self.gauge.turn_hook.borrow().clone();
-        if let Some(hook) = hook {
-            let worked = Duration::from_nanos(self.gauge.worked.get());
-            let turn = Turn { number: self.tally.turns.get(), worked, events };
-            self.dispatch.began(Place::NONE);
-            // By value: a hook that has taken itself back is dropped here, too.
-            self.quietly("turn hook", move || hook(&turn));
+        if self.gauge.turn_hook.borrow().is_some() {
+            self.call_turn_hook(events);
         }
+    }
+
+    #[cold]
+    fn call_turn_hook(&self, events: u64) {
+        let Some(hook) = self.gauge.turn_hook.borrow().clone() else { return };
+        let worked = Duration::from_nanos(self.gauge.worked.get());
+        let turn = Turn { number: self.tally.turns.get(), worked, events };
+        self.dispatch.began(Place::NONE);
+        // By value: a hook that has taken itself back is dropped here, too.
+        self.quietly("turn hook", move || hook(&turn));
     }
 }
 
@@ -202,9 +208,12 @@ mod tests {
         let began = began();
         let gauge = Gauge::new(began);
         gauge.work_ends(Some(began.plus(3 * MS)), began.plus(10 * MS)); // 3 ms of work, 7 asleep
+        gauge.turn_ends(0, 0);
         gauge.work_ends(None, began.plus(12 * MS)); // 2 ms with its poll
+        gauge.turn_ends(0, 0);
         gauge.slept(began.plus(12 * MS), began.plus(20 * MS));
         gauge.work_ends(None, began.plus(21 * MS));
+        gauge.turn_ends(0, 0);
         let so_far = gauge.measured();
         assert_eq!((so_far.busy, so_far.idle), (6 * MS, 15 * MS));
         assert_eq!((so_far.lag_nanos.count(), so_far.lag_nanos.max()), (3, 3_000_000));

@@ -258,6 +258,25 @@ impl Inner {
         let Some(source) = sources.get_mut(key) else {
             return; // an event for a source that has been removed
         };
+        match source.listener.take_lone_reader(ready) {
+            Ok(reader) => {
+                source.ready |= ready;
+                drop(sources);
+                if let Some(task) = reader {
+                    self.schedule(task);
+                }
+            }
+            Err(()) => {
+                drop(sources);
+                self.tell_many(key, ready);
+            }
+        }
+    }
+
+    #[inline(never)]
+    fn tell_many(&self, key: SourceKey, ready: Ready) {
+        let mut sources = self.sources.borrow_mut();
+        let Some(source) = sources.get_mut(key) else { return };
         if source.listener.is_handler() {
             drop(sources);
             return self.run_handler(key, ready);

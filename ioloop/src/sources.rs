@@ -168,6 +168,23 @@ impl Listener {
         Listener { reader: TaskKey::NOBODY, rare: Some(Box::new(Rare::Handler(slot))) }
     }
 
+    /// Takes out the task that is to be told of `ready`, where nobody else listens; `Err` where others do: see [`concerned`].
+    #[inline]
+    pub(crate) fn take_lone_reader(&mut self, ready: Ready) -> Result<Option<TaskKey>, ()> {
+        if self.rare.is_some() {
+            return Err(());
+        }
+        Ok(self.take_reader(ready))
+    }
+
+    #[inline]
+    fn take_reader(&mut self, ready: Ready) -> Option<TaskKey> {
+        if self.reader == TaskKey::NOBODY || !ready.is_readable() {
+            return None;
+        }
+        Some(std::mem::replace(&mut self.reader, TaskKey::NOBODY))
+    }
+
     #[inline]
     pub(crate) fn is_handler(&self) -> bool {
         matches!(self.rare.as_deref(), Some(Rare::Handler(_)))
@@ -191,12 +208,10 @@ impl Listener {
 
 /// Takes out of `listener` the targets that `ready` concerns: nearly always a task that reads, or nobody.
 pub(crate) fn concerned(listener: &mut Listener, ready: Ready) -> (Option<TaskKey>, Option<Others>) {
-    let Listener { reader, rare } = listener;
-    let task = if ready.is_readable() { std::mem::replace(reader, TaskKey::NOBODY) } else { TaskKey::NOBODY };
-    let task = (task != TaskKey::NOBODY).then_some(task);
-    match rare {
+    let task = listener.take_reader(ready);
+    match &mut listener.rare {
         None => (task, None),
-        Some(_) => (task, concerned_others(rare, ready)),
+        rare => (task, concerned_others(rare, ready)),
     }
 }
 
