@@ -308,7 +308,10 @@ mod tests {
         let waiting = tasks.slots.len();
         assert_eq!(waiting, 1_000);
         let wakers = &io_loop.inner.free_wakers;
-        assert!(wakers.next.take().is_some() && wakers.others.borrow().is_empty(), "one waker serves them all");
+        assert!(
+            wakers.next.take().is_some() && wakers.others.borrow().is_empty(),
+            "one waker serves them all"
+        );
     }
 
     #[test]

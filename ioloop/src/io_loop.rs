@@ -83,8 +83,9 @@ pub(crate) struct Inner {
     pub(crate) registry: mio::Registry,
     alarm: Alarm,
     pub(crate) clock: Clock,
-    now: Cell<Instant>,
     now_in_nanos: Cell<Nanos>,
+    /// The time that was last asked for as an `Instant`: often, but not in every turn.
+    now: Cell<(Nanos, Instant)>,
     /// When the loop was made, from which its timers count.
     pub(crate) epoch: Instant,
     pub(crate) random: Random,
@@ -127,7 +128,7 @@ impl IoLoop {
     ///
     /// When the operating system has no descriptor left for the poller (four are needed on Linux).
     pub fn new() -> io::Result<IoLoop> {
-        let clock = Clock::Real;
+        let clock = Clock::real();
         let random = Random::new(&clock);
         IoLoop::with_clock(clock, random, Order::AsPromised)
     }
@@ -137,7 +138,8 @@ impl IoLoop {
         let registry = poll.registry().try_clone()?;
         let waker = mio::Waker::new(&registry, WAKER)?;
         let alarm = Alarm::new(&registry)?;
-        let now = clock.now();
+        let epoch = clock.epoch();
+        let now = Nanos::between(epoch, epoch);
         let inner = Inner {
             number: LOOPS_MADE.fetch_add(1, Ordering::Relaxed),
             poll: RefCell::new(poll),
@@ -147,13 +149,13 @@ impl IoLoop {
             random,
             order,
             clock,
-            now: Cell::new(now),
-            now_in_nanos: Cell::new(Nanos::between(now, now)),
-            epoch: now,
+            now: Cell::new((now, epoch)),
+            now_in_nanos: Cell::new(now),
+            epoch,
             ready: RefCell::default(),
             tasks: RefCell::new(Tasks::new()),
             free_wakers: FreeWakers::default(),
-            timers: RefCell::new(Timers::new(now)),
+            timers: RefCell::new(Timers::new(epoch)),
             due: RefCell::default(),
             sources: RefCell::new(Sources::new()),
             made_ready: RefCell::default(),
@@ -169,7 +171,7 @@ impl IoLoop {
             ran_at_last_look: Cell::new(0),
             tally: Tally::default(),
             dispatch: Dispatch::new(),
-            gauge: Gauge::new(Nanos::between(now, now)),
+            gauge: Gauge::new(now),
             error_hook: RefCell::default(),
             handles: Cell::new(0),
         };
@@ -299,25 +301,38 @@ impl std::fmt::Debug for IoLoop {
 
 impl Inner {
     /// The time of the turn. Between runs nothing else reads the clock, and a stale time would make timers early.
+    #[inline]
     pub(crate) fn now(&self) -> Instant {
-        if !self.running.get() {
-            self.set_now(self.clock.now());
+        let nanos = self.now_in_nanos();
+        let (then, known) = self.now.get();
+        if then == nanos {
+            return known;
         }
-        self.now.get()
+        let now = nanos.after(self.epoch);
+        self.now.set((nanos, now));
+        now
     }
 
     /// The same as the loop's timers count.
+    #[inline]
     pub(crate) fn now_in_nanos(&self) -> Nanos {
-        if !self.running.get() {
-            self.set_now(self.clock.now());
+        match self.running.get() {
+            true => self.now_in_nanos.get(),
+            false => self.look_from_outside(),
         }
-        self.now_in_nanos.get()
     }
 
-    /// Sets the time of the turn; gives the one that was.
-    pub(crate) fn set_now(&self, now: Instant) -> Nanos {
-        self.now.set(now);
-        self.now_in_nanos.replace(Nanos::between(self.epoch, now))
+    #[cold]
+    fn look_from_outside(&self) -> Nanos {
+        self.look_at_clock()
+    }
+
+    /// Makes it the time of the turn, and gives that.
+    #[inline]
+    pub(crate) fn look_at_clock(&self) -> Nanos {
+        let now = self.clock.now_in_nanos(self.epoch);
+        self.now_in_nanos.set(now);
+        now
     }
 
     /// The task that `waker` wakes, if it is the one that the loop is polling.
@@ -388,7 +403,7 @@ impl Inner {
             return (Some(Duration::ZERO), None);
         }
         // A second look at the clock, but only before a sleep: what ran since the first must not make a timer late.
-        let now = Nanos::between(self.epoch, self.clock.now());
+        let now = self.clock.now_in_nanos(self.epoch);
         let deadline = self.timers.borrow_mut().next_deadline();
         let needs_timeout = |deadline: &Nanos| !self.alarm.ends_sleep_by(*deadline, now);
         let at_most =

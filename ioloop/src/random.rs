@@ -59,7 +59,8 @@ mod tests {
 
     #[test]
     fn two_loops_on_the_real_clock_have_their_own_chance() {
-        let [one, other] = [Random::new(&Clock::Real), Random::new(&Clock::Real)].map(|random| random.unit());
+        let [one, other] =
+            [Random::new(&Clock::real()), Random::new(&Clock::real())].map(|random| random.unit());
         assert_ne!(one.to_bits(), other.to_bits());
     }
 }

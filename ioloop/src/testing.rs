@@ -128,10 +128,12 @@ impl VirtualLoop {
             let Some(next) = next.map(|next| next.after(inner.epoch)).filter(|next| *next <= end) else {
                 break;
             };
-            inner.set_now(inner.clock.advance_to(next));
+            inner.clock.advance_to(next);
+            inner.look_at_clock();
             self.run_until_stalled();
         }
-        inner.set_now(inner.clock.advance_to(end));
+        inner.clock.advance_to(end);
+        inner.look_at_clock();
     }
 }
 

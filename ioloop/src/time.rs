@@ -74,9 +74,8 @@ impl Inner {
 /// that pushes its idle deadline forward with every request costs no timer operation per request.
 ///
 /// Dropping it removes its timer.
-#[derive(Debug)]
 pub struct Deadline {
-    inner: Weak<Inner>,
+    inner: Rc<Inner>,
     /// As the loop's timers count, which takes half of what an `Instant` takes.
     deadline: Cell<Option<Nanos>>,
     armed: Cell<TimerKey>,
@@ -86,46 +85,40 @@ impl Deadline {
     /// A deadline of `io_loop` that never passes until it is [`set`](Deadline::set).
     #[must_use]
     pub fn new(io_loop: &IoLoop) -> Deadline {
-        let inner = Rc::downgrade(&io_loop.inner);
+        let inner = Rc::clone(&io_loop.inner);
         Deadline { inner, deadline: Cell::new(None), armed: Cell::new(TimerKey::NONE) }
     }
 
     /// Moves the deadline; `None` means never. The wait for it begins with the next [`poll`](Deadline::poll).
     pub fn set(&self, deadline: Option<Instant>) {
-        self.deadline.set(match (deadline, self.inner.upgrade()) {
-            (Some(deadline), Some(inner)) => Some(Nanos::between(inner.epoch, deadline)),
-            _ => None,
-        });
+        self.deadline.set(deadline.map(|deadline| Nanos::between(self.inner.epoch, deadline)));
     }
 
     /// [`set`](Deadline::set) to so long after the loop's [`now`](IoLoop::now), for what is set often: it reckons in whole numbers.
     pub fn set_after(&self, patience: Option<Duration>) {
-        self.deadline.set(match (patience, self.inner.upgrade()) {
-            (Some(patience), Some(inner)) => Some(inner.now_in_nanos().plus(patience)),
-            _ => None,
-        });
+        self.deadline.set(patience.map(|patience| self.inner.now_in_nanos().plus(patience)));
     }
 
-    /// The deadline as it stands. One from before the loop was made counts as the moment of that; `None` if the loop is gone.
+    /// The deadline as it stands. One from before the loop was made counts as the moment of that.
     #[must_use]
     pub fn deadline(&self) -> Option<Instant> {
-        Some(self.deadline.get()?.after(self.inner.upgrade()?.epoch))
+        Some(self.deadline.get()?.after(self.inner.epoch))
     }
 
     /// Ready when the deadline has passed; otherwise the latest task to ask is woken when it does, and perhaps
     /// before. On a loop that has closed no deadline passes any more.
     pub fn poll(&self, cx: &mut Context<'_>) -> Poll<()> {
         let Some(deadline) = self.deadline.get() else { return Poll::Pending };
-        let Some(inner) = self.inner.upgrade() else { return Poll::Pending };
+        let inner = &*self.inner;
         if deadline <= inner.now_in_nanos() {
-            return Poll::Ready(());
-        }
-        if inner.closed.get() {
-            return Poll::Pending;
+            return if inner.closed.get() { Poll::Pending } else { Poll::Ready(()) };
         }
         if let Some(task) = inner.own_task(cx.waker())
             && inner.timers.borrow_mut().rearm(self.armed.get(), deadline, task)
         {
+            return Poll::Pending;
+        }
+        if inner.closed.get() {
             return Poll::Pending;
         }
         let action = Action::wake(inner.wake_target(cx.waker()));
@@ -140,12 +133,16 @@ impl Deadline {
 
 impl Drop for Deadline {
     fn drop(&mut self) {
-        if self.armed.get() != TimerKey::NONE
-            && let Some(inner) = self.inner.upgrade()
-        {
-            let action = inner.timers.borrow_mut().remove(self.armed.get());
+        if self.armed.get() != TimerKey::NONE {
+            let action = self.inner.timers.borrow_mut().remove(self.armed.get());
             drop(action);
         }
+    }
+}
+
+impl std::fmt::Debug for Deadline {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Deadline").field("at", &self.deadline()).finish_non_exhaustive()
     }
 }
 

@@ -53,6 +53,12 @@ impl Nanos {
         Nanos(NonZeroU64::MIN).plus(at.saturating_duration_since(epoch))
     }
 
+    /// So long after the epoch.
+    #[inline]
+    pub(crate) fn new(since_epoch: u64) -> Nanos {
+        Nanos(NonZeroU64::MIN.saturating_add(since_epoch))
+    }
+
     pub(crate) fn plus(self, duration: Duration) -> Nanos {
         // Not `as_nanos`, which reckons in 128 bits.
         let nanos = duration.as_secs().saturating_mul(1_000_000_000);
@@ -244,7 +250,7 @@ impl Timers {
         if self.quiet_until == UNKNOWN {
             self.quiet_until = self.find_next();
         }
-        (self.quiet_until != FOREVER).then(|| Nanos(NonZeroU64::MIN.saturating_add(self.quiet_until)))
+        (self.quiet_until != FOREVER).then(|| Nanos::new(self.quiet_until))
     }
 
     /// The earliest deadline of those that have not been collected, as far as is known.

@@ -142,8 +142,7 @@ impl<'a> Run<'a> {
         if inner.running.replace(true) {
             return Err(RunError::AlreadyRunning);
         }
-        inner.set_now(inner.clock.now());
-        inner.gauge.run_begins(inner.now_in_nanos());
+        inner.gauge.run_begins(inner.look_at_clock());
         inner.dispatch.awake();
         inner.receive(); // a stop that was posted since the last run is one from before this run
         Ok(Run { io_loop, _current: CurrentGuard::enter(io_loop) })
@@ -214,8 +213,9 @@ impl Inner {
         if !progress && sleep == Sleep::Jump {
             let deadline = self.timers.borrow_mut().next_deadline();
             if let Some(deadline) = deadline {
-                let slept_from = self.set_now(self.clock.advance_to(deadline.after(self.epoch)));
-                self.gauge.slept(slept_from, self.now_in_nanos());
+                let slept_from = self.now_in_nanos();
+                self.clock.advance_to(deadline.after(self.epoch));
+                self.gauge.slept(slept_from, self.look_at_clock());
                 progress = true;
             }
         }
@@ -239,8 +239,7 @@ impl Inner {
             return true;
         }
         self.ran_at_last_look.set(ran);
-        self.set_now(self.clock.now());
-        self.gauge.working_for(self.now_in_nanos()) < NANOS_PER_POLL
+        self.gauge.working_for(self.look_at_clock()) < NANOS_PER_POLL
     }
 
     fn has_work(&self) -> bool {
@@ -343,8 +342,7 @@ impl Inner {
         self.dispatch.idle();
         let polled = self.poll.borrow_mut().poll(&mut events, at_most);
         self.dispatch.awake();
-        self.set_now(self.clock.now());
-        self.gauge.work_ends(slept_from, self.now_in_nanos());
+        self.gauge.work_ends(slept_from, self.look_at_clock());
         // A signal that interrupts the poll is an early end of its sleep, nothing more: there are no events then.
         let interrupted = match polled {
             Ok(()) => false,
