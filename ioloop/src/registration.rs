@@ -110,6 +110,35 @@ impl Registration {
         Poll::Pending
     }
 
+    /// Waits until there is something to read, the end of the stream or an error included, and forgets `READABLE` at once, as
+    /// [`clear`](Registration::clear) would after a read that comes up short: nearly every read does. For one that does not,
+    /// [`restore`](Registration::restore) is to follow.
+    #[inline]
+    pub fn poll_take_readable(&self, cx: &mut Context<'_>) -> Poll<()> {
+        {
+            let mut sources = self.inner.sources.borrow_mut();
+            let Some(source) = sources.get_mut(self.key) else { return Poll::Pending }; // the loop has closed
+            if source.ready.is_readable() {
+                source.ready = source.ready.without(Ready::READABLE);
+                return Poll::Ready(());
+            }
+            if let Some(task) = self.inner.own_task(cx.waker())
+                && source.listener.wait_to_read(task)
+            {
+                return Poll::Pending;
+            }
+        }
+        self.wait_for_event(cx, Interest::READ);
+        Poll::Pending
+    }
+
+    /// Takes back that `ready` was forgotten: the operation has left something. Tells nobody.
+    pub fn restore(&self, ready: Ready) {
+        if let Some(source) = self.inner.sources.borrow_mut().get_mut(self.key) {
+            source.ready |= ready;
+        }
+    }
+
     /// Leaves `target` with the source. Made before and dropped after the borrow: a foreign waker's clone and drop
     /// are foreign code.
     fn wait(&self, direction: Wait, target: WakeTarget) {

@@ -147,6 +147,7 @@ impl BorrowedBuffer<'_> {
 }
 
 impl Drop for BorrowedBuffer<'_> {
+    #[inline]
     fn drop(&mut self) {
         self.inner.read_side.put_back(std::mem::take(&mut self.buffer));
     }
@@ -160,12 +161,9 @@ impl Inner {
             let mut borrowed = BorrowedBuffer::of(self);
             if borrowed.buffer.len() >= limit {
                 // One byte more than allowed tells "exactly full" from "too much" (IO2).
-                return match socket.read(&mut [0]) {
-                    Ok(n) if n > 0 => Err(BufferFull),
-                    result => Ok((result, 1)),
-                };
+                return (socket.read(&mut [0]), 0);
             }
-            Ok(borrowed.buffer.fill(chunk, most, |room| socket.read(room)))
+            borrowed.buffer.fill(chunk, most, |room| socket.read(room))
         })
     }
 
@@ -256,16 +254,16 @@ impl Inner {
     ) -> Poll<Result<usize, StreamError>> {
         let room = target.len();
         let memory = |_: &mut Context<'_>| Poll::Ready(Ok(())); // it is the caller's
-        self.poll_transport(cx, memory, |socket, ()| Ok((socket.read(target), room)))
+        self.poll_transport(cx, memory, |socket, ()| (socket.read(target), room))
     }
 
     /// Reads once, waiting if need be: for something to read, then for memory. `read` gives the transport's result with the room that
-    /// it had.
+    /// it had: none for a byte that is one too many.
     fn poll_transport<M>(
         self: &Rc<Self>,
         cx: &mut Context<'_>,
         mut memory: impl FnMut(&mut Context<'_>) -> Poll<Result<M, StreamError>>,
-        mut read: impl FnMut(&mut Socket, M) -> Result<(io::Result<usize>, usize), BufferFull>,
+        mut read: impl FnMut(&mut Socket, M) -> (io::Result<usize>, usize),
     ) -> Poll<Result<usize, StreamError>> {
         loop {
             if let Some(error) = self.closed_error() {
@@ -276,8 +274,9 @@ impl Inner {
                 Side::Ended => return Poll::Ready(Ok(0)),
                 Side::Missing => return Poll::Ready(Err(StreamError::NotReadable)),
             }
-            if self.flags.news.get() != News::NotYet {
-                match self.poll_readable(cx) {
+            let was_reported = self.flags.news.get() != News::NotYet;
+            if was_reported {
+                match self.poll_take_readable(cx) {
                     Poll::Ready(Ok(())) => {}
                     Poll::Ready(Err(error)) => return Poll::Ready(Err(self.fail(error))),
                     Poll::Pending => {
@@ -294,11 +293,18 @@ impl Inner {
             }
             let turn = self.registration.turn();
             if self.shares.left_to_read(turn, BYTES_PER_TURN) == 0 {
+                self.note_left(was_reported);
                 ioloop::give_way(cx);
                 return Poll::Pending;
             }
-            let memory = std::task::ready!(memory(cx))?;
-            let Some((outcome, short_means_drained, wants_flush)) = self.with_socket(|socket| {
+            let memory = match memory(cx) {
+                Poll::Ready(Ok(memory)) => memory,
+                other => {
+                    self.note_left(was_reported);
+                    return other.map_ok(|_| 0);
+                }
+            };
+            let Some(((result, room), short_means_drained, wants_flush)) = self.with_socket(|socket| {
                 (read(socket, memory), socket.short_read_means_drained(), socket.wants_flush())
             }) else {
                 // The transport closed its stream while it was attached, or calls from inside its own read.
@@ -307,29 +313,32 @@ impl Inner {
             if wants_flush {
                 self.flush_transport_when_possible();
             }
-            match outcome {
-                Err(BufferFull) => {
-                    let reason = CloseReason::ReadBufferFull(self.options.max_buffer_size);
-                    self.close(reason.clone());
-                    return Poll::Ready(Err(StreamError::Closed(reason)));
-                }
-                Ok((Ok(0), _)) => {
+            match result {
+                Ok(0) => {
+                    self.note_left(was_reported);
                     self.flags.input.set(Side::Ended);
                     if let Some(watch) = self.close_watch() {
                         self.registration.before_poll(Rc::clone(watch) as Rc<dyn BeforePoll>);
                     }
                     return Poll::Ready(Ok(0));
                 }
-                Ok((Ok(n), room)) => {
+                Ok(_) if room == 0 => {
+                    let reason = CloseReason::ReadBufferFull(self.options.max_buffer_size);
+                    self.close(reason.clone());
+                    return Poll::Ready(Err(StreamError::Closed(reason)));
+                }
+                Ok(n) => {
                     let n = n.min(room);
                     self.shares.count_read(turn, n);
                     self.received.set(self.received.get() + n as u64);
-                    if n < room && short_means_drained {
+                    if n == room || !short_means_drained {
+                        self.note_left(was_reported);
+                    } else if !was_reported {
                         self.note_drained();
                     }
                     return Poll::Ready(Ok(n));
                 }
-                Ok((Err(error), _)) => match error.kind() {
+                Err(error) => match error.kind() {
                     io::ErrorKind::WouldBlock => {
                         self.note_drained();
                         if self.may_read() {
@@ -338,7 +347,7 @@ impl Inner {
                             return Poll::Pending;
                         }
                     }
-                    io::ErrorKind::Interrupted => {}
+                    io::ErrorKind::Interrupted => self.note_left(was_reported),
                     _ => return Poll::Ready(Err(self.fail(error))),
                 },
             }
@@ -351,6 +360,3 @@ struct Memory {
     chunk: usize,
     most: usize,
 }
-
-/// The transport has a byte for which the buffer has no room.
-struct BufferFull;

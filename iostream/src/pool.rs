@@ -60,6 +60,11 @@ impl Piece {
         &self.bytes[self.start as usize..self.end as usize]
     }
 
+    #[inline]
+    pub(crate) fn len(&self) -> usize {
+        (self.end - self.start) as usize
+    }
+
     fn is_pooled(&self) -> bool {
         self.bytes.len() == BLOCK_BYTES
     }

@@ -55,27 +55,32 @@ impl ReadSide {
     }
 
     /// Puts a buffer that was out of its place in front of what was read meanwhile.
-    pub(crate) fn put_back(&self, mut buffer: ReadBuffer) {
+    #[inline]
+    pub(crate) fn put_back(&self, buffer: ReadBuffer) {
         if buffer.is_empty() {
             return;
         }
-        let meanwhile = self.0.take();
+        let meanwhile = self.0.replace(buffer);
         if !meanwhile.is_empty() {
-            buffer.append(meanwhile.filled());
+            self.put_behind(&meanwhile);
         }
-        self.0.set(buffer);
+    }
+
+    #[cold]
+    fn put_behind(&self, meanwhile: &ReadBuffer) {
+        self.with(|buffer| buffer.append(meanwhile.filled()));
     }
 }
 
 impl ReadBuffer {
     #[inline]
     pub(crate) fn len(&self) -> usize {
-        self.filled().len()
+        self.block.piece().map_or(0, Piece::len)
     }
 
     #[inline]
     pub(crate) fn is_empty(&self) -> bool {
-        self.filled().is_empty()
+        self.len() == 0
     }
 
     #[inline]
@@ -139,14 +144,14 @@ impl ReadBuffer {
     ) -> (io::Result<usize>, usize) {
         self.make_room(chunk, limit);
         let Some(piece) = self.block.piece_mut() else { return (Ok(0), 0) }; // nobody asks for nothing
-        let end = piece.end as usize;
-        let room = chunk.min(piece.bytes.len() - end);
-        let result = read(&mut piece.bytes[end..end + room]);
+        let free = &mut piece.bytes[piece.end as usize..];
+        let room = chunk.min(free.len());
+        let result = read(&mut free[..room]);
         if let Ok(n) = result {
             // A transport of the user's own that claims more than it was given must not show stale bytes.
             piece.end += n.min(room) as u32;
         }
-        if self.is_empty() {
+        if piece.start == piece.end {
             self.release(); // nothing has come, or the end of the stream
         }
         (result, room)

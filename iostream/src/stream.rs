@@ -344,6 +344,22 @@ impl Inner {
         Poll::Ready(Ok(()))
     }
 
+    /// The same, and takes what says so: that the transport has been emptied is nearly always what comes of a read. After one that has
+    /// left something, [`note_left`](Inner::note_left) is to follow.
+    #[inline]
+    pub(crate) fn poll_take_readable(&self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.attach()?;
+        self.registration.poll_take_readable(cx).map(Ok)
+    }
+
+    /// Notes that the transport may have more to read, if a look at the registration `was_taken` from it.
+    #[inline]
+    pub(crate) fn note_left(&self, was_taken: bool) {
+        if was_taken {
+            self.registration.restore(Ready::READABLE);
+        }
+    }
+
     /// Notes that the transport has nothing to read for now. The end of the peer's side stays noted: data and FIN
     /// that arrive together are one event, and the read that finds the FIN is still to come.
     pub(crate) fn note_drained(&self) {

@@ -50,7 +50,7 @@ impl TurnShares {
             self.read.set(0);
             self.written.set(0);
         }
-        let cost = u16::try_from(bytes.max(CALL_BYTES).div_ceil(UNIT_BYTES)).unwrap_or(u16::MAX);
+        let cost = bytes.max(CALL_BYTES).div_ceil(UNIT_BYTES).min(usize::from(u16::MAX)) as u16;
         used.set(used.get().saturating_add(cost));
     }
 }
