@@ -225,6 +225,9 @@ impl WriteBuffer {
     pub(crate) fn advance(&mut self, mut n: usize) {
         debug_assert!(n <= self.len);
         self.len -= n;
+        if self.len == 0 && self.chunks.len() > 1 {
+            return self.drop_chunks();
+        }
         while let Some(front) = self.chunks.front() {
             let left = front.bytes().len() - self.sent;
             if n < left {
@@ -242,13 +245,26 @@ impl WriteBuffer {
     /// Empties the buffer for its next user and keeps a little memory.
     #[inline]
     pub(crate) fn clear(&mut self) {
-        while let Some(chunk) = self.pop_chunk() {
+        if !self.chunks.is_empty() {
+            self.drop_chunks();
+        }
+        self.chunks.shrink_to(SLICES);
+        (self.sent, self.len) = (0, 0);
+    }
+
+    /// Drops all pieces; the budget is told once for all of them, and before: a piece may be foreign, and its drop foreign code.
+    fn drop_chunks(&mut self) {
+        let lent = |chunk: &Chunk| if let Chunk::Lent(bytes) = chunk { bytes.len() } else { 0 };
+        budget::leave_lent(self.chunks.iter().map(lent).sum());
+        budget::leave(std::mem::take(&mut self.held));
+        self.sent = 0;
+        let mut chunks = std::mem::take(&mut self.chunks);
+        for chunk in chunks.drain(..) {
             if let Chunk::Copied(copy) = chunk {
                 self.keep(copy);
             }
         }
-        self.chunks.shrink_to(SLICES);
-        (self.sent, self.len) = (0, 0);
+        self.chunks = chunks;
     }
 
     #[inline]
