@@ -91,7 +91,7 @@ fn io35_a_cause_that_is_given_to_close_is_the_cause_for_everybody() {
 }
 
 #[test]
-fn a_write_and_a_close_in_one_breath_send_what_was_written() {
+fn io34_a_write_and_a_close_in_one_breath_send_what_was_written() {
     run(async {
         let (stream, script) = stream();
         drop(stream.write("good"));
