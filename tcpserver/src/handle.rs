@@ -2,6 +2,7 @@
 
 use std::cell::RefCell;
 use std::rc::Rc;
+use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
 use ioloop::IoLoop;
@@ -187,12 +188,27 @@ impl OpenConnection {
         self.facts.stream().expect("a connection that was accepted has one")
     }
 
-    /// Whether bytes are unsent, or unread.
-    pub(crate) fn has_something_left(&self) -> bool {
+    /// Whether bytes are unsent, or unread: here, or in the kernel behind something that was said to the peer.
+    pub(crate) fn has_something_left(&self, cx: &mut Context<'_>) -> bool {
         let stream = self.stream();
-        !stream.is_closed() && (stream.pending() > 0 || stream.buffered() > 0)
+        if stream.is_closed() || stream.pending() > 0 || stream.buffered() > 0 {
+            return !stream.is_closed();
+        }
+        if stream.is_end_of_stream() || stream.bytes_sent() == 0 || stream.is_reading() {
+            return false;
+        }
+        if !stream.has_input() {
+            if stream.bytes_sent() <= UNDER_WAY_AT_ONCE {
+                return false;
+            }
+            stream.wake_reader(); // that nothing was announced may mean that nobody has waited for it
+        }
+        matches!(stream.poll_fill(cx), Poll::Ready(Ok(1..)))
     }
 }
+
+/// What leaves without waiting for the peer to acknowledge any of it, so that no reset overtakes it: ten segments (RFC 6928).
+const UNDER_WAY_AT_ONCE: u64 = 14_600;
 
 impl Drop for OpenConnection {
     fn drop(&mut self) {

@@ -388,7 +388,7 @@ fn run<H: HandleStream>(handler: Rc<H>, connection: OpenConnection) -> impl Futu
             return;
         }
         // Closing with input unread makes the kernel send a reset, which can overtake what was sent last.
-        if connection.has_something_left() {
+        if poll_fn(|cx| Poll::Ready(connection.has_something_left(cx))).await {
             // Boxed, so that the rare case adds nothing to every connection's memory.
             Box::pin(end(&connection)).await;
         }

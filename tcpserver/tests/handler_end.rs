@@ -7,7 +7,7 @@ use std::error::Error;
 use std::fmt;
 use std::future::{Future, pending};
 use std::io::{self, Read, Write};
-use std::net::{Shutdown, SocketAddr};
+use std::net::{Shutdown, SocketAddr, TcpStream};
 use std::panic::panic_any;
 use std::rc::Rc;
 use std::time::Duration;
@@ -241,6 +241,49 @@ fn ts9_an_answer_to_a_peer_that_is_still_talking_is_not_overtaken_by_a_reset() {
         read_to_end(&mut client)
     });
     assert_eq!(heard.as_deref(), Some(&b"answer this\n"[..]));
+}
+
+/// A client to whom so many bytes were said that it has not read, behind the four that it was asked to send; then it has sent on, which nobody
+/// has read. The handler has ended.
+fn told_while_it_sends_on(bytes: usize) -> (IoLoop, TcpServer<impl HandleStream>, TcpStream) {
+    let (asked, may_answer) = (Rc::new(Cell::new(false)), Rc::new(Cell::new(false)));
+    let (is_asked, go_on) = (Rc::clone(&asked), Rc::clone(&may_answer));
+    let (io_loop, server, address) = serve(move |stream: IoStream, _| {
+        let (asked, may_answer) = (Rc::clone(&asked), Rc::clone(&may_answer));
+        async move {
+            stream.read_bytes(4).await?;
+            asked.set(true);
+            while !may_answer.get() {
+                ioloop::yield_now().await;
+            }
+            stream.write(vec![b'x'; bytes]).await // in the kernel, and not with the client
+        }
+    });
+    let mut client = connect(address);
+    run_until(&io_loop, || server.accepted_connections() == 1);
+    let turns = || (0..3).for_each(|_| io_loop.run_sync(ioloop::yield_now()).expect("a turn"));
+    turns(); // it waits for input, and so hears of all that comes
+    client.write_all(b"this").expect("it listens");
+    run_until(&io_loop, || is_asked.get());
+    client.write_all(b"and that").expect("it listens");
+    turns();
+    go_on.set(true);
+    run_until(&io_loop, || server.metrics().bytes_sent == bytes as u64);
+    (io_loop, server, client)
+}
+
+#[test]
+fn ts9_what_lies_unread_in_the_kernel_cuts_no_answer() {
+    for size in [1, 300_000] {
+        let (io_loop, server, mut client) = told_while_it_sends_on(size);
+        assert_eq!(server.open_connections(), 1, "it is heard out");
+        let heard = with_client(&io_loop, move || {
+            let mut answer = vec![0; size];
+            client.read_exact(&mut answer)
+        });
+        heard.expect("nothing was cut");
+        run_until(&io_loop, || server.open_connections() == 0);
+    }
 }
 
 #[test]

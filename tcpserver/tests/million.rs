@@ -43,8 +43,9 @@ async fn echo_until_drained(stream: IoStream, context: ConnectionContext) -> Res
     Ok(())
 }
 
-/// Says nothing before the server drains.
+/// Hears a line, and says nothing before the server drains.
 async fn last_word(stream: IoStream, context: ConnectionContext) -> Result<(), StreamError> {
+    stream.read_until_max(b"\n", 100).await?;
     context.draining().await;
     stream.write("goodbye\n").await
 }
