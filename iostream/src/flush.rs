@@ -13,7 +13,7 @@ use crate::budget;
 use crate::error::{CloseReason, StreamError};
 use crate::held_back;
 use crate::pool::{lease_write_buffer, return_write_buffer};
-use crate::stream::{Inner, Side};
+use crate::stream::{Inner, Rare, Side};
 use crate::transport::Socket;
 use crate::write_buffer::{SLICES, WriteBuffer};
 
@@ -61,15 +61,20 @@ impl WriteSide {
     /// Puts the buffer back, in front of what was written meanwhile; to the pool if nothing is in it.
     #[inline]
     fn put_back(&self, mut buffer: Box<WriteBuffer>) {
-        if let Some(mut meanwhile) = self.buffer.take() {
-            buffer.append(&mut meanwhile);
-            return_write_buffer(meanwhile);
+        if let Some(meanwhile) = self.buffer.take() {
+            put_behind(&mut buffer, meanwhile);
         }
         match buffer.is_empty() {
             true => return_write_buffer(buffer),
             false => self.buffer.set(Some(buffer)),
         }
     }
+}
+
+#[cold]
+fn put_behind(buffer: &mut WriteBuffer, mut later: Box<WriteBuffer>) {
+    buffer.append(&mut later);
+    return_write_buffer(later);
 }
 
 impl Inner {
@@ -153,8 +158,7 @@ impl Inner {
     }
 
     /// Takes out who waits for a position that has been reached, in the order of the writes (IO25).
-    fn take_reached(&self) -> Vec<(u64, Waker)> {
-        let Some(rare) = self.rare_if_any() else { return Vec::new() };
+    fn take_reached(&self, rare: &Rare) -> Vec<(u64, Waker)> {
         let (sent, mut waiting) = (self.write.sent(), rare.waiting.take());
         let mut reached: Vec<_> = waiting.extract_if(.., |(position, _)| *position <= sent).collect();
         if !waiting.is_empty() {
@@ -217,9 +221,10 @@ impl Inner {
         if budget::is_watched() {
             held_back::look_again(self.id());
         }
-        let told = self.take_reached();
-        for (_, waker) in told {
-            waker.wake();
+        if let Some(rare) = self.rare_if_any() {
+            for (_, waker) in self.take_reached(rare) {
+                waker.wake();
+            }
         }
         match outcome {
             Ok(Sent::Enough) => self.flush_at_end_of_turn(),
@@ -345,9 +350,16 @@ fn send_once(socket: &mut Socket, buffer: &WriteBuffer, most: usize) -> (io::Res
     if let Some(piece) = buffer.only_piece(most) {
         return (socket.write(piece), piece.len(), socket.short_write_means_full());
     }
+    let (result, tried) = send_vectored(socket, buffer, most);
+    (result, tried, socket.short_write_means_full())
+}
+
+/// By itself, so that others do not pay for the room that it takes.
+#[inline(never)]
+fn send_vectored(socket: &mut Socket, buffer: &WriteBuffer, most: usize) -> (io::Result<usize>, usize) {
     let mut slices = [IoSlice::new(&[]); SLICES];
     let (count, tried) = buffer.slices(&mut slices, most);
-    (socket.write_vectored(&slices[..count]), tried, socket.short_write_means_full())
+    (socket.write_vectored(&slices[..count]), tried)
 }
 
 /// What waits to be sent, out of its place while the transport or a writer in place is at work; goes back however that

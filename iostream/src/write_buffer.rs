@@ -1,6 +1,5 @@
 //! What waits to be sent: small writes copied together, large ones kept as they are.
 
-use std::collections::VecDeque;
 use std::io::IoSlice;
 
 use bytes::Bytes;
@@ -91,7 +90,9 @@ impl Framing {
 /// A queue of pieces in the order in which they were written.
 #[derive(Default)]
 pub(crate) struct WriteBuffer {
-    chunks: VecDeque<Chunk>,
+    /// Those before `first` have been sent. A `Vec` and no deque, because there is mostly one.
+    chunks: Vec<Chunk>,
+    first: usize,
     /// How much of the first piece has been sent.
     sent: usize,
     len: usize,
@@ -149,7 +150,7 @@ impl WriteBuffer {
     #[inline]
     pub(crate) fn push_piece(&mut self, mut piece: Vec<u8>) {
         self.len += piece.len();
-        match self.chunks.back_mut() {
+        match self.chunks.last_mut() {
             Some(Chunk::Copied(copy)) if copy.capacity() - copy.len() >= piece.len() => {
                 copy.extend_from_slice(&piece);
                 self.keep(piece);
@@ -175,18 +176,30 @@ impl WriteBuffer {
         }
         self.held += chunk.held();
         budget::enter(chunk.held());
-        self.chunks.push_back(chunk);
+        self.chunks.push(chunk);
     }
 
-    #[inline]
-    fn pop_chunk(&mut self) -> Option<Chunk> {
-        let chunk = self.chunks.pop_front()?;
+    /// Takes the first piece off that waits.
+    fn pop_chunk(&mut self) -> Chunk {
+        let chunk = std::mem::replace(&mut self.chunks[self.first], Chunk::Framing(Framing::default()));
         if let Chunk::Lent(bytes) = &chunk {
             budget::leave_lent(bytes.len());
         }
         self.held -= chunk.held();
         budget::leave(chunk.held());
-        Some(chunk)
+        self.first += 1;
+        // By half at least, so that each moves once.
+        if self.first >= SLICES && self.first >= self.chunks.len() / 2 {
+            self.chunks.drain(..self.first);
+            self.first = 0;
+        }
+        chunk
+    }
+
+    /// Those that wait.
+    #[inline]
+    fn waiting(&self) -> &[Chunk] {
+        &self.chunks[self.first..]
     }
 
     /// Queues everything that is in `later`, of which nothing has been sent.
@@ -194,20 +207,22 @@ impl WriteBuffer {
         debug_assert!(later.sent == 0);
         self.len += std::mem::take(&mut later.len);
         self.held += std::mem::take(&mut later.held);
-        self.chunks.append(&mut later.chunks);
+        self.chunks.extend(later.chunks.drain(std::mem::take(&mut later.first)..));
+        later.chunks.clear();
     }
 
     /// What is to be sent next, if it is one piece and no more than `most` bytes.
+    #[inline]
     pub(crate) fn only_piece(&self, most: usize) -> Option<&[u8]> {
-        let [only] = self.chunks.as_slices().0 else { return None };
-        (self.len <= most && self.chunks.len() == 1).then(|| &only.bytes()[self.sent..])
+        let [only] = self.waiting() else { return None };
+        (self.len <= most).then(|| &only.bytes()[self.sent..])
     }
 
     /// The pieces to send next: as many as `slices` has room for, and at most `most` bytes. Gives how many pieces and
     /// how many bytes these are.
     pub(crate) fn slices<'a>(&'a self, slices: &mut [IoSlice<'a>; SLICES], most: usize) -> (usize, usize) {
         let (mut count, mut total) = (0, 0);
-        for (place, chunk) in slices.iter_mut().zip(&self.chunks) {
+        for (place, chunk) in slices.iter_mut().zip(self.waiting()) {
             if total == most {
                 break;
             }
@@ -225,10 +240,10 @@ impl WriteBuffer {
     pub(crate) fn advance(&mut self, mut n: usize) {
         debug_assert!(n <= self.len);
         self.len -= n;
-        if self.len == 0 && self.chunks.len() > 1 {
-            return self.drop_chunks();
+        if self.len == 0 {
+            return self.take_off_all();
         }
-        while let Some(front) = self.chunks.front() {
+        while let Some(front) = self.waiting().first() {
             let left = front.bytes().len() - self.sent;
             if n < left {
                 self.sent += n;
@@ -236,7 +251,7 @@ impl WriteBuffer {
             }
             n -= left;
             self.sent = 0;
-            if let Some(Chunk::Copied(copy)) = self.pop_chunk() {
+            if let Chunk::Copied(copy) = self.pop_chunk() {
                 self.keep(copy);
             }
         }
@@ -246,18 +261,31 @@ impl WriteBuffer {
     #[inline]
     pub(crate) fn clear(&mut self) {
         if !self.chunks.is_empty() {
-            self.drop_chunks();
+            self.take_off_all();
         }
-        self.chunks.shrink_to(SLICES);
         (self.sent, self.len) = (0, 0);
+        if self.chunks.capacity() > SLICES {
+            self.chunks.shrink_to(SLICES);
+        }
     }
 
-    /// Drops all pieces; the budget is told once for all of them, and before: a piece may be foreign, and its drop foreign code.
+    /// Drops all pieces.
+    #[inline]
+    fn take_off_all(&mut self) {
+        budget::leave(std::mem::take(&mut self.held));
+        (self.first, self.sent) = (0, 0);
+        if let [Chunk::Copied(_)] = &self.chunks[..]
+            && let Some(Chunk::Copied(only)) = self.chunks.pop()
+        {
+            return self.keep(only);
+        }
+        self.drop_chunks();
+    }
+
+    /// The budget is told once for all of them, and before: a piece may be foreign, and its drop foreign code.
     fn drop_chunks(&mut self) {
         let lent = |chunk: &Chunk| if let Chunk::Lent(bytes) = chunk { bytes.len() } else { 0 };
         budget::leave_lent(self.chunks.iter().map(lent).sum());
-        budget::leave(std::mem::take(&mut self.held));
-        self.sent = 0;
         let mut chunks = std::mem::take(&mut self.chunks);
         for chunk in chunks.drain(..) {
             if let Chunk::Copied(copy) = chunk {
@@ -277,8 +305,8 @@ impl WriteBuffer {
 
     /// The last piece, with room for one byte at least; `bytes` are to follow.
     fn tail_with_room(&mut self, bytes: usize) -> &mut Chunk {
-        if self.chunks.back().is_none_or(|last| last.room() == 0) {
-            let tail = match self.chunks.back() {
+        if self.chunks.last().is_none_or(|last| last.room() == 0) {
+            let tail = match self.chunks.last() {
                 Some(Chunk::Owned(_) | Chunk::Lent(_)) if bytes <= FRAMING_BYTES / 2 => {
                     Chunk::Framing(Framing::default())
                 }
@@ -289,7 +317,7 @@ impl WriteBuffer {
             };
             self.push_chunk(tail);
         }
-        self.chunks.back_mut().expect("it was just put there")
+        self.chunks.last_mut().expect("it was just put there")
     }
 }
 
@@ -305,7 +333,7 @@ mod tests {
 
     fn contents(buffer: &WriteBuffer) -> Vec<u8> {
         let mut all = Vec::new();
-        for (index, chunk) in buffer.chunks.iter().enumerate() {
+        for (index, chunk) in buffer.waiting().iter().enumerate() {
             all.extend_from_slice(&chunk.bytes()[if index == 0 { buffer.sent } else { 0 }..]);
         }
         all
