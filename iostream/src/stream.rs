@@ -338,13 +338,14 @@ impl Inner {
     }
 
     /// Waits until reading is worth a try.
+    #[cfg(feature = "tls")]
     pub(crate) fn poll_readable(&self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         self.attach()?;
         let _ready = std::task::ready!(self.registration.poll_ready(cx, Interest::READ));
         Poll::Ready(Ok(()))
     }
 
-    /// The same, and takes what says so: that the transport has been emptied is nearly always what comes of a read. After one that has
+    /// Waits until reading is worth a try, and takes what says so: that the transport has been emptied is nearly always what comes of a read. After one that has
     /// left something, [`note_left`](Inner::note_left) is to follow.
     #[inline]
     pub(crate) fn poll_take_readable(&self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
