@@ -7,7 +7,7 @@ use std::net::SocketAddr;
 use std::rc::Rc;
 use std::task::{Context, Poll, Waker};
 
-use ioloop::{Interest, IoLoop, Ready, Registration};
+use ioloop::{IoLoop, Ready, Registration};
 
 use crate::close_watch::CloseWatch;
 use crate::error::{CloseReason, StreamError};
@@ -341,7 +341,7 @@ impl Inner {
     #[cfg(feature = "tls")]
     pub(crate) fn poll_readable(&self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         self.attach()?;
-        let _ready = std::task::ready!(self.registration.poll_ready(cx, Interest::READ));
+        let _ready = std::task::ready!(self.registration.poll_ready(cx, ioloop::Interest::READ));
         Poll::Ready(Ok(()))
     }
 
