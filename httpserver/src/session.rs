@@ -18,7 +18,7 @@ use crate::proxies::Protocol;
 const REQUESTS_PER_TURN: u8 = 64;
 
 /// So many times as much may wait of what takes no memory: with the default a mebibyte and what frames it, which leaves in one
-/// write then. A third of that in each of three writes costs the kernel half as much again.
+/// write then. Each further write would wake the peer once more.
 const SHARED: usize = 22;
 
 /// What leaves without waiting for the peer to acknowledge any of it: ten segments (RFC 6928).

@@ -1,8 +1,8 @@
 //! The alarm: ends the loop's sleeps at a deadline that is not near, so that the poll need not be told of it.
 //!
-//! A poll with a timeout has the kernel set a timer and remove it again at each sleep, which is a twentieth of what a request
-//! costs that comes alone. The alarm is set once and stays set, for all sleeps until then; while deadlines are pushed
-//! forward it rings before its time, once in a while, and is set anew.
+//! A poll with a timeout has the kernel set a timer and remove it again at each sleep, so each request that comes alone would
+//! pay for one. The alarm is set once and stays set, for all sleeps until then; while deadlines are pushed forward it rings
+//! before its time, once in a while, and is set anew.
 
 use std::cell::Cell;
 use std::io;

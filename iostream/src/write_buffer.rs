@@ -15,8 +15,7 @@ const COPY_BYTES: usize = 16 * 1024;
 /// What is copied between two pieces that are not is most likely what frames them, and takes no memory of its own.
 const FRAMING_BYTES: usize = 30;
 
-/// How many pieces one vectored write sends at most: a mebibyte of the smallest that are not copied, with what frames them. Each
-/// write costs the kernel, and the peer's, as much as copying a few dozen KiB.
+/// How many pieces one vectored write sends at most: a mebibyte of the smallest that are not copied, with what frames them.
 pub(crate) const SLICES: usize = 136;
 
 enum Chunk {
