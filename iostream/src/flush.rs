@@ -388,6 +388,7 @@ impl BorrowedOutput<'_> {
     pub(crate) fn finish(mut self, piece: Vec<u8>) {
         let Some(mut buffer) = self.buffer.take() else { return };
         let write = &self.inner.write;
+        std::mem::forget(self); // which has nothing to give back any more, and would look
         if let Some(mut meanwhile) = write.buffer.take() {
             buffer.append(&mut meanwhile);
             return_write_buffer(meanwhile);
