@@ -308,7 +308,8 @@ impl<'s> Active<'s> {
         Ok(())
     }
 
-    fn send_planned(&self, response: &Response) -> Result<(), HttpError> {
+    /// The same for any response: which needs a plan, or need not be fast.
+    pub(crate) fn send_planned(&self, response: &Response) -> Result<(), HttpError> {
         let status = response.status;
         // Two statuses have no body, whatever they were given.
         let has_none = matches!(status, StatusCode::NO_CONTENT | StatusCode::RESET_CONTENT);
@@ -466,7 +467,7 @@ impl<'s> Active<'s> {
                 true => format!("{error}\n"),
                 false => format!("{}\n", status.canonical_reason().unwrap_or_default()),
             };
-            self.send(&Response::text(text).status(status))?;
+            self.send_planned(&Response::text(text).status(status))?;
         }
         Ok(true)
     }

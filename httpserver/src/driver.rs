@@ -49,6 +49,8 @@ enum Then {
     LingerBriefly,
     /// The connection failed, or the peer is gone.
     Abandon,
+    /// It has ended already.
+    Nothing,
 }
 
 /// Serves one connection from its first byte to its last.
@@ -112,26 +114,33 @@ impl<M: 'static, H: Handler<M>> Future for Serve<M, H> {
 async fn work<M, H: Handler<M>>(handler: Rc<H>, desk: Rc<Desk>) -> Infallible {
     loop {
         let arrival = desk.next().await;
-        let may_idle = serve_burst(&desk.session(), &*handler, arrival).await;
+        let may_idle = {
+            let session = desk.session();
+            // What is rare is boxed here and elsewhere: the futures of requests should be small.
+            let goes_on = matches!(arrival, Arrival::Bytes) || Box::pin(session.goes_on(arrival)).await;
+            let then = if goes_on { serve_requests(&session, &*handler).await } else { Then::Nothing };
+            match then {
+                Then::Idle => true,
+                then => {
+                    Box::pin(end(&session, then)).await;
+                    false
+                }
+            }
+        };
         desk.served(may_idle);
     }
 }
 
-/// Serves the requests that are there, then ends the connection unless it may idle. `true` if it may.
-async fn serve_burst<M, H: Handler<M>>(session: &Session, handler: &H, arrival: Arrival) -> bool {
-    // Boxed, like other rare waits: the futures of requests should be small.
-    if !matches!(arrival, Arrival::Bytes) && !Box::pin(session.goes_on(arrival)).await {
-        return false;
-    }
-    match serve_requests(session, handler).await {
-        Then::Idle => return true,
-        // What could not be sent is lost with the connection; there is nobody left to tell.
-        Then::Close => Box::pin(session.end(session.core.options.linger)).await,
-        Then::Linger => Box::pin(session.linger(session.core.options.linger)).await,
-        Then::LingerBriefly => Box::pin(session.linger(session.core.options.linger.min(BRIEFLY))).await,
+/// Ends a connection that has been served. What could not be sent is lost with it; there is nobody left to tell.
+async fn end(session: &Session, then: Then) {
+    let linger = session.core.options.linger;
+    match then {
+        Then::Idle | Then::Nothing => {}
+        Then::Close => session.end(linger).await,
+        Then::Linger => session.linger(linger).await,
+        Then::LingerBriefly => session.linger(linger.min(BRIEFLY)).await,
         Then::Abandon => session.stream.close(),
     }
-    false
 }
 
 /// Serves requests until none is buffered, not even in part.
@@ -281,6 +290,7 @@ async fn answer<M, H: Handler<M>>(
     if is_done { Ok(()) } else { Err(HttpError::Unfinished) }
 }
 
+#[inline(always)]
 fn poll_handler(
     active: &Active<'_>,
     span: Option<&Span>,
