@@ -164,9 +164,7 @@ impl Connection {
             keep_alive: framing.keep_alive,
             expects_continue: framing.expects_continue,
             upgrade: framing.upgrade,
-            is_plain: is_http_11
-                && framing.keep_alive
-                && !(is_head || is_connect || framing.expects_continue),
+            is_plain: is_http_11 && !(is_head || is_connect || framing.expects_continue),
         };
         self.closes = false;
         self.switches = false;
@@ -326,7 +324,8 @@ impl Connection {
     /// Makes ready for the next request if the outcome is [`Outcome::KeepAlive`]; says what the outcome was.
     #[doc(alias = "start_serving")]
     pub fn start_next_request(&mut self) -> Outcome {
-        let is_usual = matches!((&self.receiving, self.sending), (Receiving::Done, Sending::Done))
+        let is_usual = matches!(self.receiving, Receiving::Done)
+            && self.sending == Sending::Done
             && !(self.closes || self.switches);
         let outcome = if is_usual { Outcome::KeepAlive } else { self.outcome() };
         if outcome == Outcome::KeepAlive {

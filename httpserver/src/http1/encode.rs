@@ -63,12 +63,12 @@ pub(crate) fn head(
     out.extend_from_slice(CRLF);
 }
 
-/// Writes a whole response that has no fields of the application, on a connection that goes on as its version implies.
+/// Writes a whole response that has no fields of the application, by HTTP/1.1.
 #[inline]
 pub(crate) fn plain(
-    status: StatusCode,
-    content_type: Option<&str>,
+    (status, content_type): (StatusCode, Option<&str>),
     body: &[u8],
+    is_last: bool,
     ambient: &Ambient,
     out: &mut Vec<u8>,
 ) {
@@ -98,6 +98,10 @@ pub(crate) fn plain(
             out.extend_from_slice(itoa::Buffer::new().format(len).as_bytes());
             out.extend_from_slice(b"\r\n\r\n");
         }
+    }
+    if is_last {
+        out.truncate(out.len() - CRLF.len());
+        out.extend_from_slice(b"Connection: close\r\n\r\n");
     }
     out.extend_from_slice(body);
 }

@@ -142,7 +142,7 @@ pub(crate) struct Asked {
     pub(crate) keep_alive: bool,
     pub(crate) expects_continue: bool,
     pub(crate) upgrade: bool,
-    /// As nearly all requests do: for an answer and no more, by HTTP/1.1, on a connection that is to go on.
+    /// As nearly all requests do: for an answer and no more, by HTTP/1.1.
     pub(crate) is_plain: bool,
 }
 

@@ -107,13 +107,12 @@ impl Connection {
     }
 
     /// Whether a response without fields of its own, with this status and a body of known length, needs no plan: the request has come
-    /// whole and asked for nothing but an answer, and neither side wants the connection to end.
+    /// whole, and asked for nothing but an answer.
     #[inline]
     pub(crate) fn wants_plain(&self, status: StatusCode) -> bool {
         self.sending == Sending::Head
             && matches!(self.receiving, Receiving::Done)
             && self.asked.is_plain
-            && !self.is_closing
             && !matches!(status.as_u16(), 100..=199 | 204 | 205 | 304)
     }
 
@@ -132,7 +131,8 @@ impl Connection {
     ) -> Result<(), LocalError> {
         debug_assert!(self.wants_plain(status));
         check_content_type(content_type)?;
-        encode::plain(status, content_type, body, ambient, out);
+        self.closes = self.is_closing || !self.asked.keep_alive;
+        encode::plain((status, content_type), body, self.closes, ambient, out);
         self.sending = Sending::Done;
         Ok(())
     }
@@ -293,48 +293,86 @@ impl Connection {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::http1::{Limits, RequestHead, ResponseLength};
+    use crate::http1::{Limits, Outcome, RequestHead, ResponseLength};
 
-    fn asked() -> Connection {
+    fn asked(fields: &str) -> Connection {
         let (mut connection, mut head) = (Connection::new(), RequestHead::new());
-        let request = b"GET / HTTP/1.1\r\nHost: x\r\n\r\n";
-        connection.receive_head(request, &Limits::default(), &mut head).expect("a good head");
+        let request = format!("GET / HTTP/1.1\r\nHost: x\r\n{fields}\r\n");
+        connection.receive_head(request.as_bytes(), &Limits::default(), &mut head).expect("a good head");
         connection
+    }
+
+    /// What becomes of the connection after a plain response, which is what head and body by themselves would be.
+    fn plain(make: impl Fn() -> Connection, what: (StatusCode, Option<&str>), len: usize) -> Outcome {
+        let mut ambient = Ambient::with_server("Waterspout").expect("a good name");
+        ambient.set_date(std::time::SystemTime::now());
+        let (body, mut expected, mut out) = (vec![b'x'; len], Vec::new(), Vec::new());
+        let mut head = ResponseHead::new(what.0).length(ResponseLength::Known(len as u64));
+        if let Some(content_type) = what.1 {
+            head = head.content_type(content_type);
+        }
+        let (mut stepwise, mut plain) = (make(), make());
+        stepwise.send_head(&head, &ambient, &mut expected).expect("a good head");
+        stepwise.send_body(&body, &mut expected).expect("a body as announced");
+        plain.send_plain(what, &body, &ambient, &mut out).expect("a good response");
+        assert_eq!(String::from_utf8(out), String::from_utf8(expected), "{what:?}, {len} bytes");
+        let outcome = plain.start_next_request();
+        assert_eq!(outcome, stepwise.start_next_request());
+        outcome
     }
 
     #[test]
     fn a_plain_response_is_what_head_and_body_would_be() {
-        let mut ambient = Ambient::with_server("Waterspout").expect("a good name");
-        ambient.set_date(std::time::SystemTime::now());
         for status in (100..1000).filter_map(|code| StatusCode::from_u16(code).ok()) {
-            if !asked().wants_plain(status) {
+            if !asked("").wants_plain(status) {
                 assert!(matches!(status.as_u16(), 100..=199 | 204 | 205 | 304));
                 continue;
             }
-            for (content_type, len) in [None, Some("text/plain")].into_iter().zip([0, 9]).chain([
+            for (content_type, len) in [
+                (None, 0),
+                (Some("text/plain"), 9),
                 (Some("text/html"), 10),
                 (None, 99),
                 (Some(""), 100),
                 (Some("a/b"), 12_345),
-            ]) {
-                let (body, mut expected, mut out) = (vec![b'x'; len], Vec::new(), Vec::new());
-                let mut head = ResponseHead::new(status).length(ResponseLength::Known(len as u64));
-                if let Some(content_type) = content_type {
-                    head = head.content_type(content_type);
-                }
-                let (mut stepwise, mut plain) = (asked(), asked());
-                stepwise.send_head(&head, &ambient, &mut expected).expect("a good head");
-                stepwise.send_body(&body, &mut expected).expect("a body as announced");
-                plain.send_plain((status, content_type), &body, &ambient, &mut out).expect("a good response");
-                assert_eq!(out, expected, "{status}, {len} bytes");
-                assert_eq!(plain.start_next_request(), stepwise.start_next_request());
+            ] {
+                assert_eq!(plain(|| asked(""), (status, content_type), len), Outcome::KeepAlive);
             }
         }
     }
 
     #[test]
+    fn a_plain_response_says_when_it_is_the_last() {
+        let told = || {
+            let mut connection = asked("");
+            connection.close_after_response();
+            connection
+        };
+        for len in [0, 13, 1300] {
+            let what = (StatusCode::OK, Some("text/plain"));
+            assert_eq!(plain(|| asked("Connection: close\r\n"), what, len), Outcome::Close);
+            assert_eq!(plain(told, what, len), Outcome::Close);
+        }
+    }
+
+    #[test]
+    fn only_a_request_without_wishes_gets_a_plain_response() {
+        assert!(asked("Accept: */*\r\n").wants_plain(StatusCode::OK));
+        assert!(!asked("Content-Length: 1\r\n").wants_plain(StatusCode::OK), "its body has not come");
+        for request in [
+            "HEAD / HTTP/1.1\r\nHost: x\r\n\r\n",
+            "GET / HTTP/1.0\r\n\r\n",
+            "CONNECT x:1 HTTP/1.1\r\nHost: x:1\r\n\r\n",
+        ] {
+            let (mut connection, mut head) = (Connection::new(), RequestHead::new());
+            connection.receive_head(request.as_bytes(), &Limits::default(), &mut head).expect("a good head");
+            assert!(!connection.wants_plain(StatusCode::OK), "{request}");
+        }
+    }
+
+    #[test]
     fn a_plain_response_with_a_bad_content_type_sends_nothing() {
-        let (mut connection, mut out) = (asked(), Vec::new());
+        let (mut connection, mut out) = (asked(""), Vec::new());
         let what = (StatusCode::OK, Some("text/plain\r\nX: y"));
         assert!(connection.send_plain(what, b"body", &Ambient::default(), &mut out).is_err());
         assert!(out.is_empty() && connection.wants_plain(StatusCode::OK), "another may be tried");
