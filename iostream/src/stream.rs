@@ -148,8 +148,11 @@ impl IoStream {
     }
 
     /// Has the task that waits to read look again, as if something had come: for who has changed what it waits for beside the
-    /// bytes. Costs that task a read that finds nothing.
+    /// bytes. Costs that task a read that finds nothing. Where none waits, the next read looks before it waits.
     pub fn wake_reader(&self) {
+        if self.inner.flags.news.get() == News::Needed {
+            self.inner.flags.news.set(News::NotYet);
+        }
         self.inner.registration.set_ready(Ready::READABLE);
     }
 

@@ -209,3 +209,19 @@ fn a_flush_that_is_due_while_the_transport_is_full_asks_it_no_second_time() {
         assert_eq!((script.received(), script.calls().writes), (b"xy".to_vec(), 2));
     });
 }
+
+#[test]
+fn what_comes_behind_a_short_read_that_never_waited_is_found_at_once_by_who_asks_for_a_look() {
+    run(async {
+        let (stream, script) = stream();
+        script.send("first");
+        assert_eq!(stream.read_bytes(5).await.unwrap(), "first");
+        script.send("second");
+        assert!(!stream.has_input(), "nobody was told of it");
+        stream.wake_reader();
+        assert!(stream.has_input());
+        let look = std::future::poll_fn(|cx| std::task::Poll::Ready(stream.poll_fill(cx).is_ready()));
+        assert!(look.await);
+        assert_eq!(stream.buffered(), 6);
+    });
+}
