@@ -319,7 +319,25 @@ impl HeadReader {
         self.empty_lines
     }
 
+    #[inline]
     pub(crate) fn read(
+        &mut self,
+        input: &[u8],
+        limits: &Limits,
+        head: &mut RequestHead,
+    ) -> Result<HeadStep, RemoteError> {
+        if self.scan.is_fresh()
+            && let Some(len) = head.parse(input, limits)?
+        {
+            return Ok(HeadStep { consumed: len, is_complete: true });
+        }
+        self.read_unusual(input, limits, head)
+    }
+
+    /// Reads what has empty lines in front, comes in pieces, or is wrong.
+    #[cold]
+    #[inline(never)]
+    fn read_unusual(
         &mut self,
         input: &[u8],
         limits: &Limits,
@@ -331,7 +349,7 @@ impl HeadReader {
         if rest.is_empty() || rest == b"\r" {
             return Ok(unfinished);
         }
-        if self.scan.is_fresh()
+        if skipped > 0
             && let Some(len) = head.parse(rest, limits)?
         {
             return Ok(HeadStep { consumed: skipped + len, is_complete: true });
