@@ -7,7 +7,8 @@ use thiserror::Error;
 
 /// All addresses that begin with the same bits: `10.0.0.0/8`, `2001:db8::/32`, or one address alone.
 ///
-/// Bits behind the prefix must be zero, for `10.1.2.3/8` is more often a mistake than a network.
+/// Bits behind the prefix must be zero, for `10.1.2.3/8` is more often a mistake than a network. One of IPv4 that is written as IPv6,
+/// `::ffff:10.0.0.0/104`, is one of IPv4.
 ///
 /// ```
 /// use netutil::Network;
@@ -29,13 +30,19 @@ pub struct Network {
 impl Network {
     fn parse(text: &str) -> Option<Network> {
         let (address, prefix) = text.split_once('/').map_or((text, None), |(it, prefix)| (it, Some(prefix)));
-        let (bits, is_v4) = bits(address.parse().ok()?);
-        let longest = if is_v4 { 32 } else { 128 };
-        let prefix = match prefix {
+        let written: IpAddr = address.parse().ok()?;
+        let address = written.to_canonical();
+        let longest = if address.is_ipv4() { 32 } else { 128 };
+        // An IPv4 network that is written as IPv6 has 96 bits more.
+        let written_so = if written.is_ipv4() == address.is_ipv4() { 0 } else { 96 };
+        let prefix: u8 = match prefix {
             None => longest,
-            Some(digits) if digits.bytes().all(|byte| byte.is_ascii_digit()) => digits.parse().ok()?,
+            Some(digits) if digits.bytes().all(|byte| byte.is_ascii_digit()) => {
+                digits.parse::<u8>().ok()?.checked_sub(written_so)?
+            }
             Some(_) => return None,
         };
+        let (bits, is_v4) = bits(address);
         let network = Network { bits, prefix, is_v4 };
         (prefix <= longest && bits & !network.mask() == 0).then_some(network)
     }
@@ -62,7 +69,7 @@ impl FromStr for Network {
 
 /// Not an IP address, nor a network with a prefix behind which all bits are zero.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
-#[error("{0:?} is no address and no network")]
+#[error("{0:?} is neither an IP address nor a network with nothing but zeros behind its prefix")]
 pub struct NetworkError(String);
 
 fn bits(address: IpAddr) -> (u128, bool) {
@@ -92,6 +99,9 @@ mod tests {
             ("2001:db8::/33", "2001:db8:7fff::1", true),
             ("2001:db8::/33", "2001:db8:8000::1", false),
             ("::1", "::1", true),
+            ("::ffff:10.0.0.1", "10.0.0.1", true),
+            ("::ffff:10.0.0.0/104", "10.255.0.1", true),
+            ("::ffff:10.0.0.0/104", "::ffff:11.0.0.0", false),
         ];
         for (network, address, holds) in cases {
             let network = Network::parse(network).unwrap();
@@ -111,6 +121,9 @@ mod tests {
             "::/129",
             "127.1",
             "10.0.0.0/8/8",
+            "::ffff:10.0.0.0/8",
+            "::ffff:10.0.0.1/104",
+            "::ffff:10.0.0.0/129",
         ] {
             assert_eq!(Network::parse(bad), None, "{bad}");
         }
