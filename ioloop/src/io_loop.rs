@@ -267,6 +267,9 @@ impl IoLoop {
     ///
     /// From inside a running loop it also stops it, and the task that called it is dropped when its poll returns.
     /// Harmless when repeated. The poller's own descriptors go with the last handle, registration and [`Remote`].
+    ///
+    /// If it is the thread's [current](IoLoop::current) loop it stays that, and cannot run any more:
+    /// [`clear_current`](IoLoop::clear_current) makes room for a new one.
     pub fn close(&self) {
         self.inner.close();
     }

@@ -210,6 +210,14 @@ fn il36_a_closed_loop_runs_nothing_and_says_so() {
 }
 
 #[test]
+fn il36_il37_a_current_loop_that_is_closed_stays_current_until_it_is_cleared() {
+    IoLoop::current().close();
+    assert!(matches!(IoLoop::current().run_sync(async {}), Err(RunError::Closed)));
+    IoLoop::clear_current();
+    assert_eq!(IoLoop::current().run_sync(async { 5 }).unwrap(), 5);
+}
+
+#[test]
 fn il36_closing_from_inside_ends_the_run_and_drops_the_task_that_did_it() {
     let io_loop = IoLoop::new().unwrap();
     let held = Rc::new(());
