@@ -139,6 +139,18 @@ fn io51_records_in_crumbs_arrive_whole() {
 }
 
 #[test]
+fn io51_a_handshake_costs_one_read_for_each_flight_of_the_client() {
+    run(async {
+        let (stream, mut peer) = Peer::connected(TlsVersion::Tls13).await;
+        assert_eq!(peer.script.calls().reads, 2);
+        peer.say(b"GET /\r\n");
+        peer.send();
+        assert_eq!(stream.read_until(b"\r\n").await.unwrap(), "GET /\r\n");
+        assert_eq!(peer.script.calls().reads, 3, "none in vain in between");
+    });
+}
+
+#[test]
 fn io51_a_request_costs_one_read_and_one_write() {
     run(async {
         let (stream, mut peer) = Peer::connected(TlsVersion::Tls13).await;

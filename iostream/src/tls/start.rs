@@ -230,15 +230,25 @@ impl Inner {
                 return Poll::Ready(Err(error));
             }
             let step = self.with_socket(|socket| match socket {
-                Socket::Tls(tls) => tls.handshake(),
-                _ => Ok(()),
+                Socket::Tls(tls) => (tls.handshake(), tls.is_drained()),
+                _ => (Ok(Poll::Ready(())), false),
             });
+            let is_drained = matches!(step, Some((_, true)));
             self.flush_transport_when_possible();
-            match step {
-                Some(Ok(())) => {
+            if is_drained {
+                self.note_drained();
+            }
+            match step.map(|(step, _)| step) {
+                Some(Ok(Poll::Ready(()))) => {
                     // What came behind the handshake may be here already, and somebody may wait to write.
-                    self.registration.set_ready(Ready::READABLE | Ready::WRITABLE);
+                    let readable = if is_drained { Ready::EMPTY } else { Ready::READABLE };
+                    self.registration.set_ready(readable | Ready::WRITABLE);
                     return Poll::Ready(Ok(()));
+                }
+                Some(Ok(Poll::Pending)) => {
+                    if let Err(error) = std::task::ready!(self.poll_readable(cx)) {
+                        return Poll::Ready(Err(self.fail(error)));
+                    }
                 }
                 Some(Err(error)) if error.kind() == io::ErrorKind::WouldBlock => {
                     self.note_drained();

@@ -8,6 +8,7 @@
 //! ```
 
 use std::io::{self, IoSlice, Write};
+use std::task::Poll;
 
 use ioloop::{Notifier, Ready};
 use rustls::Connection;
@@ -106,22 +107,33 @@ impl TlsTransport {
         if self.connection.is_handshaking() { None } else { TlsInfo::of(&self.connection) }
     }
 
-    /// Takes the handshake as far as it goes without waiting. What it has to send may still be here when it is done.
-    pub(crate) fn handshake(&mut self) -> io::Result<()> {
+    /// Takes the handshake as far as it goes without waiting. What it has to send may still be here when it is done. Pending when
+    /// all that had come is used up; `WouldBlock` when nothing had.
+    pub(crate) fn handshake(&mut self) -> io::Result<Poll<()>> {
         let _ = self.send_own(); // what finds no room is flushed by the stream, see `wants_flush`
+        self.received_short = false;
         while self.connection.is_handshaking() {
             if let Some(end) = &self.end {
                 return Err(end.as_failure().into());
             }
-            if !self.feed() {
-                self.receive()?;
+            if self.feed() {
+                continue;
             }
+            if self.is_drained() {
+                return Ok(Poll::Pending);
+            }
+            self.receive()?;
         }
         // TLS 1.2 servers and TLS 1.3 clients are the last to speak, and may find that nobody listens.
         match &self.end {
             Some(End::Failed(error)) => Err(error.clone().into()),
-            _ => Ok(()),
+            _ => Ok(Poll::Ready(())),
         }
+    }
+
+    /// Whether neither the carrier nor this has anything left of what had come by the last receive.
+    pub(crate) fn is_drained(&self) -> bool {
+        self.readable == 0 && self.ciphertext.is_empty() && self.short_read_means_drained()
     }
 
     pub(crate) fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
