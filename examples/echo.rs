@@ -12,16 +12,14 @@ use tcpserver::TcpServer;
 /// When a peer has left this much unread, it is time to wait for it.
 const ENOUGH_UNREAD: usize = 64 * 1024;
 
-/// Sends each line back, by way of memory that is used again. Lines that arrive together are answered together: what is
-/// written leaves when nothing is left to be read.
+/// Sends each line back. Lines that arrive together are answered together: a write waits for nothing by itself, and
+/// what one turn of the loop writes leaves in one piece.
 async fn echo(stream: IoStream, max_line: usize) -> Result<(), StreamError> {
-    let mut line = Vec::new();
     loop {
-        line.clear();
-        stream.read_until_into(b"\n", max_line, &mut line).await?;
-        stream.write_with(|output| output.extend_from_slice(&line))?;
+        let line = stream.read_until_max(b"\n", max_line).await?;
+        let sent = stream.write(line);
         if stream.pending() >= ENOUGH_UNREAD {
-            stream.flush().await?;
+            sent.await?;
         }
     }
 }
