@@ -1,6 +1,7 @@
 //! One request under way: the protocol's state beside the session, and every step that needs both.
 
 use std::cell::{Cell, RefCell};
+use std::rc::Rc;
 use std::time::{Duration, Instant};
 
 use bytes::{Bytes, BytesMut};
@@ -60,7 +61,7 @@ struct Tally {
     received: Cell<u64>,
     sent: Cell<u64>,
     /// What was answered as an error; kept only for who is told when the request has ended.
-    error: Cell<Option<Box<HttpError>>>,
+    error: Cell<Option<Rc<HttpError>>>,
 }
 
 /// What the wait for a body has cost so far, and what has come of it.
@@ -150,7 +151,7 @@ impl<'s> Active<'s> {
         let session = self.session;
         session.core.note(&error, self.fault(&error), &session.context.peer_addr(), session.now());
         if session.core.watcher.is_some() {
-            self.tally.error.set(Some(Box::new(error)));
+            self.tally.error.set(Some(Rc::new(error)));
         }
     }
 

@@ -1,6 +1,7 @@
 //! A whole response, and what can be turned into one.
 
 use std::borrow::Cow;
+use std::rc::Rc;
 
 use bytes::Bytes;
 use http::StatusCode;
@@ -21,7 +22,8 @@ pub struct Response {
     pub(crate) content_type: Option<Cow<'static, str>>,
     pub(crate) headers: Headers,
     pub(crate) body: Bytes,
-    pub(crate) extra: Option<Box<Extra>>,
+    /// Shared, because to drop none of it is then one look.
+    pub(crate) extra: Option<Rc<Extra>>,
 }
 
 /// What few responses have.
@@ -122,7 +124,7 @@ impl Response {
     }
 
     pub(crate) fn file(mut self, body: FileBody) -> Response {
-        self.extra = Some(Box::new(Extra::File(body)));
+        self.extra = Some(Rc::new(Extra::File(body)));
         self
     }
 }
@@ -241,7 +243,7 @@ impl IntoResponse for crate::HttpError {
             true => Response::text(format!("{self}\n")).status(self.status()),
             false => Response::new(self.status()),
         };
-        response.extra = Some(Box::new(Extra::Error(self)));
+        response.extra = Some(Rc::new(Extra::Error(self)));
         response
     }
 }

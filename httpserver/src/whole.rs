@@ -2,6 +2,7 @@
 
 use std::future::Future;
 use std::pin::Pin;
+use std::rc::Rc;
 use std::task::{Context, Poll};
 
 use http::StatusCode;
@@ -68,7 +69,7 @@ fn memory_for(response: &Response) -> usize {
 
 async fn send_in_steps(exchange: &Exchange<'_>, mut response: Response) -> Result<(), HttpError> {
     let active: &Active<'_> = exchange.active();
-    match response.extra.take().map(|extra| *extra) {
+    match response.extra.take().map(Rc::unwrap_or_clone) {
         Some(Extra::File(file)) => return file_body::send(active, response, file).await,
         Some(Extra::Error(error)) => active.note(error),
         None => {}

@@ -228,6 +228,7 @@ impl Registration {
 
     /// The loop's time, as [`IoLoop::now`], without making a handle.
     #[must_use]
+    #[inline]
     pub fn now(&self) -> std::time::Instant {
         self.inner.now()
     }

@@ -234,6 +234,7 @@ impl IoStream {
 
     /// The time of the stream's loop, read once a turn.
     #[must_use]
+    #[inline]
     pub fn now(&self) -> std::time::Instant {
         self.inner.registration.now()
     }
