@@ -190,6 +190,7 @@ impl Inner {
     }
 
     /// Puts a task onto the run queue unless it stands there already; ignores one that has ended.
+    #[inline]
     pub(crate) fn schedule(&self, key: TaskKey) {
         if let Some(task) = self.tasks.borrow_mut().get_mut(key)
             && task.standing.schedule()

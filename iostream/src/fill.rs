@@ -155,11 +155,10 @@ impl Drop for BorrowedBuffer<'_> {
 
 impl Inner {
     pub(crate) fn poll_fill(self: &Rc<Self>, cx: &mut Context<'_>) -> Poll<Result<usize, StreamError>> {
-        let limit = self.options.max_buffer_size;
         let memory = |cx: &mut Context<'_>| self.poll_memory(cx);
         self.poll_transport(cx, memory, |socket, Memory { chunk, most }| {
             let mut borrowed = BorrowedBuffer::of(self);
-            if borrowed.buffer.len() >= limit {
+            if borrowed.buffer.len() >= self.options.max_buffer_size {
                 // One byte more than allowed tells "exactly full" from "too much" (IO2).
                 return (socket.read(&mut [0]), 0);
             }

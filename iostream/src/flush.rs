@@ -265,15 +265,21 @@ impl Inner {
     }
 
     fn send_at_most(&self, most: usize) -> io::Result<Sent> {
-        let mut borrowed = BorrowedOutput { inner: self, buffer: self.write.buffer.take() };
-        let Some(buffer) = borrowed.buffer.as_mut() else {
+        let Some(buffer) = self.write.buffer.take() else {
             return self.flush_transport(); // there is nothing, or the transport calls from inside a write
         };
+        let mut borrowed = BorrowedOutput { inner: self, buffer: Some(buffer) };
+        match &mut borrowed.buffer {
+            Some(buffer) => self.send_from(buffer, most),
+            None => Ok(Sent::Enough),
+        }
+    }
+
+    #[inline]
+    fn send_from(&self, buffer: &mut WriteBuffer, most: usize) -> io::Result<Sent> {
         let mut left = most;
         while left > 0 && !buffer.is_empty() {
-            let Some((result, tried, short_means_full)) =
-                self.with_socket(|socket| send_once(socket, buffer, left))
-            else {
+            let Some((result, tried)) = self.with_socket(|socket| send_once(socket, buffer, left)) else {
                 break; // the stream was closed, or the transport calls from inside a read
             };
             match result {
@@ -284,7 +290,7 @@ impl Inner {
                     self.write.sent.set(self.write.sent() + n as u64);
                     self.shares.count_written(self.registration.turn(), n);
                     left = left.saturating_sub(n);
-                    if n < tried && short_means_full {
+                    if n < tried && self.with_socket(|socket| socket.short_write_means_full()) == Some(true) {
                         self.registration.clear(Ready::WRITABLE);
                         return Ok(Sent::UntilFull);
                     }
@@ -345,13 +351,13 @@ enum Sent {
     UntilFull,
 }
 
-/// One write of at most `most` bytes: what came of it, how much was tried, and whether less than that means "full".
-fn send_once(socket: &mut Socket, buffer: &WriteBuffer, most: usize) -> (io::Result<usize>, usize, bool) {
-    if let Some(piece) = buffer.only_piece(most) {
-        return (socket.write(piece), piece.len(), socket.short_write_means_full());
+/// One write of at most `most` bytes: what came of it, and how much was tried.
+#[inline]
+fn send_once(socket: &mut Socket, buffer: &WriteBuffer, most: usize) -> (io::Result<usize>, usize) {
+    match buffer.only_piece(most) {
+        Some(piece) => (socket.write(piece), piece.len()),
+        None => send_vectored(socket, buffer, most),
     }
-    let (result, tried) = send_vectored(socket, buffer, most);
-    (result, tried, socket.short_write_means_full())
 }
 
 /// By itself, so that others do not pay for the room that it takes.

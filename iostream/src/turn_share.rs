@@ -8,6 +8,9 @@ const CALL_BYTES: usize = 4096;
 /// Shares are counted in pieces of so many bytes.
 const UNIT_BYTES: usize = 64;
 
+/// What a call costs at most: a share has so many units.
+const MOST_BYTES: usize = u16::MAX as usize * UNIT_BYTES;
+
 /// What each direction of a stream has used, in units, in the latest turn in which it did anything: up to 4 MiB.
 #[derive(Default)]
 pub(crate) struct TurnShares {
@@ -38,6 +41,7 @@ impl TurnShares {
         self.count(&self.written, turn, bytes);
     }
 
+    #[inline]
     fn left(&self, used: &Cell<u16>, turn: u64, most: usize) -> usize {
         if self.turn.get() != turn as u16 {
             return most;
@@ -45,12 +49,14 @@ impl TurnShares {
         most.saturating_sub(usize::from(used.get()) * UNIT_BYTES)
     }
 
+    #[inline]
     fn count(&self, used: &Cell<u16>, turn: u64, bytes: usize) {
-        if self.turn.replace(turn as u16) != turn as u16 {
+        if self.turn.get() != turn as u16 {
+            self.turn.set(turn as u16);
             self.read.set(0);
             self.written.set(0);
         }
-        let cost = bytes.max(CALL_BYTES).div_ceil(UNIT_BYTES).min(usize::from(u16::MAX)) as u16;
+        let cost = bytes.clamp(CALL_BYTES, MOST_BYTES).div_ceil(UNIT_BYTES) as u16;
         used.set(used.get().saturating_add(cost));
     }
 }
