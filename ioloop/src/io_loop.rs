@@ -24,6 +24,7 @@ use crate::running::Dispatch;
 use crate::sources::{SourceKey, Sources, WAKER};
 use crate::thread_pool::Lanes;
 use crate::timers::{Nanos, TimerKey, Timers};
+use crate::trim::{merge_free_memory, move_to_fit};
 use crate::wake::{TaskKey, WakeTarget};
 
 /// Events taken from the operating system at a time. More wait for the next turn.
@@ -104,6 +105,8 @@ pub(crate) struct Inner {
     pub(crate) received: RefCell<Vec<Message>>,
     pub(crate) running: Cell<bool>,
     pub(crate) stopping: Cell<bool>,
+    /// Whether the turn ends with [`shrink_to_fit`](IoLoop::shrink_to_fit).
+    pub(crate) is_to_shrink: Cell<bool>,
     pub(crate) closed: Cell<bool>,
     pub(crate) free_wakers: FreeWakers,
     /// The task that is being polled, with the address of its waker.
@@ -165,6 +168,7 @@ impl IoLoop {
             received: RefCell::default(),
             running: Cell::new(false),
             stopping: Cell::new(false),
+            is_to_shrink: Cell::new(false),
             closed: Cell::new(false),
             polled: Cell::new(None),
             ran_since_poll: Cell::new(0),
@@ -256,9 +260,15 @@ impl IoLoop {
 
     /// Gives back to the allocator what the loop's queues and tables have room for and do not need now. They keep some, so that a burst
     /// allocates nothing; this is for after a crowd of tasks, sources and timers that will not soon be back. What comes next makes room
-    /// anew.
+    /// anew. A loop that runs does it at the end of the turn, when what the turn has used is free too.
+    ///
+    /// It also has the allocator find that the end of its heap is free, as far as it is. glibc's gives that back to the operating system,
+    /// where it would keep all that is before a few small blocks; to others it is some hundred blocks that come and go.
     pub fn shrink_to_fit(&self) {
-        self.inner.shrink_to_fit();
+        match self.inner.running.get() {
+            true => self.inner.is_to_shrink.set(true),
+            false => self.inner.shrink_to_fit(),
+        }
     }
 
     /// Closes the loop: every task, handler, timer and callback is dropped, and what is added later is dropped
@@ -414,14 +424,26 @@ impl Inner {
         (at_most.map(|at_most| at_most.min(LONGEST_SLEEP)), Some(now))
     }
 
-    fn shrink_to_fit(&self) {
-        self.ready.borrow_mut().shrink_to_fit();
+    pub(crate) fn shrink_to_fit(&self) {
+        // Twice: first into whatever hole there is, and when all are one, to its beginning.
+        for _ in 0..2 {
+            merge_free_memory();
+            self.move_to_fit();
+        }
+        merge_free_memory();
+    }
+
+    fn move_to_fit(&self) {
+        let mut ready = self.ready.take().into();
+        move_to_fit(&mut ready);
+        self.ready.replace(ready.into());
         self.timers.borrow_mut().shrink_to_fit();
         self.tasks.borrow_mut().shrink_to_fit();
         self.sources.borrow_mut().shrink_to_fit();
-        self.before_poll.borrow_mut().shrink_to_fit();
-        self.made_ready.borrow_mut().shrink_to_fit();
-        self.received.borrow_mut().shrink_to_fit();
+        move_to_fit(&mut self.due.borrow_mut());
+        move_to_fit(&mut self.before_poll.borrow_mut());
+        move_to_fit(&mut self.made_ready.borrow_mut());
+        move_to_fit(&mut self.received.borrow_mut());
     }
 
     fn close(&self) {

@@ -84,6 +84,7 @@ pub mod testing;
 mod thread_pool;
 mod time;
 mod timers;
+mod trim;
 mod turn;
 mod wake;
 mod watchdog;

@@ -61,6 +61,13 @@ struct Origins {
     places: HashMap<Origin, Place>,
 }
 
+impl Origins {
+    /// With room for more than most programs have: it would be memory that stays amid a crowd that passes.
+    fn new() -> Origins {
+        Origins { all: Vec::with_capacity(32), places: HashMap::with_capacity(28) }
+    }
+}
+
 static ORIGINS: Mutex<Option<Origins>> = Mutex::new(None);
 
 /// Places that this thread has asked for before, found by the addresses of their location and label: work is added
@@ -95,7 +102,7 @@ impl Place {
 
     fn intern(origin: Origin) -> Place {
         let mut origins = ORIGINS.lock().unwrap_or_else(PoisonError::into_inner);
-        let origins = origins.get_or_insert_with(|| Origins { all: Vec::new(), places: HashMap::new() });
+        let origins = origins.get_or_insert_with(Origins::new);
         *origins.places.entry(origin).or_insert_with(|| {
             origins.all.push(origin);
             Place(u32::try_from(origins.all.len()).unwrap_or(0))

@@ -9,6 +9,8 @@
 //!
 //! One growing `Vec` would hold up to twice what is in it, three times while it grows, and its most for ever.
 
+use crate::trim::move_to_fit;
+
 /// Places of a piece. A power of two.
 const PIECE: usize = 128;
 
@@ -138,11 +140,13 @@ impl<T> Table<T> {
         self.give_back(given_back);
     }
 
-    /// Gives the memory of the empty piece back that is kept.
+    /// Gives the memory of the empty piece back that is kept, and moves the lists of pieces to memory of just their size.
     pub(crate) fn shrink_to_fit(&mut self) {
         if let Some(kept) = self.kept.take() {
             self.give_back(kept);
         }
+        move_to_fit(&mut self.pieces);
+        move_to_fit(&mut self.has_room);
     }
 
     fn give_back(&mut self, number: usize) {

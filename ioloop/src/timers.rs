@@ -19,6 +19,7 @@ use std::time::{Duration, Instant};
 
 use crate::io_loop::Callback;
 use crate::table::Table;
+use crate::trim::move_to_fit;
 use crate::wake::{TaskKey, WakeTarget};
 use crate::wheel::{Link, Wheel};
 
@@ -267,7 +268,9 @@ impl Timers {
     }
 
     pub(crate) fn shrink_to_fit(&mut self) {
-        self.near.shrink_to_fit();
+        let mut near = std::mem::take(&mut self.near).into_vec();
+        move_to_fit(&mut near);
+        self.near = near.into();
         self.slots.shrink_to_fit();
         self.callbacks.shrink_to_fit();
     }

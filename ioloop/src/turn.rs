@@ -199,6 +199,10 @@ impl Inner {
         if self.may_skip_the_poll() {
             return Ok(true);
         }
+        if self.is_to_shrink.get() {
+            self.is_to_shrink.set(false);
+            self.shrink_to_fit();
+        }
         self.ran_since_poll.set(0);
         self.ran_at_last_look.set(0);
         let (at_most, slept_from) = match sleep {

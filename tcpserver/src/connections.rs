@@ -161,6 +161,7 @@ pub(crate) struct Connections {
     first: OnceCell<Instant>,
     /// Whether most of a crowd has left, and nobody has cleared up behind it.
     crowd_leaves: Cell<bool>,
+    is_cleared_up_later: Cell<bool>,
 }
 
 impl Connections {
@@ -194,9 +195,20 @@ impl Connections {
         drop(removed); // outside the borrow
     }
 
-    /// Whether most of a crowd has left since this was asked the last time.
+    /// Whether most of a crowd has left, and nobody is about to clear up behind it. Whoever asks does, and says when it is
+    /// [done](Self::clear_up).
     pub(crate) fn crowd_leaves(&self) -> bool {
-        self.crowd_leaves.take()
+        self.crowd_leaves.get() && !self.is_cleared_up_later.replace(true)
+    }
+
+    /// Gives back the last of the table's memory, which lies where the crowd's was, if nobody is left.
+    pub(crate) fn clear_up(&self) {
+        self.crowd_leaves.set(false);
+        self.is_cleared_up_later.set(false);
+        let mut open = self.open.borrow_mut();
+        if open.is_empty() {
+            *open = Vec::new();
+        }
     }
 
     pub(crate) fn len(&self) -> usize {

@@ -237,6 +237,7 @@ fn clear_up_later(server: &ServerHandle, io_loop: &IoLoop) {
     io_loop.call_later(QUIET, move || match server.state.connections.len() < open {
         true => clear_up_later(&server, &IoLoop::current()),
         false => {
+            server.state.connections.clear_up();
             iostream::release_free_blocks();
             IoLoop::current().shrink_to_fit();
         }

@@ -1,0 +1,78 @@
+//! How pages that a crowd has left behind come back to the operating system, without a word to the allocator.
+//!
+//! glibc gives back the end of its heap alone. A single small block near the end keeps all pages before it, and when a
+//! crowd has left two kinds of such blocks remain: lists that live on and were moved there while they grew, and freed
+//! blocks that a thread keeps for its next use, the first few of each size. So lists are moved, and those blocks are merged
+//! with what is free around them. Another allocator sees some hundred blocks come and go.
+
+use std::array;
+use std::cmp::Reverse;
+use std::hint::black_box;
+
+/// How many freed blocks of a size a thread keeps.
+const KEPT: usize = 7;
+/// The sizes of which it keeps some: 24, 40, 56 and so on.
+const SIZES: usize = 64;
+/// Larger than all of them.
+const NOT_KEPT_BYTES: usize = 2 * 1024;
+/// To free a block that is as large sets glibc to merging what it has put off, and to looking at the end of its heap. Below
+/// what it maps by itself.
+const LARGE_BYTES: usize = 96 * 1024;
+
+/// Moves what is in `list` to memory of just its size. Shrunk, it would stay where it is.
+pub(crate) fn move_to_fit<T>(list: &mut Vec<T>) {
+    let mut moved = Vec::new();
+    if !list.is_empty() {
+        // Asks for much, which is to be had at the beginning of a large hole and not of any small one amid what is to be
+        // given back. Nothing is written to what is too much.
+        moved.reserve_exact(list.len() + LARGE_BYTES / size_of::<T>().max(1));
+        moved.append(list);
+        moved.shrink_to_fit();
+    }
+    *list = moved;
+}
+
+/// Has what is free be one with what is free beside it, and its end given back. Takes a tenth of a millisecond, and what the
+/// operating system needs for the pages.
+pub(crate) fn merge_free_memory() {
+    // Twice, because what is beside a block that is in use now, or comes out of the bins, is kept once more.
+    for _ in 0..2 {
+        free_a_large_block();
+        merge_kept_blocks();
+    }
+    free_a_large_block();
+}
+
+/// A kept block leaves the thread's store when it is asked for. One that grows in its place until it is too large to be kept
+/// is merged when it is freed; from the end on, so that each has room to grow. No list holds them: it would be in their way.
+fn merge_kept_blocks() {
+    let mut blocks: [Vec<u8>; KEPT * SIZES] =
+        array::from_fn(|number| black_box(Vec::with_capacity(24 + 16 * (number / KEPT))));
+    blocks.sort_unstable_by_key(|block| Reverse(block.as_ptr().addr()));
+    for block in &mut blocks {
+        block.reserve_exact(NOT_KEPT_BYTES);
+        *block = Vec::new();
+    }
+}
+
+fn free_a_large_block() {
+    drop(black_box(Vec::<u8>::with_capacity(LARGE_BYTES)));
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_list_that_is_moved_to_fit_is_the_same_in_memory_of_its_size() {
+        let mut list = Vec::with_capacity(1_000);
+        list.extend(0..100);
+        let before = list.as_ptr();
+        move_to_fit(&mut list);
+        assert!(list.capacity() == 100 && list.iter().copied().eq(0..100));
+        assert_ne!(list.as_ptr(), before);
+        list.clear();
+        move_to_fit(&mut list);
+        assert_eq!(list.capacity(), 0);
+    }
+}
