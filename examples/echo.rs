@@ -12,14 +12,14 @@ use tcpserver::TcpServer;
 /// When a peer has left this much unread, it is time to wait for it.
 const ENOUGH_UNREAD: usize = 64 * 1024;
 
-/// Sends each line back. Lines that arrive together are answered together: a write waits for nothing by itself, and
-/// what one turn of the loop writes leaves in one piece.
-async fn echo(stream: IoStream, max_line: usize) -> Result<(), StreamError> {
+/// Sends each line back, copied once. Lines that arrive together are answered together: what is written leaves when nothing
+/// is left to be read.
+async fn echo(stream: IoStream, max_line: u32) -> Result<(), StreamError> {
     loop {
-        let line = stream.read_until_max(b"\n", max_line).await?;
-        let sent = stream.write(line);
+        let send = |line: &[u8]| stream.write_with(|output| output.extend_from_slice(line));
+        stream.read_until_with(b"\n", max_line as usize, send).await??;
         if stream.pending() >= ENOUGH_UNREAD {
-            sent.await?;
+            stream.flush().await?;
         }
     }
 }

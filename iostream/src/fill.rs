@@ -111,14 +111,7 @@ impl IoStream {
     ///
     /// When `f` claims to have used more than it was shown.
     pub fn read_with<R>(&self, f: impl FnOnce(&[u8]) -> (usize, R)) -> R {
-        let mut borrowed = BorrowedBuffer::of(&self.inner);
-        let buffer = &mut borrowed.buffer;
-        let (used, result) = f(buffer.filled());
-        assert!(used <= buffer.len(), "used {used} of {} bytes", buffer.len());
-        if used > 0 {
-            buffer.consume(used);
-        }
-        result
+        self.inner.read_with(f)
     }
 
     /// Takes the next `n` bytes that are buffered, or as many as there are, without a copy where they are most of
@@ -154,6 +147,17 @@ impl Drop for BorrowedBuffer<'_> {
 }
 
 impl Inner {
+    pub(crate) fn read_with<R>(&self, f: impl FnOnce(&[u8]) -> (usize, R)) -> R {
+        let mut borrowed = BorrowedBuffer::of(self);
+        let buffer = &mut borrowed.buffer;
+        let (used, result) = f(buffer.filled());
+        assert!(used <= buffer.len(), "used {used} of {} bytes", buffer.len());
+        if used > 0 {
+            buffer.consume(used);
+        }
+        result
+    }
+
     pub(crate) fn poll_fill(self: &Rc<Self>, cx: &mut Context<'_>) -> Poll<Result<usize, StreamError>> {
         let memory = |cx: &mut Context<'_>| self.poll_memory(cx);
         self.poll_transport(cx, memory, |socket, Memory { chunk, most }| {

@@ -13,7 +13,7 @@ use std::task::{Context, Poll};
 use bytes::Bytes;
 
 use crate::error::{CloseReason, StreamError};
-use crate::read_buffer::{GIVE_AWAY_BYTES, ReadBuffer};
+use crate::read_buffer::GIVE_AWAY_BYTES;
 use crate::search::end_of;
 use crate::stream::{Inner, IoStream};
 
@@ -55,6 +55,30 @@ impl IoStream {
         target: &'a mut Vec<u8>,
     ) -> impl Future<Output = Result<usize, StreamError>> + 'a {
         self.read_to_delimiter(delimiter, max_bytes, Append(target))
+    }
+
+    /// Reads up to and including `delimiter` and shows that to `f` where it lies, at most `max_bytes`: for who makes something else of
+    /// it, or sends it on with [`write_with`](IoStream::write_with). Gives what `f` gave; then the bytes are taken.
+    ///
+    /// Within `f` the buffer seems empty to everybody else, as in [`read_with`](IoStream::read_with). If `f` panics, nothing is taken.
+    ///
+    /// # Errors
+    ///
+    /// As for [`read_until_max`](IoStream::read_until_max); `f` is then not called.
+    ///
+    /// # Cancel safety
+    ///
+    /// May be dropped at any time; until it returns, nothing is consumed and `f` is not called.
+    pub fn read_until_with<'a, R>(
+        &'a self,
+        delimiter: &'a [u8],
+        max_bytes: usize,
+        f: impl FnOnce(&[u8]) -> R + Unpin + 'a,
+    ) -> impl Future<Output = Result<R, StreamError>> + 'a
+    where
+        R: 'a,
+    {
+        self.read_to_delimiter(delimiter, max_bytes, Show(Some(f)))
     }
 
     /// Reads up to and including `delimiter`, at most `max_bytes` in all, delimiter included (IO15).
@@ -353,7 +377,7 @@ impl<T: Take> ReadToDelimiter<'_, T> {
         let polled = self.inner.poll_while(cx, &mut reading, look);
         self.searched = reading.then(|| Searched::of(searched));
         match std::task::ready!(polled)? {
-            Some(n) => Poll::Ready(Ok(self.inner.read_side.with(|buffer| self.take.take(buffer, n)))),
+            Some(n) => Poll::Ready(Ok(self.take.take(self.inner, n))),
             None => Poll::Ready(Err(StreamError::DelimiterNotFound { max_bytes })),
         }
     }
@@ -373,7 +397,7 @@ trait Take {
     fn copy(&mut self, line: &[u8]) -> Option<Self::Taken>;
 
     /// Takes the first `n` bytes out of the buffer.
-    fn take(&mut self, buffer: &mut ReadBuffer, n: usize) -> Self::Taken;
+    fn take(&mut self, inner: &Inner, n: usize) -> Self::Taken;
 }
 
 /// They are a value of their own.
@@ -387,8 +411,8 @@ impl Take for Own {
         (line.len() < GIVE_AWAY_BYTES).then(|| Bytes::copy_from_slice(line))
     }
 
-    fn take(&mut self, buffer: &mut ReadBuffer, n: usize) -> Bytes {
-        buffer.take(n)
+    fn take(&mut self, inner: &Inner, n: usize) -> Bytes {
+        inner.read_side.with(|buffer| buffer.take(n))
     }
 }
 
@@ -404,10 +428,29 @@ impl Take for Append<'_> {
         Some(line.len())
     }
 
-    fn take(&mut self, buffer: &mut ReadBuffer, n: usize) -> usize {
-        self.0.extend_from_slice(&buffer.filled()[..n]);
-        buffer.consume(n);
+    fn take(&mut self, inner: &Inner, n: usize) -> usize {
+        inner.read_side.with(|buffer| {
+            self.0.extend_from_slice(&buffer.filled()[..n]);
+            buffer.consume(n);
+        });
         n
+    }
+}
+
+/// They are shown to somebody's code. That may call the stream, so the buffer must be out of its place in good order.
+struct Show<F>(Option<F>);
+
+impl<R, F: FnOnce(&[u8]) -> R> Take for Show<F> {
+    type Taken = R;
+
+    #[inline]
+    fn copy(&mut self, _line: &[u8]) -> Option<R> {
+        None
+    }
+
+    fn take(&mut self, inner: &Inner, n: usize) -> R {
+        let show = self.0.take().expect("a future is not polled again when it is done");
+        inner.read_with(|buffered| (n, show(&buffered[..n])))
     }
 }
 

@@ -168,6 +168,37 @@ fn a_line_that_is_too_long_for_its_target_stays_where_it_is() {
 }
 
 #[test]
+fn a_line_is_shown_where_it_lies_and_then_taken() {
+    in_every_way(b"one\r\ntwo\r\nrest", async |stream| {
+        for expected in ["one\r\n", "two\r\n"] {
+            let look = |line: &[u8]| (line.to_vec(), stream.buffered());
+            let (line, left) = stream.read_until_with(b"\r\n", 5, look).await.unwrap();
+            assert_eq!((line, left), (expected.into(), 0), "meanwhile the buffer seems empty");
+        }
+        let unseen = |line: &[u8]| panic!("shown {line:?}");
+        let result: Result<(), _> = stream.read_until_with(b"\r\n", 4, unseen).await;
+        assert!(matches!(result, Err(StreamError::DelimiterNotFound { max_bytes: 4 })), "{result:?}");
+        assert_eq!(stream.read_until_close().await.unwrap(), "rest");
+    });
+}
+
+#[test]
+fn a_line_that_was_shown_to_somebody_who_panicked_is_still_there() {
+    run(async {
+        let (stream, script) = stream();
+        script.send("a line\nthe next\n");
+        let shown = ioloop::IoLoop::current().spawn({
+            let stream = stream.clone();
+            async move { stream.read_until_with(b"\n", 100, |_| panic!("not this one")).await }
+        });
+        let result: Result<Result<(), _>, _> = shown.await;
+        assert!(matches!(result, Err(ioloop::JoinError::Panicked(..))));
+        assert!(!stream.is_reading());
+        assert_eq!(stream.read_until(b"\n").await.unwrap(), "a line\n");
+    });
+}
+
+#[test]
 fn a_line_that_is_there_is_not_taken_from_under_a_read_that_waits() {
     run(async {
         let (stream, script) = stream();
