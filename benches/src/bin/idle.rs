@@ -36,8 +36,7 @@ const MOST_FOR_HTTP: i64 = 600;
 const MOST_FOR_LINES: i64 = 512;
 const MOST_FOR_HTTPS: i64 = 10 * 1024;
 const MOST_FOR_A_DRIBBLER: i64 = 4 * 1024;
-/// Of what a crowd took, this part may stay when all have gone: glibc keeps the last 128 KiB of its heap. Not over TLS, whose
-/// state is rustls's.
+/// Of what a crowd took, this part may stay when all have gone: glibc keeps the last 128 KiB of its heap.
 const MOST_THAT_STAYS: i64 = 10;
 
 #[derive(Clone, Copy)]
@@ -203,10 +202,7 @@ fn row(server: Server, place: &Place, missed: &mut Vec<String>) -> Result<(), Bo
     };
     let (took, stays) = (first[1] - before, after - before);
     let bounds = [
-        (
-            matches!(server, Server::Https(_)) || stays <= took / MOST_THAT_STAYS,
-            "memory that stays of a crowd",
-        ),
+        (stays <= took / MOST_THAT_STAYS, "memory that stays of a crowd"),
         (each(first) <= most, "memory of an idle connection"),
         (wakes == 0 && cpu.is_zero(), "idle CPU"),
         (dribbler.is_none_or(|bytes| bytes < MOST_FOR_A_DRIBBLER), "memory of a head that has begun"),

@@ -43,8 +43,8 @@
 //! - A client checks the chain and the name; it takes a method with "danger" in its name to change that.
 //! - Closing tells the peer that it is no accident (`close_notify`), if everything was sent. A peer that ends the connection
 //!   without saying so is [`TlsError::Truncated`], not the end of the stream.
-//! - TLS 1.2 and 1.3, with the cipher suites that rustls has; no compression, no renegotiation. Sessions are resumed
-//!   from memory, 256 of them per configuration.
+//! - TLS 1.2 and 1.3, with the cipher suites that rustls has; no compression, no renegotiation. A server remembers no
+//!   session: its clients are given tickets (RFC 8446 §4.6.1), sealed with keys of the configuration that change every six hours.
 //!
 //! # What it costs
 //!

@@ -4,6 +4,7 @@ use std::fmt;
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
+use rustls::crypto::ring::Ticketer;
 use rustls::server::WebPkiClientVerifier;
 use rustls::{RootCertStore, ServerConfig};
 
@@ -127,6 +128,7 @@ impl TlsServerBuilder {
         };
         let mut config = builder.with_single_cert(chain, key).map_err(TlsConfigError::of)?;
         config.alpn_protocols = self.common.alpn()?;
+        config.ticketer = Ticketer::new().map_err(TlsConfigError::of)?;
         Ok(TlsServerConfig { rustls: Arc::new(config), handshake_timeout: DEFAULT_HANDSHAKE_TIMEOUT })
     }
 }
