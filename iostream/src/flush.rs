@@ -58,6 +58,28 @@ impl WriteSide {
         result
     }
 
+    /// Empty memory for a writer in place. The buffer stays where it is, for what the writer does meanwhile: it may write, send
+    /// and close; so [`take_piece`](Self::take_piece) or [`ReturnsEmptyBuffer`] is to follow.
+    #[inline]
+    pub(crate) fn lend_piece(&self) -> Vec<u8> {
+        let mut buffer = self.buffer.take().unwrap_or_else(lease_write_buffer);
+        let piece = buffer.blank_piece();
+        self.buffer.set(Some(buffer));
+        piece
+    }
+
+    /// Queues what the writer has made of it.
+    #[inline(always)]
+    pub(crate) fn take_piece(&self, piece: Vec<u8>) {
+        let mut buffer = self.buffer.take().unwrap_or_else(lease_write_buffer); // the writer may have sent all there was
+        self.queued.set(self.queued.get() + piece.len() as u64);
+        buffer.push_piece(piece);
+        match buffer.is_empty() {
+            true => return_write_buffer(buffer),
+            false => self.buffer.set(Some(buffer)),
+        }
+    }
+
     /// Puts the buffer back, in front of what was written meanwhile; to the pool if nothing is in it.
     #[inline]
     fn put_back(&self, mut buffer: Box<WriteBuffer>) {
@@ -67,6 +89,17 @@ impl WriteSide {
         match buffer.is_empty() {
             true => return_write_buffer(buffer),
             false => self.buffer.set(Some(buffer)),
+        }
+    }
+}
+
+/// Gives the buffer back if nothing is in it.
+pub(crate) struct ReturnsEmptyBuffer<'a>(pub(crate) &'a WriteSide);
+
+impl Drop for ReturnsEmptyBuffer<'_> {
+    fn drop(&mut self) {
+        if let Some(buffer) = self.0.buffer.take() {
+            self.0.put_back(buffer);
         }
     }
 }
@@ -368,44 +401,11 @@ fn send_vectored(socket: &mut Socket, buffer: &WriteBuffer, most: usize) -> (io:
     (socket.write_vectored(&slices[..count]), tried)
 }
 
-/// What waits to be sent, out of its place while the transport or a writer in place is at work; goes back however that
-/// ends, in front of what was written meanwhile.
-pub(crate) struct BorrowedOutput<'a> {
+/// What waits to be sent, out of its place while the transport is at work; goes back however that ends, in front of what was
+/// written meanwhile.
+struct BorrowedOutput<'a> {
     inner: &'a Inner,
     buffer: Option<Box<WriteBuffer>>,
-}
-
-impl BorrowedOutput<'_> {
-    /// For a writer in place, so there is a buffer.
-    #[inline]
-    pub(crate) fn of(inner: &Inner) -> BorrowedOutput<'_> {
-        let buffer = inner.write.buffer.take().unwrap_or_else(lease_write_buffer);
-        BorrowedOutput { inner, buffer: Some(buffer) }
-    }
-
-    /// Empty memory for the writer.
-    #[inline]
-    pub(crate) fn blank_piece(&mut self) -> Vec<u8> {
-        self.buffer.as_mut().map_or_else(Vec::new, |buffer| buffer.blank_piece())
-    }
-
-    /// Queues what the writer has made of it, behind what was written meanwhile, on a stream that is still open.
-    #[inline(always)]
-    pub(crate) fn finish(mut self, piece: Vec<u8>) {
-        let Some(mut buffer) = self.buffer.take() else { return };
-        let write = &self.inner.write;
-        std::mem::forget(self); // which has nothing to give back any more, and would look
-        if let Some(mut meanwhile) = write.buffer.take() {
-            buffer.append(&mut meanwhile);
-            return_write_buffer(meanwhile);
-        }
-        write.queued.set(write.queued.get() + piece.len() as u64);
-        buffer.push_piece(piece);
-        match buffer.is_empty() {
-            true => return_write_buffer(buffer),
-            false => write.buffer.set(Some(buffer)),
-        }
-    }
 }
 
 impl Drop for BorrowedOutput<'_> {

@@ -8,7 +8,7 @@ use std::task::{Context, Poll};
 use bytes::Bytes;
 
 use crate::error::{CloseReason, StreamError};
-use crate::flush::BorrowedOutput;
+use crate::flush::ReturnsEmptyBuffer;
 use crate::stream::{Inner, IoStream};
 
 impl IoStream {
@@ -54,14 +54,14 @@ impl IoStream {
         if !inner.can_write() {
             return Err(inner.write_error());
         }
-        // Back in its place however `f` ends, and in the pool if nothing is in it: an idle stream holds none.
-        let mut borrowed = BorrowedOutput::of(inner);
-        let mut piece = borrowed.blank_piece();
+        let mut piece = inner.write.lend_piece();
+        let tidy = ReturnsEmptyBuffer(&inner.write); // `f` may panic or close the stream, and an idle one holds none
         let result = f(&mut piece);
         if !inner.can_write() {
             return Err(inner.write_error());
         }
-        borrowed.finish(piece);
+        std::mem::forget(tidy); // what follows does the same
+        inner.write.take_piece(piece);
         inner.flush_at_end_of_turn();
         Ok(result)
     }

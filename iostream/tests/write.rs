@@ -5,7 +5,9 @@ mod support;
 use std::cell::RefCell;
 use std::io::ErrorKind;
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::pin::pin;
 use std::rc::Rc;
+use std::task::{Context, Waker};
 
 use bytes::Bytes;
 use ioloop::IoLoop;
@@ -340,6 +342,24 @@ fn a_writer_in_place_that_closes_the_stream_is_told_so() {
             stream.close();
         }));
         assert_eq!((script.received().len(), leased_blocks()), (0, 0));
+    });
+}
+
+#[test]
+fn what_waits_leaves_first_whatever_a_writer_in_place_does_meanwhile() {
+    run(async {
+        let (stream, script) = stream();
+        drop(stream.write("first "));
+        let result = stream.write_with(|out| {
+            out.extend_from_slice(b"third");
+            let second = pin!(stream.write("second "));
+            assert!(second.poll(&mut Context::from_waker(Waker::noop())).is_ready(), "both are sent");
+        });
+        result.unwrap();
+        assert_eq!(script.received(), b"first second ");
+        assert_closed_here(stream.write_with(|_| stream.close()));
+        assert_eq!(script.received(), b"third", "what waits is offered once more");
+        assert_eq!(leased_blocks(), 0);
     });
 }
 
