@@ -343,6 +343,7 @@ impl HeadReader {
         limits: &Limits,
         head: &mut RequestHead,
     ) -> Result<HeadStep, RemoteError> {
+        head.clear(); // nothing of the request before is told as one of this
         let skipped = if self.scan.is_fresh() { self.skip_empty_lines(input, limits)? } else { 0 };
         let rest = &input[skipped..];
         let unfinished = HeadStep { consumed: skipped, is_complete: false };
@@ -354,7 +355,6 @@ impl HeadReader {
         {
             return Ok(HeadStep { consumed: skipped + len, is_complete: true });
         }
-        head.clear();
         let Some(len) = self.scan.advance(rest, &Bounds::head(limits))? else { return Ok(unfinished) };
         if head.parse(&rest[..len], limits)?.is_none() {
             // Every byte has been found good, so it cannot be; were it so, the peer would be told.

@@ -234,6 +234,22 @@ mod tests {
     }
 
     #[test]
+    fn what_begins_no_head_leaves_nothing_of_the_one_before() {
+        for input in ["\r", "\rX", "\r\n\r\n", "\n", "G"] {
+            let (mut connection, mut head) = (Connection::new(), RequestHead::new());
+            let before = b"PUT /before HTTP/1.1\r\nHost: a\r\n\r\n";
+            connection.receive_head(before, &Limits::default(), &mut head).expect("a good head");
+            assert_eq!(head.target(), "/before");
+            let _ = Connection::new().receive_head(input.as_bytes(), &Limits::default(), &mut head);
+            assert_eq!(
+                (head.target(), head.method().as_str(), head.headers().len()),
+                ("", "GET", 0),
+                "{input:?}"
+            );
+        }
+    }
+
+    #[test]
     fn dribbled_trailers_are_scanned_once() {
         let request = b"POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n";
         let trailers = [b"X: ".to_vec(), vec![b'y'; 8_000], b"\r\n\r\n".to_vec()].concat();
