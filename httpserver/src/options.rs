@@ -65,7 +65,9 @@ pub struct HttpOptions {
     /// Bytes of response that may wait in memory: a streaming handler that has written so much waits for the peer, and the
     /// next request is not begun before less is left. A [`Response`](crate::Response) may be larger, because its body is in
     /// memory anyway. Streamed pieces are gathered up to this before they are sent; up to 22 times as much, a mebibyte, where a piece of
-    /// 16 KiB or more is shared (`Bytes::is_unique` says no: static data, a cache's), so that holding it takes no memory.
+    /// 16 KiB or more is shared (`Bytes::is_unique` says no: static data, a cache's), so that holding it takes no memory as long as the
+    /// others hold it; but not while as much of that kind waits on this loop as the soft mark of the
+    /// [`MemoryBudget`](iostream::MemoryBudget), 256 MiB.
     pub max_buffered_response: usize,
     /// What a form may have at most.
     pub form: FormLimits,

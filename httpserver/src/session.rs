@@ -235,9 +235,11 @@ impl Session {
         self.room_below(self.core.options.max_buffered_response).await
     }
 
-    /// The same behind a piece that others hold too, so that it takes no memory of ours: 22 times as many bytes may wait.
+    /// The same behind a piece that others hold too, so that it takes no memory of ours while they do: 22 times as many bytes
+    /// may wait, unless much of that kind waits already.
     pub(crate) async fn room_for_more_that_is_shared(&self) -> Result<(), HttpError> {
-        self.room_below(self.core.options.max_buffered_response.saturating_mul(SHARED)).await
+        let times = if MemoryBudget::lends_freely() { SHARED } else { 1 };
+        self.room_below(self.core.options.max_buffered_response.saturating_mul(times)).await
     }
 
     async fn room_below(&self, most: usize) -> Result<(), HttpError> {

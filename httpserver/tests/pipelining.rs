@@ -208,6 +208,38 @@ fn a_handler_that_streams_to_a_peer_that_does_not_read_waits_at_a_bound() {
 }
 
 #[test]
+fn pieces_that_others_hold_too_may_wait_by_the_mebibyte_but_not_for_all_peers_at_once() {
+    const PIECE: usize = 16 * 1024;
+    static SHARED: [u8; PIECE] = [b'x'; PIECE];
+    let written = Rc::new(Cell::new(0));
+    let count = Rc::clone(&written);
+    let server = HttpServer::new(async move |exchange: &mut Exchange<'_>| {
+        let mut response = exchange.respond(StatusCode::OK).start().await?;
+        for _ in 0..1_000 {
+            count.set(count.get() + PIECE);
+            response.write(Bytes::from_static(&SHARED)).await?;
+        }
+        response.finish().await
+    })
+    .options(plain());
+    let stage = Stage::new();
+    iostream::MemoryBudget::new(2 << 20, 64 << 20).install();
+    let written_for_one_more = || {
+        let before = written.get();
+        let peer = stage.connect(&server);
+        peer.set_room(Some(0));
+        peer.send("GET / HTTP/1.1\r\nHost: a\r\n\r\n");
+        stage.time.run_until_stalled();
+        (peer, written.get() - before)
+    };
+    let (_first, first) = written_for_one_more();
+    assert!((1 << 20..=22 * 48 * 1024 + PIECE).contains(&first), "{first} bytes wait");
+    let _second = written_for_one_more();
+    let (_third, third) = written_for_one_more();
+    assert!(third <= 48 * 1024 + PIECE, "{third} bytes wait where the soft mark has been reached");
+}
+
+#[test]
 fn one_connection_with_endless_requests_does_not_keep_others_waiting() {
     let served = Rc::new(Cell::new(0));
     let count = Rc::clone(&served);
