@@ -105,8 +105,8 @@ impl ListenOptions {
     }
 
     /// How long a connection whose handler has ended may take to send what was written and, where the peer was still
-    /// talking, to hear it out. 5 seconds by default; then it is closed as it is. What the peer begins to say only after that may
-    /// still cost it the last bytes: a handler that says much, and last, awaits
+    /// talking, to hear it out. 5 seconds by default; then it is closed as it is. What the peer begins to say only when the
+    /// handler ends may still cost it the last bytes: a handler that says much, and last, awaits
     /// [`IoStream::shutdown`](iostream::IoStream::shutdown).
     #[must_use]
     pub fn linger(mut self, limit: Duration) -> ListenOptions {

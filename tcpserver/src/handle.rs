@@ -203,7 +203,11 @@ impl OpenConnection {
             }
             stream.wake_reader(); // that nothing was announced may mean that nobody has waited for it
         }
-        matches!(stream.poll_fill(cx), Poll::Ready(Ok(1..)))
+        match stream.poll_fill(cx) {
+            Poll::Ready(Ok(bytes)) => bytes > 0,
+            Poll::Ready(Err(_)) => false,
+            Poll::Pending => stream.has_input(), // its share of the turn may have been used up, or memory is short
+        }
     }
 }
 
