@@ -66,6 +66,15 @@ pub struct IoLoop {
     pub(crate) inner: Rc<Inner>,
 }
 
+/// Handles of one loop are equal.
+impl PartialEq for IoLoop {
+    fn eq(&self, other: &IoLoop) -> bool {
+        Rc::ptr_eq(&self.inner, &other.inner)
+    }
+}
+
+impl Eq for IoLoop {}
+
 /// A callback that says first, in the loop it runs on, where it came from.
 pub(crate) type Callback = Box<dyn FnOnce(&Inner)>;
 
@@ -276,7 +285,7 @@ impl IoLoop {
     /// logged and keeps nothing else open.
     ///
     /// From inside a running loop it also stops it, and the task that called it is dropped when its poll returns.
-    /// Harmless when repeated. The poller's own descriptors go with the last handle, registration and [`Remote`].
+    /// Harmless when repeated. The poller's own descriptors go with the last handle, registration, [`Deadline`](crate::Deadline) and [`Remote`].
     ///
     /// If it is the thread's [current](IoLoop::current) loop it stays that, and cannot run any more:
     /// [`clear_current`](IoLoop::clear_current) makes room for a new one.

@@ -265,9 +265,13 @@ pub(crate) fn ended_by_signal(
     grace: Duration,
 ) -> impl Future<Output = std::io::Result<DrainReport>> {
     // Before the loop runs: a crowd that it accepts in its first turn may leave no descriptor for this.
-    let signals = ends();
+    let (heard_on, signals) = (IoLoop::current(), ends());
     async move {
         let mut signals = signals?;
+        if IoLoop::current() != heard_on {
+            signals = ends()?; // made where another loop is current than the one that runs it
+        }
+        drop(heard_on);
         any_of(&mut signals).await;
         Ok(ended_unless(server, &mut signals, lame_duck, grace).await)
     }
