@@ -98,7 +98,6 @@ impl<'s> Active<'s> {
         self.tally.status.set(None);
         self.tally.received.set(0);
         self.tally.sent.set(0);
-        self.release();
     }
 
     /// The request has ended, and what was kept of it goes.

@@ -180,6 +180,7 @@ async fn serve_requests<M, H: Handler<M>>(session: &Session, handler: &H) -> The
         let span = span::of_request(&exchange);
         let answered = answer(&active, handler, &mut exchange, span.as_deref()).await;
         exchange.end();
+        active.release();
         let callback = active.on_close.take();
         let refused = answered.err().map(|error| within(span.as_deref(), || refuse(&active, error)));
         if let Some(span) = span {

@@ -45,27 +45,33 @@ impl Alarm {
 
 /// A timerfd, registered edge-triggered: setting it anew takes back what it has rung, so nobody need read it.
 #[cfg(target_os = "linux")]
-struct Timer(std::os::fd::OwnedFd);
+struct Timer(Option<std::os::fd::OwnedFd>);
 
 #[cfg(target_os = "linux")]
 impl Timer {
     fn new(registry: &mio::Registry) -> io::Result<Timer> {
         use std::os::fd::AsRawFd as _;
 
+        use rustix::io::Errno;
         use rustix::time::{TimerfdClockId, TimerfdFlags, timerfd_create};
 
-        let timer =
-            timerfd_create(TimerfdClockId::Monotonic, TimerfdFlags::NONBLOCK | TimerfdFlags::CLOEXEC)?;
+        let timer = timerfd_create(TimerfdClockId::Monotonic, TimerfdFlags::NONBLOCK | TimerfdFlags::CLOEXEC);
+        let timer = match timer {
+            Ok(timer) => timer,
+            Err(error @ (Errno::MFILE | Errno::NFILE)) => return Err(error.into()),
+            Err(_) => return Ok(Timer(None)), // a sandbox that does not know it: each poll has its timeout there
+        };
         registry.register(&mut mio::unix::SourceFd(&timer.as_raw_fd()), ALARM, mio::Interest::READABLE)?;
-        Ok(Timer(timer))
+        Ok(Timer(Some(timer)))
     }
 
     fn set(&self, after: Duration) -> io::Result<()> {
         use rustix::time::{Itimerspec, TimerfdTimerFlags, Timespec, timerfd_settime};
 
+        let timer = self.0.as_ref().ok_or(io::ErrorKind::Unsupported)?;
         let it_value = Timespec::try_from(after).map_err(io::Error::other)?;
         let once = Itimerspec { it_interval: Timespec::default(), it_value };
-        timerfd_settime(&self.0, TimerfdTimerFlags::empty(), &once)?;
+        timerfd_settime(timer, TimerfdTimerFlags::empty(), &once)?;
         Ok(())
     }
 }

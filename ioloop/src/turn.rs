@@ -6,6 +6,7 @@
 //!   │   the timers that were collected, earliest first
 //!   │   before-poll hooks: streams flush what the turn has written
 //!   │   (again from the top, if tasks are ready and fewer than 61 things have run since the last poll, for 0.1 ms at most)
+//!   │   what a crowd has left behind is given back, if somebody has asked for it
 //!   │   poll: sleeps until something is ready, the next deadline, or a word from another thread
 //!   └── handlers and waiting tasks are told what is ready; tasks are queued for the next turn
 //! ```
@@ -201,6 +202,7 @@ impl Inner {
         }
         if self.is_to_shrink.get() {
             self.is_to_shrink.set(false);
+            self.dispatch.began(Place::NONE);
             self.shrink_to_fit();
         }
         self.ran_since_poll.set(0);

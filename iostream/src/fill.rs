@@ -311,7 +311,11 @@ impl Inner {
                 (read(socket, memory), socket.short_read_means_drained(), socket.wants_flush())
             }) else {
                 // The transport closed its stream while it was attached, or calls from inside its own read.
-                return Poll::Ready(Err(self.closed_error().unwrap_or(StreamError::AlreadyReading)));
+                let error = self.closed_error().unwrap_or_else(|| {
+                    self.note_left(was_reported);
+                    StreamError::AlreadyReading
+                });
+                return Poll::Ready(Err(error));
             };
             if wants_flush {
                 self.flush_transport_when_possible();
