@@ -178,6 +178,21 @@ fn a_peer_that_pipelines_without_reading_is_not_served_beyond_a_bound() {
     assert_eq!(answers(peer.received()).len(), 100_000);
 }
 
+/// Counts the bytes that it has begun to write.
+async fn stream_a_thousand(
+    exchange: &mut Exchange<'_>,
+    piece: impl Fn() -> Bytes,
+    written: &Cell<usize>,
+) -> Result<(), HttpError> {
+    let mut response = exchange.respond(StatusCode::OK).start().await?;
+    for _ in 0..1_000 {
+        let piece = piece();
+        written.set(written.get() + piece.len());
+        response.write(piece).await?;
+    }
+    response.finish().await
+}
+
 #[test]
 fn a_handler_that_streams_to_a_peer_that_does_not_read_waits_at_a_bound() {
     const PIECE: usize = 1_000;
@@ -186,13 +201,8 @@ fn a_handler_that_streams_to_a_peer_that_does_not_read_waits_at_a_bound() {
         let written = Rc::new(Cell::new(0));
         let count = Rc::clone(&written);
         let server = HttpServer::new(async move |exchange: &mut Exchange<'_>| {
-            let mut response = exchange.respond(StatusCode::OK).start().await?;
-            for _ in 0..1_000 {
-                count.set(count.get() + PIECE);
-                let piece = if is_shared { Bytes::from_static(&SHARED) } else { SHARED.to_vec().into() };
-                response.write(piece).await?;
-            }
-            response.finish().await
+            let piece = || if is_shared { Bytes::from_static(&SHARED) } else { SHARED.to_vec().into() };
+            stream_a_thousand(exchange, piece, &count).await
         })
         .options(plain());
         let stage = Stage::new();
@@ -214,12 +224,7 @@ fn pieces_that_others_hold_too_may_wait_by_the_mebibyte_but_not_for_all_peers_at
     let written = Rc::new(Cell::new(0));
     let count = Rc::clone(&written);
     let server = HttpServer::new(async move |exchange: &mut Exchange<'_>| {
-        let mut response = exchange.respond(StatusCode::OK).start().await?;
-        for _ in 0..1_000 {
-            count.set(count.get() + PIECE);
-            response.write(Bytes::from_static(&SHARED)).await?;
-        }
-        response.finish().await
+        stream_a_thousand(exchange, || Bytes::from_static(&SHARED), &count).await
     })
     .options(plain());
     let stage = Stage::new();

@@ -136,6 +136,12 @@ mod tests {
     }
 
     #[test]
+    fn without_a_timer_each_poll_has_its_timeout() {
+        let alarm = Alarm { timer: Timer(None), set_for: Cell::new(None) };
+        assert!(!alarm.ends_sleep_by(nanos(5_000), nanos(0)));
+    }
+
+    #[test]
     fn what_is_near_is_left_to_the_poll() {
         let (_poll, alarm) = alarm();
         assert!(!alarm.ends_sleep_by(nanos(9), nanos(0)));

@@ -3,7 +3,9 @@
 
 mod support;
 
+use std::future::{Future, poll_fn};
 use std::io::Write;
+use std::task::Poll;
 use std::thread;
 use std::time::Duration;
 
@@ -36,6 +38,15 @@ fn a_signal_drains_and_a_second_one_aborts() {
     io_loop.add_callback(|| kill_process(getpid(), Signal::TERM).unwrap());
     let report = server.run_until_signal(HOUR).unwrap();
     assert_eq!((report.finished, report.aborted), (0, 0));
+    // It is heard on the loop that runs, also if another was current where the future was made.
+    let mut ended = Box::pin(server.drained_by_signal(Duration::ZERO, HOUR));
+    let heard = ioloop::IoLoop::new().unwrap().run_sync(async move {
+        let has_ended = poll_fn(|cx| Poll::Ready(ended.as_mut().poll(cx).is_ready())).await;
+        assert!(!has_ended, "nobody has asked for it");
+        kill_process(getpid(), Signal::TERM).unwrap();
+        ended.await.map(|report| report.finished)
+    });
+    assert_eq!(heard.unwrap().unwrap(), 0);
     for signals in [1, 2] {
         let (listener, address) = loopback();
         server.add_socket(listener).unwrap();
