@@ -95,6 +95,16 @@ impl CloseReason {
         CloseReason::Io(Arc::new(error))
     }
 
+    /// Whether this error of a transport is what the peer itself has to say about the end: an alert of TLS.
+    pub(crate) fn is_word_of_peer(error: &io::Error) -> bool {
+        #[cfg(feature = "tls")]
+        if let Some(error) = error.get_ref().and_then(|inner| inner.downcast_ref()) {
+            return matches!(error, crate::tls::TlsError::AlertReceived(_));
+        }
+        let _ = error;
+        false
+    }
+
     /// Whether the transport has failed, so that nothing more can be sent.
     pub(crate) fn is_failure(&self) -> bool {
         match self {

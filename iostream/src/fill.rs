@@ -20,6 +20,9 @@ use crate::transport::Socket;
 /// Bytes that one stream may read in one turn of the loop before the others get theirs.
 const BYTES_PER_TURN: usize = 256 * 1024;
 
+/// What is read at most of a stream that cannot be written to any more: a kernel keeps less for a connection, unless it was told to.
+const LAST_WORDS: usize = 8 << 20;
+
 /// While memory is scarce a buffer grows by so much at least.
 const GROWTH_BYTES: usize = 4 * 1024;
 
@@ -168,6 +171,31 @@ impl Inner {
             }
             borrowed.buffer.fill(chunk, most, |room| socket.read(room))
         })
+    }
+
+    /// Reads what has come already, for a stream that closes because it cannot be written to: why, is often what the peer has said
+    /// before it cut us off. Gives the error that ends the input if that is the peer's own word, as an alert of TLS is.
+    #[cold]
+    pub(crate) fn save_input(&self) -> Option<io::Error> {
+        let StreamOptions { max_buffer_size: limit, read_chunk_size: chunk, .. } = *self.options;
+        let mut left = LAST_WORDS;
+        while left > 0 && self.flags.input.get() == Side::Open && budget::scarce(0).is_none() {
+            let read = self.with_socket(|socket| {
+                let mut borrowed = BorrowedBuffer::of(self);
+                let is_full = borrowed.buffer.len() >= limit;
+                if is_full { Ok(0) } else { borrowed.buffer.fill(chunk, limit, |room| socket.read(room)).0 }
+            });
+            match read? {
+                Ok(0) => break,
+                Ok(n) => {
+                    self.received.set(self.received.get() + n as u64);
+                    left = left.saturating_sub(n);
+                }
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => left -= 1,
+                Err(error) => return CloseReason::is_word_of_peer(&error).then_some(error),
+            }
+        }
+        None
     }
 
     /// The memory that this stream holds.

@@ -231,7 +231,7 @@ impl Inner {
                 }
                 Poll::Pending
             }
-            Some(Err(error)) => Poll::Ready(Err(self.fail(error))),
+            Some(Err(error)) => Poll::Ready(Err(self.fail_writing(error))),
             Some(Ok(())) | None => Poll::Ready(Ok(())),
         }
     }
@@ -263,9 +263,16 @@ impl Inner {
             Ok(Sent::Enough) => self.flush_at_end_of_turn(),
             Ok(Sent::UntilFull) => self.send_when_there_is_room(),
             Err(error) => {
-                self.fail(error);
+                self.fail_writing(error);
             }
         }
+    }
+
+    /// Closes because the transport takes nothing more. What the peer has said before stays readable, as far as it has come.
+    #[cold]
+    fn fail_writing(&self, error: io::Error) -> StreamError {
+        let error = self.save_input().unwrap_or(error);
+        self.fail(error)
     }
 
     fn send_when_there_is_room(self: &Rc<Self>) {

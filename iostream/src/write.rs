@@ -26,7 +26,8 @@ impl IoStream {
     /// # Errors
     ///
     /// From the future: [`Closed`](StreamError::Closed) with the cause, if the stream closes before the data has
-    /// been sent (IO28).
+    /// been sent (IO28). Where the peer takes no more, the stream closes, and what it had said before can still be read
+    /// (IO33).
     pub fn write(&self, data: impl Into<Bytes>) -> Write {
         let data = data.into();
         let inner = &self.inner;

@@ -205,6 +205,33 @@ fn io39_a_reset_is_told_as_one_and_counts_as_a_peer_that_went_away() {
     });
 }
 
+/// What a server does that refuses an upload: it answers, and closes with bytes unread, so that a reset follows the answer.
+async fn read_behind_a_failed_write(stream: IoStream, mut peer: impl Read + Write) {
+    stream.write("the beginning of much").await.unwrap();
+    peer.read_exact(&mut [0]).unwrap();
+    peer.write_all(b"too much").unwrap();
+    drop(peer);
+    let refused = loop {
+        if let Err(error) = stream.write("more").await {
+            break error;
+        }
+    };
+    assert!(refused.is_disconnect() && stream.is_closed());
+    assert_eq!(stream.read_bytes(8).await.unwrap(), "too much");
+    assert!(stream.read_bytes(1).await.unwrap_err().is_disconnect());
+}
+
+#[test]
+fn io33_what_the_peer_said_last_can_be_read_although_a_write_met_the_end_first() {
+    run(async {
+        let (ours, theirs) = tcp_pair();
+        read_behind_a_failed_write(IoStream::new(ours).unwrap(), theirs).await;
+        let (ours, theirs) = UnixStream::pair().unwrap();
+        read_behind_a_failed_write(IoStream::new(ours).unwrap(), theirs).await;
+        assert_eq!(leased_blocks(), 0);
+    });
+}
+
 #[test]
 fn io39_the_classes_of_a_peer_that_went_away_are_told_from_other_failures() {
     use iostream::{CloseReason, StreamError};

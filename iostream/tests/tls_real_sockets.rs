@@ -16,12 +16,12 @@ use std::thread;
 use std::time::Duration;
 
 use ioloop::IoLoop;
-use iostream::tls::{TlsAcceptor, TlsClientConfig, TlsError};
+use iostream::tls::{Pem, TlsAcceptor, TlsClientConfig, TlsError};
 use iostream::{IoStream, leased_blocks};
 use rustls::pki_types::{CertificateDer, ServerName, pem::PemObject};
 use rustls::{ClientConfig, ClientConnection, RootCertStore, StreamOwned};
 use support::noise;
-use wire::{Authority, NAME, VERSIONS, sides, sides_for, tls_error};
+use wire::{Authority, NAME, VERSIONS, alert, sides, sides_for, tls_error};
 
 /// Long enough for a machine that is busy; reached only by a test that fails.
 const AT_MOST: Duration = Duration::from_secs(60);
@@ -112,6 +112,30 @@ fn io45_connecting_is_done_when_the_name_has_been_checked() {
         let server = IoStream::accept_tls(listener.accept().unwrap().0, &acceptor).await;
         assert!(matches!(tls_error(server), TlsError::AlertReceived(_)));
         assert_eq!(tls_error(connecting.await.unwrap()), TlsError::WrongName);
+    });
+}
+
+/// A TLS 1.3 server says so when the client's handshake is done, and closes.
+#[test]
+fn io33_a_client_whose_write_meets_the_end_first_learns_why_the_server_has_turned_it_away() {
+    let authority = Authority::new();
+    let server = authority.issue(NAME).server().require_client_certificates(Pem::text(&authority.pem));
+    let acceptor: TlsAcceptor = server.build().unwrap().into();
+    let client = authority.client().build().unwrap();
+    run(async {
+        let (listener, address) = listener();
+        let connecting =
+            IoLoop::current().spawn(async move { IoStream::connect_tls(address, NAME, &client).await });
+        ioloop::yield_now().await;
+        let server = IoStream::accept_tls(listener.accept().unwrap().0, &acceptor).await;
+        assert_eq!(tls_error(server), TlsError::NoCertificate);
+        let client = connecting.await.unwrap().unwrap();
+        let refused = loop {
+            if let Err(error) = client.write("request").await {
+                break Err::<(), _>(error);
+            }
+        };
+        assert_eq!(alert(&tls_error(refused)), 116, "certificate_required");
     });
 }
 
