@@ -189,6 +189,12 @@ impl Inner {
         self.tasks.borrow_mut().insert(place)
     }
 
+    /// Where a task that has not ended was spawned.
+    #[cfg(feature = "testing")]
+    pub(crate) fn place_of(&self, key: TaskKey) -> Place {
+        self.tasks.borrow_mut().get_mut(key).map_or(Place::NONE, |task| task.place)
+    }
+
     /// Puts a task onto the run queue unless it stands there already; ignores one that has ended.
     #[inline]
     pub(crate) fn schedule(&self, key: TaskKey) {

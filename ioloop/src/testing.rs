@@ -22,6 +22,7 @@ use std::time::{Duration, Instant};
 use crate::IoLoop;
 use crate::clock::Clock;
 use crate::error::RunError;
+use crate::io_loop::Runnable;
 use crate::order::Order;
 use crate::random::Random;
 use crate::turn::{Run, Sleep};
@@ -103,7 +104,9 @@ impl VirtualLoop {
     ///
     /// # Panics
     ///
-    /// When called from inside the running loop.
+    /// When called from inside the running loop; and when something is still ready after a million turns, because then something
+    /// wakes itself without end. The message names the task that is next.
+    #[track_caller]
     pub fn run_until_stalled(&self) {
         let inner = &self.io_loop.inner;
         let _run = match Run::begin(&self.io_loop) {
@@ -111,14 +114,33 @@ impl VirtualLoop {
             Err(RunError::Closed) => return, // nothing is ready on a closed loop
             Err(error) => panic!("cannot run: {error}"),
         };
-        while !inner.stopping.get() && inner.turn(&mut |_| {}, Sleep::Never).expect("the poller works") {}
+        for _ in 0..TURNS_OF_A_SPIN {
+            if inner.stopping.get() || !inner.turn(&mut |_| {}, Sleep::Never).expect("the poller works") {
+                return;
+            }
+        }
+        panic!("the loop does not come to rest in {TURNS_OF_A_SPIN} turns: {}", self.what_is_next());
+    }
+
+    /// What the next turn would begin with, in words.
+    fn what_is_next(&self) -> String {
+        let inner = &self.io_loop.inner;
+        match inner.ready.borrow().front() {
+            Some(Runnable::Task(key)) => match inner.place_of(*key).origin() {
+                Some(origin) => format!("the {origin} is ready"),
+                None => "a task of the loop's own is ready".to_owned(),
+            },
+            Some(Runnable::Call(_)) => "a callback is queued".to_owned(),
+            None => "events keep coming".to_owned(),
+        }
     }
 
     /// Moves the clock forward by `duration`, stopping at each deadline on the way to run what is due there.
     ///
     /// # Panics
     ///
-    /// When called from inside the running loop.
+    /// As [`run_until_stalled`](VirtualLoop::run_until_stalled).
+    #[track_caller]
     pub fn advance(&self, duration: Duration) {
         let inner = &self.io_loop.inner;
         let end = inner.clock.now() + duration;
@@ -183,3 +205,6 @@ impl Deref for VirtualLoop {
         &self.io_loop
     }
 }
+
+/// Turns in which a loop has long come to rest that does: far more than tests need, and still but seconds.
+const TURNS_OF_A_SPIN: u32 = 1_000_000;

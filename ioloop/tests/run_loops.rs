@@ -1,5 +1,8 @@
 //! Many loops: who runs where, who is restarted and when, how all end, and what can be seen of it meanwhile.
 
+#[path = "support/overdue.rs"]
+mod overdue;
+
 use std::cell::Cell;
 use std::future::{Future, pending};
 use std::pin::Pin;
@@ -10,16 +13,33 @@ use std::thread;
 use std::time::Duration;
 
 use ioloop::{
-    IoLoop, Loops, LoopsError, LoopsHandle, RestartPolicy, Worker, WorkerFailure, WorkerState, WorkerStatus,
-    cpu_count, run_loops, worker_index, yield_now,
+    IoLoop, Loops, LoopsError, LoopsHandle, RestartPolicy, Worker, WorkerFailure, WorkerOutcome, WorkerState,
+    WorkerStatus, cpu_count, worker_index, yield_now,
 };
+use overdue::{AT_MOST, watch_this_test};
+
+/// So many loops, in a test that fails if they do not end.
+fn loops(count: usize) -> Loops {
+    watch_this_test();
+    Loops::new(count)
+}
+
+/// [`ioloop::run_loops`], in a test that fails if it does not return.
+fn run_loops<W, F>(count: usize, worker: W) -> Result<(), LoopsError>
+where
+    W: Fn(Worker) -> F + Send + Sync + 'static,
+    F: Future<Output: WorkerOutcome> + 'static,
+{
+    watch_this_test();
+    ioloop::run_loops(count, worker)
+}
 
 /// Restarts at once, so that no test waits.
 fn at_once(restarts: u32) -> RestartPolicy {
     RestartPolicy::new().first_delay(Duration::ZERO).max_restarts(restarts)
 }
 
-/// Waits for what other threads do; a state that never comes is the test runner's time-out.
+/// Waits for what other threads do.
 fn until(loops: &LoopsHandle, reached: impl Fn(&[WorkerStatus]) -> bool) {
     while !reached(&loops.workers()) {
         thread::yield_now();
@@ -71,7 +91,7 @@ fn pr2_one_is_a_worker_on_a_thread_of_its_own() {
         async {}
     })
     .unwrap();
-    let (index, thread) = receiver.recv().unwrap();
+    let (index, thread) = receiver.recv_timeout(AT_MOST).unwrap();
     assert_eq!(index, 0);
     assert_ne!(thread, thread::current().id());
     assert!(receiver.recv().is_err(), "once");
@@ -81,11 +101,11 @@ fn pr2_one_is_a_worker_on_a_thread_of_its_own() {
 fn pr2_a_worker_cannot_start_workers() {
     let (sender, receiver) = mpsc::channel();
     run_loops(1, move |_| {
-        let _ = sender.send((run_loops(1, |_| async {}), Loops::new(1).spawn(|_| async {}).map(drop)));
+        let _ = sender.send((run_loops(1, |_| async {}), loops(1).spawn(|_| async {}).map(drop)));
         async {}
     })
     .unwrap();
-    let (ran, spawned) = receiver.recv().unwrap();
+    let (ran, spawned) = receiver.recv_timeout(AT_MOST).unwrap();
     assert!(matches!(ran, Err(LoopsError::InsideWorker)));
     assert!(matches!(spawned, Err(LoopsError::InsideWorker)));
 }
@@ -96,7 +116,7 @@ fn pr3_what_would_block_a_running_loop_is_refused_and_its_future_is_not() {
         .unwrap()
         .run_sync(async {
             assert!(matches!(run_loops(1, |_| async {}), Err(LoopsError::InsideLoop)));
-            let loops = Loops::new(2).spawn(|_| async {}).unwrap();
+            let loops = loops(2).spawn(|_| async {}).unwrap();
             assert!(matches!(loops.join(), Err(LoopsError::InsideLoop)));
             assert!(matches!(loops.wait_ready(Duration::ZERO), Err(LoopsError::InsideLoop)));
             loops.ended().await.unwrap();
@@ -109,7 +129,7 @@ fn pr3_what_would_block_a_running_loop_is_refused_and_its_future_is_not() {
 fn pr3_each_worker_has_its_index_its_thread_and_its_loop_and_the_caller_waits_for_all() {
     let seen = Arc::new(Mutex::new(Vec::new()));
     let (in_worker, together) = (Arc::clone(&seen), Arc::new(Barrier::new(3)));
-    Loops::new(3)
+    loops(3)
         .name("three")
         .run(move |worker| {
             let (seen, together) = (Arc::clone(&in_worker), Arc::clone(&together));
@@ -178,7 +198,7 @@ fn pr3_the_threads_have_gone_when_the_caller_goes_on() {
 #[test]
 fn pr4_a_worker_that_panics_or_fails_is_restarted_with_its_index_and_one_that_is_done_is_not() {
     let (sender, receiver) = mpsc::channel();
-    Loops::new(3)
+    loops(3)
         .restart(at_once(5))
         .run(move |worker| {
             sender.send((worker.index(), worker.restarts(), thread::current().id())).unwrap();
@@ -204,7 +224,7 @@ fn pr4_a_worker_that_panics_or_fails_is_restarted_with_its_index_and_one_that_is
 fn pr4_a_function_that_panics_before_it_gives_a_future_has_failed_too() {
     let lives = Arc::new(AtomicUsize::new(0));
     let counted = Arc::clone(&lives);
-    Loops::new(1)
+    loops(1)
         .restart(at_once(1))
         .run(move |_| {
             assert_ne!(counted.fetch_add(1, Ordering::Relaxed), 0, "the first time");
@@ -241,7 +261,7 @@ fn pr4_a_worker_whose_loop_is_stopped_or_closed_has_ended_well() {
 fn pr5_a_worker_that_fails_too_often_stops_the_others_and_is_named() {
     let ended = Arc::new(AtomicUsize::new(0));
     let counted = Arc::clone(&ended);
-    let result = Loops::new(3).restart(at_once(2)).run(move |worker| {
+    let result = loops(3).restart(at_once(2)).run(move |worker| {
         let ended = Arc::clone(&counted);
         async move {
             if worker.index() == 1 {
@@ -270,7 +290,7 @@ fn pr5_a_worker_that_fails_too_often_stops_the_others_and_is_named() {
 fn pr5_each_worker_has_restarts_of_its_own() {
     let lives = Arc::new(AtomicUsize::new(0));
     let counted = Arc::clone(&lives);
-    let result = Loops::new(4).restart(at_once(3)).run(move |worker| {
+    let result = loops(4).restart(at_once(3)).run(move |worker| {
         counted.fetch_add(1, Ordering::Relaxed);
         async move { if worker.restarts() < 3 { Err("again") } else { Ok(()) } }
     });
@@ -280,14 +300,14 @@ fn pr5_each_worker_has_restarts_of_its_own() {
 
 #[test]
 fn pr5_a_worker_that_fails_while_it_is_stopped_is_not_restarted_and_not_forgotten() {
-    let loops = Loops::new(2)
+    let loops = loops(2)
         .spawn(|worker| async move {
             worker.ready();
             worker.stopping().await;
             if worker.index() == 1 { Err("cannot drain") } else { Ok(()) }
         })
         .unwrap();
-    loops.wait_ready(Duration::MAX).unwrap();
+    loops.wait_ready(AT_MOST).unwrap();
     loops.stop();
     let error = loops.join().unwrap_err();
     assert!(matches!(error, LoopsError::WorkerFailed { worker: 1, restarts: 0, .. }), "{error}");
@@ -296,7 +316,7 @@ fn pr5_a_worker_that_fails_while_it_is_stopped_is_not_restarted_and_not_forgotte
 #[test]
 fn pr6_a_stop_interrupts_the_wait_for_a_restart() {
     let hour = RestartPolicy::new().first_delay(Duration::from_secs(3_600)).max_delay(Duration::MAX);
-    let loops = Loops::new(2)
+    let loops = loops(2)
         .restart(hour)
         .spawn(|worker| async move {
             assert_ne!(worker.index(), 0, "worker 0 cannot live");
@@ -312,7 +332,7 @@ fn pr6_a_stop_interrupts_the_wait_for_a_restart() {
 #[test]
 fn pr6_a_stop_is_heard_whenever_it_comes() {
     for _ in 0..100 {
-        let loops = Loops::new(2).spawn(|_| pending::<()>()).unwrap();
+        let loops = loops(2).spawn(|_| pending::<()>()).unwrap();
         loops.stop(); // before, while or after the loops begin to run
         loops.stop();
         loops.join().unwrap();
@@ -353,7 +373,7 @@ fn pr6_a_worker_stops_all_and_drops_what_they_wait_for() {
 fn pr6_a_worker_that_does_not_end_is_named_and_can_be_waited_for_again() {
     let (release, stuck) = mpsc::channel::<()>();
     let stuck = Arc::new(Mutex::new(stuck));
-    let loops = Loops::new(3)
+    let loops = loops(3)
         .spawn(move |worker| {
             let stuck = Arc::clone(&stuck);
             async move {
@@ -365,7 +385,7 @@ fn pr6_a_worker_that_does_not_end_is_named_and_can_be_waited_for_again() {
             }
         })
         .unwrap();
-    loops.wait_ready(Duration::MAX).unwrap();
+    loops.wait_ready(AT_MOST).unwrap();
     loops.stop();
     until(&loops, |workers| workers.iter().filter(|worker| worker.state == WorkerState::Ended).count() == 2);
     let error = loops.join_timeout(Duration::ZERO).unwrap_err();
@@ -393,7 +413,7 @@ fn pr7_the_index_is_known_on_the_workers_thread_and_on_no_other() {
 
 #[test]
 fn pr8_threads_states_and_restarts_can_be_seen() {
-    let loops = Loops::new(2)
+    let loops = loops(2)
         .restart(at_once(5))
         .spawn(|worker| async move {
             assert!((worker.index(), worker.restarts()) != (1, 0), "the first life of worker 1");
@@ -422,7 +442,7 @@ fn pr8_threads_states_and_restarts_can_be_seen() {
 
 #[test]
 fn pr8_who_waits_for_readiness_hears_of_a_failure_instead() {
-    let loops = Loops::new(2)
+    let loops = loops(2)
         .restart(RestartPolicy::never())
         .spawn(|worker| async move {
             if worker.index() == 0 {
@@ -431,20 +451,20 @@ fn pr8_who_waits_for_readiness_hears_of_a_failure_instead() {
             pending().await
         })
         .unwrap();
-    assert!(matches!(loops.wait_ready(Duration::MAX), Err(LoopsError::WorkerFailed { worker: 0, .. })));
+    assert!(matches!(loops.wait_ready(AT_MOST), Err(LoopsError::WorkerFailed { worker: 0, .. })));
     assert!(loops.join().is_err());
 }
 
 #[test]
 fn pr8_a_rolling_restart_renews_one_worker_after_the_other_and_the_others_serve_meanwhile() {
-    let loops = Loops::new(3)
+    let loops = loops(3)
         .restart(RestartPolicy::never()) // a restart that is asked for is none of its
         .spawn(|worker| async move {
             worker.ready();
             worker.stopping().await;
         })
         .unwrap();
-    loops.wait_ready(Duration::MAX).unwrap();
+    loops.wait_ready(AT_MOST).unwrap();
     let before = loops.workers();
     IoLoop::new()
         .unwrap()
@@ -468,26 +488,26 @@ fn pr8_a_rolling_restart_renews_one_worker_after_the_other_and_the_others_serve_
 
 #[test]
 fn pr8_the_remotes_reach_each_workers_loop_and_the_next_life_has_another() {
-    let loops = Loops::new(2)
+    let loops = loops(2)
         .spawn(|worker| async move {
             worker.ready();
             pending::<()>().await;
         })
         .unwrap();
-    loops.wait_ready(Duration::MAX).unwrap();
+    loops.wait_ready(AT_MOST).unwrap();
     let (sender, receiver) = mpsc::channel();
     for index in 0..2 {
         let sender = sender.clone();
         loops.remote(index).unwrap().add_callback(move || sender.send(worker_index()).unwrap());
-        assert_eq!(receiver.recv().unwrap(), Some(index));
+        assert_eq!(receiver.recv_timeout(AT_MOST).unwrap(), Some(index));
     }
     let old = loops.remote(0).unwrap();
     loops.restart(0).unwrap();
-    loops.wait_ready(Duration::MAX).unwrap();
+    loops.wait_ready(AT_MOST).unwrap();
     old.stop(); // of a loop that is no more
     let again = sender.clone();
     loops.remote(0).unwrap().add_callback(move || again.send(worker_index()).unwrap());
-    assert_eq!(receiver.recv().unwrap(), Some(0));
+    assert_eq!(receiver.recv_timeout(AT_MOST).unwrap(), Some(0));
     assert!(loops.remote(2).is_none());
     loops.stop();
     loops.join().unwrap();
@@ -541,7 +561,7 @@ impl Future for Worst {
 
 #[test]
 fn pr5_no_panic_of_a_worker_takes_more_with_it_than_its_life() {
-    let result = Loops::new(2).restart(at_once(2)).run(|worker| -> Pin<Box<dyn Future<Output = ()>>> {
+    let result = loops(2).restart(at_once(2)).run(|worker| -> Pin<Box<dyn Future<Output = ()>>> {
         match (worker.index(), worker.restarts()) {
             (0, 0) => Box::pin(Worst { _bomb: Bomb }),
             (0, 1) => Box::pin(async {
@@ -568,7 +588,7 @@ fn pr5_no_panic_of_a_worker_takes_more_with_it_than_its_life() {
 #[test]
 fn a_worker_function_that_panics_while_it_is_dropped_keeps_nobody_waiting() {
     let bomb = Bomb;
-    let loops = Loops::new(1)
+    let loops = loops(1)
         .spawn(move |_| {
             let _held = &bomb;
             async {}
@@ -579,9 +599,9 @@ fn a_worker_function_that_panics_while_it_is_dropped_keeps_nobody_waiting() {
 
 #[test]
 fn a_name_with_a_nul_is_refused() {
-    let started = Loops::new(1).name("no\0name").spawn(|_| async {});
+    let started = loops(1).name("no\0name").spawn(|_| async {});
     assert!(matches!(started, Err(LoopsError::BadName)));
-    assert!(matches!(Loops::new(1).name("\0").run(|_| async {}), Err(LoopsError::BadName)));
+    assert!(matches!(loops(1).name("\0").run(|_| async {}), Err(LoopsError::BadName)));
 }
 
 #[cfg(target_os = "linux")]
@@ -594,7 +614,7 @@ fn each_worker_is_pinned_to_one_of_the_allowed_cpus_in_turn() {
     }
     let ours = allowed();
     let (sender, receiver) = mpsc::channel();
-    Loops::new(ours.len() + 1)
+    loops(ours.len() + 1)
         .pin_to_cpus()
         .run(move |worker| {
             sender.send((worker.index(), allowed(), cpu_count())).unwrap();
@@ -611,7 +631,7 @@ fn each_worker_is_pinned_to_one_of_the_allowed_cpus_in_turn() {
 #[cfg(not(target_os = "linux"))]
 #[test]
 fn pinning_is_refused_where_it_cannot_be_done() {
-    let started = Loops::new(1).pin_to_cpus().spawn(|_| async {});
+    let started = loops(1).pin_to_cpus().spawn(|_| async {});
     assert!(matches!(started, Err(LoopsError::PinningUnsupported)));
 }
 
@@ -619,7 +639,7 @@ fn pinning_is_refused_where_it_cannot_be_done() {
 fn the_handle_and_what_it_gives_go_to_any_thread() {
     fn is_send_and_sync<T: Send + Sync>(_: &T) {}
     fn is_send<T: Send>(_: &T) {}
-    let loops = Loops::new(1).spawn(|worker: Worker| async move { is_send_and_sync(&worker) }).unwrap();
+    let loops = loops(1).spawn(|worker: Worker| async move { is_send_and_sync(&worker) }).unwrap();
     is_send_and_sync(&loops);
     is_send(&loops.ended());
     is_send(&loops.ready());

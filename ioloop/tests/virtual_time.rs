@@ -1,6 +1,7 @@
 //! Virtual time: when the clock jumps, when it must not, and how a test learns that nothing is left.
 
 use std::cell::{Cell, RefCell};
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::rc::Rc;
 use std::time::Duration;
 
@@ -157,4 +158,21 @@ fn the_same_program_takes_the_same_turns_every_time() {
         test.counters()
     };
     assert_eq!(run(), run());
+}
+
+#[test]
+fn a_loop_that_never_comes_to_rest_is_a_panic_that_names_the_task() {
+    let test = VirtualLoop::new();
+    test.spawn_detached(async {
+        loop {
+            yield_now().await;
+        }
+    });
+    let spin = catch_unwind(AssertUnwindSafe(|| test.advance(SECOND))).unwrap_err();
+    let said = spin.downcast_ref::<String>().expect("a message");
+    assert!(
+        said.contains("does not come to rest") && said.contains("ioloop/tests/virtual_time.rs"),
+        "{said}"
+    );
+    test.run_sync(async {}).expect("the loop can go on");
 }
