@@ -2,7 +2,8 @@
 
 mod support;
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
+use std::future::poll_fn;
 use std::io::{self, IoSlice};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::pin;
@@ -240,6 +241,26 @@ fn a_look_at_the_buffer_that_panics_or_claims_too_much_uses_nothing_up() {
         assert!(catch_unwind(AssertUnwindSafe(in_the_parser)).is_err());
         assert!(catch_unwind(AssertUnwindSafe(|| stream.read_with(|_| (4, ())))).is_err());
         assert_eq!(stream.read_bytes(3).await.unwrap(), "abc");
+    });
+}
+
+#[test]
+fn a_read_from_inside_another_call_is_refused_and_does_not_use_up_the_news_of_input() {
+    run(async {
+        let refused = Rc::new(Cell::new(false));
+        let told = Rc::clone(&refused);
+        let (stream, script, deed) = meddled(|_| {});
+        assert!(poll_once(stream.read_bytes(1)).await.is_none()); // from here on it waits for news
+        script.send("abc");
+        turns(2).await; // which has come
+        deed.replace(Some(Box::new(move |stream| {
+            let within = now_or_never(poll_fn(|cx| stream.poll_fill(cx)));
+            told.set(told.get() | matches!(within, Some(Err(StreamError::AlreadyReading))));
+        })));
+        stream.write("x").await.unwrap();
+        assert!(refused.get(), "the transport was at work");
+        deed.replace(Some(Box::new(|_| {})));
+        assert_eq!(stream.read_bytes(3).await.unwrap(), "abc"); // or nothing would ever wake it
     });
 }
 

@@ -16,7 +16,7 @@ use std::time::{Duration, Instant};
 use ioloop::testing::VirtualLoop;
 use iostream::{IoStream, StreamError};
 use netutil::BindOptions;
-use support::{Log, connect, current_loop, loopback, read_to_end, talk};
+use support::{Log, connect, current_loop, loopback, read_to_end, talk, watch_this_test};
 use tcpserver::{ConnectionContext, HandleStream, Shed, TcpServer, WhenFull, add_accept_handler};
 use tracing::Level;
 
@@ -30,6 +30,7 @@ const LISTENING: &str = "listening on ";
 
 /// Runs the test `name` of this file again, in a process with few descriptors. `None` in that process.
 fn child(name: &str) -> Option<Child> {
+    watch_this_test();
     if env::var_os(IN_CHILD).is_some() {
         return None;
     }

@@ -48,7 +48,6 @@ impl<H: HandleStream> Scene<H> {
     /// A client whose connection has been accepted.
     fn client(&self) -> TcpStream {
         let client = connect(self.address);
-        client.set_read_timeout(Some(Duration::from_secs(60))).unwrap(); // only ever met by a bug
         self.time.run_until_stalled();
         client
     }

@@ -43,7 +43,8 @@ fn a_signal_drains_and_a_second_one_aborts() {
     let heard = ioloop::IoLoop::new().unwrap().run_sync(async move {
         let has_ended = poll_fn(|cx| Poll::Ready(ended.as_mut().poll(cx).is_ready())).await;
         assert!(!has_ended, "nobody has asked for it");
-        kill_process(getpid(), Signal::TERM).unwrap();
+        // Comes when this loop sleeps, or is about to: it has to wake it.
+        ioloop::IoLoop::current().add_callback(|| kill_process(getpid(), Signal::TERM).unwrap());
         ended.await.map(|report| report.finished)
     });
     assert_eq!(heard.unwrap().unwrap(), 0);

@@ -13,9 +13,11 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use ioloop::IoLoop;
+use ioloop::testing::VirtualLoop;
+use iostream::testing::scripted;
 use iostream::{CloseReason, IoStream, StreamError};
 use support::{Log, connect, current_loop, loopback, read_to_end, run_until, talk, with_client};
-use tcpserver::{ConnectionContext, HandleStream, TcpServer};
+use tcpserver::{ConnectionContext, HandleStream, PeerAddr, TcpServer};
 use tracing::Level;
 
 /// Serves `handler` at a loopback address.
@@ -292,9 +294,36 @@ fn ts9_what_lies_unread_in_the_kernel_cuts_no_answer() {
 }
 
 #[test]
-fn ts9_a_peer_that_neither_reads_nor_ends_is_let_go_when_the_linger_is_over() {
-    use ioloop::testing::VirtualLoop;
+fn ts9_a_peer_is_heard_out_also_where_its_handler_has_used_up_its_share_of_the_turn() {
+    /// What a stream reads in one turn of its loop.
+    const SHARE: usize = 256 * 1024;
+    let test = VirtualLoop::new();
+    test.make_current();
+    let server = TcpServer::new(async |stream: IoStream, _| -> Result<(), StreamError> {
+        stream.write("that will do").await?; // a reset would cost the peer this
+        let turn = stream.io_loop().counters().turns;
+        stream.read_bytes(SHARE).await?;
+        assert_eq!(
+            (stream.io_loop().counters().turns, stream.buffered()),
+            (turn, 0),
+            "the share, to the byte"
+        );
+        Ok(())
+    });
+    let (transport, script) = scripted();
+    script.send(vec![b'x'; SHARE]);
+    script.send("and that");
+    server.add_stream(IoStream::new(transport).expect("a stream"), PeerAddr::Unix(None));
+    test.run_until_stalled();
+    assert!(!script.is_closed(), "it may still be talking");
+    script.finish();
+    test.run_until_stalled();
+    assert_eq!((script.is_closed(), script.received()), (true, b"that will do".to_vec()));
+    assert_eq!(server.metrics().bytes_received, SHARE as u64 + 8);
+}
 
+#[test]
+fn ts9_a_peer_that_neither_reads_nor_ends_is_let_go_when_the_linger_is_over() {
     let test = VirtualLoop::new();
     test.make_current();
     let server = TcpServer::new(async |stream: IoStream, _| drop(stream.write(vec![b'x'; 64 * 1024 * 1024])))

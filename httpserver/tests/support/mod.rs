@@ -2,6 +2,9 @@
 //! reader of answers that accepts nothing behind them.
 #![allow(dead_code, unreachable_pub, reason = "each test file uses its part")]
 
+#[path = "../../../ioloop/tests/support/overdue.rs"]
+mod overdue;
+
 use std::cell::Cell;
 use std::net::SocketAddr;
 use std::rc::Rc;
@@ -112,6 +115,7 @@ impl Running {
 
     /// Has `make` make a server in the new thread that listens already.
     pub fn start_with<S: 'static>(make: impl FnOnce() -> (S, Vec<SocketAddr>) + Send + 'static) -> Running {
+        overdue::watch_this_test();
         let (tell, told) = mpsc::channel();
         let thread = std::thread::spawn(move || {
             let io_loop = IoLoop::new().unwrap();

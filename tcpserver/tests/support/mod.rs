@@ -2,6 +2,9 @@
 
 #![allow(dead_code, reason = "each test file uses a part")]
 
+#[path = "../../../ioloop/tests/support/overdue.rs"]
+mod overdue;
+
 use std::fmt::Write as _;
 use std::io::{ErrorKind, Read, Write as _};
 use std::net::{SocketAddr, TcpListener, TcpStream};
@@ -11,13 +14,15 @@ use std::thread;
 
 use ioloop::{IoLoop, Remote};
 use iostream::{IoStream, StreamError};
+pub(crate) use overdue::{AT_MOST, watch_this_test};
 use tcpserver::ConnectionContext;
 use tracing::field::{Field, Visit};
 use tracing::subscriber::DefaultGuard;
 use tracing::{Dispatch, Event, Level, Metadata, Subscriber, span};
 
-/// A loop that is this thread's current one.
+/// A loop that is this thread's current one, in a test that fails if it hangs.
 pub(crate) fn current_loop() -> IoLoop {
+    watch_this_test();
     let io_loop = IoLoop::new().expect("a poller");
     io_loop.make_current();
     io_loop
@@ -30,8 +35,11 @@ pub(crate) fn loopback() -> (TcpListener, SocketAddr) {
     (listener, address)
 }
 
+/// A client; its reads fail if nothing ever comes.
 pub(crate) fn connect(address: SocketAddr) -> TcpStream {
-    TcpStream::connect(address).expect("somebody listens")
+    let client = TcpStream::connect(address).expect("somebody listens");
+    client.set_read_timeout(Some(AT_MOST)).expect("a time");
+    client
 }
 
 /// Runs the loop while `client` runs in a thread, and gives what the client made; a client that fails ends both.
