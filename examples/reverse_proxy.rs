@@ -58,7 +58,7 @@ async fn send(exchange: &Exchange<'_>, to: &Connection, upstream: &Upstream) -> 
     set("Host", exchange.host().unwrap_or(&upstream.host))?;
     set("X-Forwarded-For", &client)?;
     set("X-Forwarded-Proto", exchange.protocol().as_str())?;
-    set("Via", "1.1 waterspout")?;
+    fields.add("Via", "1.1 waterspout").map_err(HttpError::from)?;
     let query = exchange.query().map_or(String::new(), |query| format!("?{query}"));
     let is_chunked = exchange.headers().contains("transfer-encoding");
     to.begin(exchange.method(), &format!("{}{query}", exchange.path()), &fields, is_chunked)?;

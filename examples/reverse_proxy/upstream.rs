@@ -155,12 +155,14 @@ impl Connection {
     }
 }
 
-/// The fields that are to go on.
+/// The fields that are to go on. How long a body is nobody takes off it: what came in it could else pass for a request of its own.
 pub fn passed_on(fields: &Headers) -> Headers {
     let listed = fields.joined("connection").unwrap_or_default();
     let mut passed = fields.clone();
-    for name in String::from_utf8_lossy(&listed).split(',').chain(HOP_BY_HOP.split(',')) {
-        passed.remove(name.trim());
+    let listed = String::from_utf8_lossy(&listed);
+    let names = listed.split(',').chain(HOP_BY_HOP.split(',')).map(str::trim);
+    for name in names.filter(|name| !name.eq_ignore_ascii_case("content-length")) {
+        passed.remove(name);
     }
     passed
 }
