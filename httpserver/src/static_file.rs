@@ -167,6 +167,8 @@ impl StaticFile {
             response = response.header("ETag", etag)?;
         }
         if let Some(modified) = self.modified {
+            // A file of the future is told as one of now (RFC 9110 §8.8.2.1); nobody is told that he has it, until it is that.
+            let modified = modified.min(SystemTime::now());
             response = response.header("Last-Modified", format_timestamp(modified))?;
         }
         Ok(response)

@@ -104,6 +104,25 @@ fn a_file_comes_whole_with_what_describes_it() {
 }
 
 #[test]
+fn a_file_of_the_future_is_told_as_one_of_now() {
+    let folder = Folder::new();
+    folder.file("digits.txt", b"0123456789");
+    let tomorrow = SystemTime::now() + Duration::from_secs(86_400);
+    fs::File::options()
+        .write(true)
+        .open(folder.0.join("digits.txt"))
+        .unwrap()
+        .set_modified(tomorrow)
+        .unwrap();
+    let running = folder.serve();
+    let whole = get(&running, "");
+    let told = whole.header("last-modified").unwrap().to_owned();
+    assert!(httpdate::parse_http_date(&told).unwrap() <= SystemTime::now(), "{told}");
+    let again = get(&running, &format!("If-Modified-Since: {told}\r\n"));
+    assert_eq!(again.status, 200, "it was changed at no time that is known");
+}
+
+#[test]
 fn a_client_that_has_the_file_is_told_so() {
     let folder = Folder::new();
     folder.file("digits.txt", b"0123456789");
