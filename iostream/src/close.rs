@@ -37,7 +37,7 @@ impl IoStream {
     /// Ends the stream in good order: sends everything, tells the peer that nothing more will come, reads and drops
     /// what the peer still sends until it ends its side too, then closes. When `deadline` has passed since the call it
     /// closes in any case, and also when 256 MiB were dropped, which takes a line of more than a gigabit two seconds. Where
-    /// another task reads, that one gets what the peer still sends.
+    /// another task has a read under way, that one gets what the peer still sends, all of it, in this and in later reads.
     ///
     /// Waiting for the peer's end matters: closing while bytes arrive makes the kernel send a reset, which can
     /// overtake what was sent last.
@@ -124,7 +124,8 @@ impl IoStream {
             match self.fill().await {
                 Ok(0) | Err(StreamError::Closed(_)) => return,
                 Ok(_) => {}
-                Err(_) => return self.inner.wait_for_end(Inner::has_ended).await, // another task reads
+                // Another task reads. That the peer has ended its side is news of what it may not have read yet.
+                Err(_) => return self.inner.wait_for_end(Inner::is_read_to_the_end).await,
             }
         }
     }
@@ -143,6 +144,11 @@ impl IoStream {
 }
 
 impl Inner {
+    /// Whether nothing is left in the transport for who reads.
+    fn is_read_to_the_end(&self) -> bool {
+        self.is_closed() || self.is_end_of_stream()
+    }
+
     /// Closes for `reason`, unless the stream is closed already; tells everybody who waits.
     pub(crate) fn close(&self, reason: CloseReason) {
         if self.is_closed() {

@@ -338,6 +338,36 @@ fn a_shutdown_lets_the_last_answer_arrive_although_the_client_goes_on_sending() 
     });
 }
 
+/// With both sides ended the kernel says that the connection is gone, whatever is still to be read of it.
+#[test]
+fn a_shutdown_leaves_the_rest_to_a_task_that_reads() {
+    run(async {
+        let (ours, mut theirs) = tcp_pair();
+        let stream = IoStream::new(ours).unwrap();
+        let reading = IoLoop::current().spawn({
+            let stream = stream.clone();
+            async move {
+                let mut bytes = 0;
+                while let Ok(piece) = stream.read_partial(1000).await {
+                    bytes += piece.len();
+                    support::turns(3).await;
+                }
+                bytes
+            }
+        });
+        support::turns(2).await;
+        let ending = IoLoop::current().spawn({
+            let stream = stream.clone();
+            async move { stream.shutdown(AT_MOST).await }
+        });
+        support::turns(2).await;
+        theirs.write_all(&[b'x'; 200_000]).unwrap();
+        theirs.shutdown(Shutdown::Write).unwrap();
+        assert_eq!(reading.await.unwrap(), 200_000);
+        ending.await.unwrap().unwrap();
+    });
+}
+
 #[test]
 fn io42_io25_connect_write_and_read_as_futures() {
     // Tornado's test_future_interface.

@@ -196,6 +196,36 @@ fn where_another_task_reads_that_one_gets_the_rest() {
     });
 }
 
+/// Its end is known as soon as it has come, and it lies behind more than is read in one turn.
+#[test]
+fn where_another_task_reads_that_one_gets_all_of_the_rest_however_long_it_takes() {
+    run(async {
+        let (stream, script) = stream();
+        let reading = IoLoop::current().spawn({
+            let stream = stream.clone();
+            async move {
+                let mut bytes = 0;
+                while let Ok(piece) = stream.read_partial(usize::MAX).await {
+                    bytes += piece.len();
+                    ioloop::sleep(SECOND).await;
+                }
+                bytes
+            }
+        });
+        turns(2).await;
+        let ending = IoLoop::current().spawn({
+            let stream = stream.clone();
+            async move { stream.shutdown(3600 * SECOND).await }
+        });
+        turns(2).await;
+        script.send(vec![b'x'; 2_000_000]);
+        script.finish();
+        assert_eq!(reading.await.unwrap(), 2_000_000);
+        ending.await.unwrap().unwrap();
+        assert!(script.is_closed());
+    });
+}
+
 #[test]
 fn ending_one_side_refuses_further_writes_and_goes_on_reading() {
     run(async {
