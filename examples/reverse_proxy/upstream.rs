@@ -105,15 +105,21 @@ impl Connection {
         loop {
             let bytes = self.stream.read_until_max(b"\r\n\r\n", limits.head_bytes).await?;
             let head = RawHead::parse(&bytes, &limits).ok().flatten().ok_or(Failed::bad("speaks no HTTP"))?;
-            if head.status.is_informational() && head.status != StatusCode::SWITCHING_PROTOCOLS {
-                continue;
+            match head.status {
+                StatusCode::SWITCHING_PROTOCOLS => return Err(Failed::bad("goes over to another protocol")),
+                status if status.is_informational() => continue,
+                _ => {}
             }
-            let body = match (head.headers.joined("transfer-encoding"), head.headers.text("content-length")) {
+            let coding = head.headers.joined("transfer-encoding");
+            let length = head.headers.joined("content-length").map(|length| {
+                let digits =
+                    str::from_utf8(&length).ok().filter(|it| it.bytes().all(|byte| byte.is_ascii_digit()));
+                digits.and_then(|digits| digits.parse().ok()).ok_or(Failed::bad("has no length"))
+            });
+            let body = match (coding, length.transpose()?) {
                 _ if *method == Method::HEAD || matches!(head.status.as_u16(), 204 | 304) => Body::Ended,
                 (Some(coding), None) if coding.eq_ignore_ascii_case(b"chunked") => Body::Chunk(0),
-                (None, Some(length)) => {
-                    Body::Known(length.parse().map_err(|_| Failed::bad("has no length"))?)
-                }
+                (None, Some(length)) => Body::Known(length),
                 (None, None) => Body::UntilClose,
                 _ => return Err(Failed::bad("frames its answer twice")),
             };
