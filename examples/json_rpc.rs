@@ -30,9 +30,11 @@ struct Call {
     id: Option<Value>,
 }
 
-/// `null` is an id too.
+/// `null` is an id too; nothing else is but text and numbers.
 fn present<'de, D: serde::Deserializer<'de>>(value: D) -> Result<Option<Value>, D::Error> {
-    Value::deserialize(value).map(Some)
+    let id = Value::deserialize(value)?;
+    let is_id = id.is_null() || id.is_string() || id.is_number();
+    if is_id { Ok(Some(id)) } else { Err(serde::de::Error::custom("no id")) }
 }
 
 /// What can be called.
