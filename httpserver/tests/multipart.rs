@@ -1,5 +1,6 @@
 //! `multipart/form-data`: Tornado's vectors and what else is sent, whole and in pieces.
 
+mod multipart_support;
 mod support;
 
 use bytes::Bytes;
@@ -7,64 +8,10 @@ use httpserver::multipart::{Event, Limits, MultipartError, Parser};
 use httpserver::{
     BodyError, Exchange, Form, FormLimits, Headers, HttpError, HttpOptions, HttpServer, Request, Response,
 };
+use multipart_support::{Found, read_pieces};
 use support::{Stage, answer, plain};
 
 const TYPE: &str = "multipart/form-data; boundary=1234";
-
-/// One part as the parser gave it.
-#[derive(Debug, PartialEq, Eq, Clone)]
-struct Found {
-    name: String,
-    file_name: Option<String>,
-    content_type: String,
-    data: Vec<u8>,
-}
-
-/// Reads a body that arrives in these pieces.
-fn read_pieces<'a>(
-    content_type: &str,
-    pieces: impl IntoIterator<Item = &'a [u8]>,
-    limits: &Limits,
-) -> Result<Vec<Found>, MultipartError> {
-    let mut parser = Parser::new(content_type.as_bytes(), limits)?;
-    let (mut found, mut held, mut open) = (Vec::new(), Vec::new(), false);
-    for piece in pieces {
-        held.extend_from_slice(piece);
-        loop {
-            let consumed = match parser.advance(&held)? {
-                Event::Part { consumed, head } => {
-                    assert!(!std::mem::replace(&mut open, true), "a part within a part");
-                    found.push(Found {
-                        name: head.name().to_owned(),
-                        file_name: head.file_name().map(str::to_owned),
-                        content_type: head.content_type().to_owned(),
-                        data: Vec::new(),
-                    });
-                    consumed
-                }
-                Event::Data { range, consumed } => {
-                    assert!(open && !range.is_empty() && consumed == range.end);
-                    found.last_mut().unwrap().data.extend_from_slice(&held[range]);
-                    consumed
-                }
-                Event::PartEnd { consumed } => {
-                    assert!(std::mem::replace(&mut open, false));
-                    consumed
-                }
-                Event::NeedMore { consumed } => {
-                    held.drain(..consumed);
-                    break;
-                }
-                Event::End => {
-                    assert!(!open);
-                    return Ok(found);
-                }
-            };
-            held.drain(..consumed);
-        }
-    }
-    Err(MultipartError::Truncated)
-}
 
 /// Reads a body whole, byte by byte, and split everywhere: it must be the same each time.
 fn read_with(content_type: &str, body: &[u8], limits: &Limits) -> Result<Vec<Found>, MultipartError> {
