@@ -467,7 +467,7 @@ impl<'s> Active<'s> {
                 true => format!("{error}\n"),
                 false => format!("{}\n", status.canonical_reason().unwrap_or_default()),
             };
-            self.send_planned(&Response::text(text).status(status))?;
+            self.send_planned(&Response::text(text).status(status).fields_of(error))?;
         }
         Ok(true)
     }

@@ -12,7 +12,7 @@ use crate::set_cookie::CookieError;
 /// Why an exchange did not come to its good end.
 ///
 /// A handler may return it with `?`: if no response has begun, the peer gets the status that goes with it (the one of
-/// [`RemoteError::status`], else 500); otherwise the connection closes, as the only honest way to end a response that
+/// [`status`](HttpError::status)); otherwise the connection closes, as the only honest way to end a response that
 /// cannot be completed.
 #[derive(Debug, Clone, Error)]
 #[non_exhaustive]
@@ -29,6 +29,10 @@ pub enum HttpError {
     /// The content of the request's body is not what the handler asked for.
     #[error("bad request: {0}")]
     Body(#[from] BodyError),
+    /// The handler speaks another protocol here, one of these, and the client did not offer to: 426 with this Upgrade field
+    /// (RFC 9110 §15.5.22). See [`ResponseBuilder::switch`](crate::ResponseBuilder::switch).
+    #[error("this is for {0} alone")]
+    UpgradeRequired(std::rc::Rc<str>),
     /// The handler gave a cookie that is none.
     #[error("bad response: {0}")]
     Cookie(#[from] CookieError),
@@ -81,7 +85,7 @@ impl HttpError {
     #[must_use]
     pub fn fault(&self) -> Fault {
         match self {
-            HttpError::Remote(_) => Fault::Peer,
+            HttpError::Remote(_) | HttpError::UpgradeRequired(_) => Fault::Peer,
             HttpError::Body(error) if *error != BodyError::NotRead => Fault::Peer,
             HttpError::Stream(_) | HttpError::WriteTimeout => Fault::Network,
             HttpError::OverBudget => Fault::Server,
@@ -95,6 +99,7 @@ impl HttpError {
         match self {
             HttpError::Remote(error) => error.reason(),
             HttpError::Body(error) => error.reason(),
+            HttpError::UpgradeRequired(_) => "upgrade_required",
             HttpError::Local(_) | HttpError::Header(_) | HttpError::Cookie(_) => "bad_response",
             HttpError::Io(_) => "file",
             HttpError::Stream(_) => "connection_lost",
@@ -119,6 +124,7 @@ impl HttpError {
             HttpError::Remote(error) => error.status(),
             HttpError::HandlerTimeout | HttpError::OverBudget => StatusCode::SERVICE_UNAVAILABLE,
             HttpError::Body(error) => error.status(),
+            HttpError::UpgradeRequired(_) => StatusCode::UPGRADE_REQUIRED,
             _ => StatusCode::INTERNAL_SERVER_ERROR,
         }
     }

@@ -140,7 +140,7 @@ impl<'c> Exchange<'c> {
 
     /// Begins a response.
     pub fn respond(&self, status: StatusCode) -> ResponseBuilder<'_> {
-        ResponseBuilder::new(self.active, status)
+        ResponseBuilder::new(self.active, &self.facts, status)
     }
 
     /// Tells the peer something before the response, in the turn in which it is called: `103 Early Hints`, `102 Processing` (RFC

@@ -236,13 +236,23 @@ impl<T: IntoResponse, E: IntoResponse> IntoResponse for Result<T, E> {
     }
 }
 
+impl Response {
+    /// Adds what this error's response is to say beside its status.
+    pub(crate) fn fields_of(self, error: &crate::HttpError) -> Response {
+        let crate::HttpError::UpgradeRequired(protocols) = error else { return self };
+        // Names that cannot be sent are the handler's own, for those of a request or of a response were checked.
+        self.clone().header("Upgrade", protocols.as_bytes()).unwrap_or(self)
+    }
+}
+
 /// The peer learns the status; the words too if the fault is its own. Sent, the error is written to the log and counted.
 impl IntoResponse for crate::HttpError {
     fn into_response(self) -> Response {
         let mut response = match self.is_remote() {
             true => Response::text(format!("{self}\n")).status(self.status()),
             false => Response::new(self.status()),
-        };
+        }
+        .fields_of(&self);
         response.extra = Some(Rc::new(Extra::Error(self)));
         response
     }

@@ -1,11 +1,15 @@
 //! A connection that stops speaking HTTP: upgraded, tunnelled, or taken over as it is.
 
+use http::{StatusCode, Version};
 use iostream::IoStream;
 
 use crate::active::Active;
 use crate::error::HttpError;
 use crate::exchange::Exchange;
+use crate::facts::RequestFacts;
+use crate::headers::Headers;
 use crate::http1::LocalError;
+use crate::http1::grammar::list;
 use crate::writer::ResponseBuilder;
 
 impl Exchange<'_> {
@@ -56,14 +60,19 @@ impl ResponseBuilder<'_> {
     ///
     /// # Errors
     ///
-    /// [`LocalError::UpgradeNotOffered`] where nothing was offered, [`LocalError::InvalidStatus`] for a status that does not
-    /// switch; nothing was sent then. Otherwise as for [`start`](ResponseBuilder::start) and [`Exchange::detach`].
+    /// [`HttpError::UpgradeRequired`] where the request did not offer what the response's Upgrade field names: a handler that returns
+    /// it answers 426, with that field; one that has something else to say to such a client does so, for nothing was sent.
+    /// [`LocalError::UpgradeNotOffered`] for a 101 without an Upgrade field, [`LocalError::InvalidStatus`] for a status that does not
+    /// switch; nothing was sent then either. Otherwise as for [`start`](ResponseBuilder::start) and [`Exchange::detach`].
     ///
     /// # Cancel safety
     ///
     /// Dropped while it waits for the rest of the body, nothing was sent.
     pub async fn switch(self) -> Result<IoStream, HttpError> {
         let active = self.active();
+        if self.status() == StatusCode::SWITCHING_PROTOCOLS {
+            check_offer(self.facts(), self.headers())?;
+        }
         if !active.protocol.borrow().may_switch(self.status()) {
             return Err(LocalError::InvalidStatus.into());
         }
@@ -72,6 +81,24 @@ impl ResponseBuilder<'_> {
         self.begin().await?.finish().await?;
         take_over(active).await
     }
+}
+
+/// Whether the client has offered every protocol that it is to be switched to (RFC 9110 §7.8): names are compared without regard to
+/// case, and an HTTP/1.0 client offers none.
+fn check_offer(request: &RequestFacts, response: &Headers) -> Result<(), HttpError> {
+    fn elements<'h>(headers: &'h Headers, name: &'static str) -> impl Iterator<Item = &'h [u8]> {
+        headers.get_list(name).flat_map(list).filter(|element| !element.is_empty())
+    }
+    let headers = request.headers();
+    let may_offer = request.version() == Version::HTTP_11
+        && elements(headers, "Connection").any(|option| option.eq_ignore_ascii_case(b"upgrade"));
+    let is_offered =
+        |name: &[u8]| may_offer && elements(headers, "Upgrade").any(|offer| offer.eq_ignore_ascii_case(name));
+    if elements(response, "Upgrade").all(is_offered) {
+        return Ok(());
+    }
+    let names: Vec<_> = elements(response, "Upgrade").map(String::from_utf8_lossy).collect();
+    Err(HttpError::UpgradeRequired(names.join(", ").into()))
 }
 
 async fn take_over(active: &Active<'_>) -> Result<IoStream, HttpError> {

@@ -5,6 +5,7 @@ use http::StatusCode;
 
 use crate::active::Active;
 use crate::error::HttpError;
+use crate::facts::RequestFacts;
 use crate::headers::{HeaderError, Headers};
 use crate::http1::{RemoteError, ResponseHead, ResponseLength};
 
@@ -12,6 +13,8 @@ use crate::http1::{RemoteError, ResponseHead, ResponseLength};
 #[must_use = "a response that is not started or sent is none"]
 pub struct ResponseBuilder<'e> {
     active: &'e Active<'e>,
+    /// What is answered.
+    facts: &'e RequestFacts,
     status: StatusCode,
     headers: Headers,
     length: ResponseLength,
@@ -19,9 +22,14 @@ pub struct ResponseBuilder<'e> {
 }
 
 impl<'e> ResponseBuilder<'e> {
-    pub(crate) fn new(active: &'e Active<'e>, status: StatusCode) -> ResponseBuilder<'e> {
+    pub(crate) fn new(
+        active: &'e Active<'e>,
+        facts: &'e RequestFacts,
+        status: StatusCode,
+    ) -> ResponseBuilder<'e> {
         ResponseBuilder {
             active,
+            facts,
             status,
             headers: Headers::new(),
             length: ResponseLength::Streamed,
@@ -76,8 +84,16 @@ impl<'e> ResponseBuilder<'e> {
         self.active
     }
 
+    pub(crate) fn facts(&self) -> &'e RequestFacts {
+        self.facts
+    }
+
     pub(crate) fn status(&self) -> StatusCode {
         self.status
+    }
+
+    pub(crate) fn headers(&self) -> &Headers {
+        &self.headers
     }
 
     fn send_head(&self) -> Result<(), HttpError> {

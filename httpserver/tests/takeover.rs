@@ -4,7 +4,7 @@ mod support;
 
 use std::time::Duration;
 
-use httpserver::{Exchange, Headers, HttpError, HttpServer, Response, StatusCode};
+use httpserver::{Exchange, Headers, HttpError, HttpMetrics, HttpServer, Response, StatusCode};
 use iostream::IoStream;
 use support::{Stage, answer, answers, plain};
 
@@ -103,13 +103,56 @@ fn a_peer_that_goes_away_ends_a_taken_over_connection_by_its_stream() {
 }
 
 #[test]
-fn hs20_what_was_not_offered_is_not_switched_to() {
+fn hs20_what_was_not_offered_is_not_switched_to_and_the_client_is_told_what_to_offer() {
+    let plain_request = "GET /lines HTTP/1.1\r\nHost: a\r\n\r\n".to_owned();
     let stage = Stage::new();
-    let server = HttpServer::new(upgrades).options(plain());
-    let back = answer(stage.ask(&server, "GET /lines HTTP/1.1\r\nHost: a\r\n\r\n"));
-    assert_eq!((back.status, back.closes()), (500, true));
-    let back = answer(stage.ask(&server, UPGRADE.replace("HTTP/1.1", "HTTP/1.0")));
-    assert_eq!(back.status, 500, "HTTP/1.0 has no upgrades");
+    let metrics = HttpMetrics::new();
+    let server = HttpServer::new(upgrades).options(plain().metrics(metrics.clone()));
+    for request in [
+        plain_request,
+        UPGRADE.replace("HTTP/1.1", "HTTP/1.0"), // which has no upgrades
+        UPGRADE.replace("keep-alive, Upgrade", "keep-alive"),
+        UPGRADE.replace("Upgrade: lines", "Upgrade: h2c, line"),
+    ] {
+        let back = answer(stage.ask(&server, &request));
+        assert_eq!((back.status, back.header("upgrade")), (426, Some("lines")), "{request}");
+        assert!(
+            back.header("connection").is_some_and(|options| options.contains("upgrade")),
+            "{}",
+            back.head
+        );
+        assert_eq!(back.text(), "this is for lines alone\n");
+    }
+    let counted = "{fault=\"peer\",reason=\"upgrade_required\"} 4\n";
+    assert!(metrics.to_prometheus().contains(counted), "{}", metrics.to_prometheus());
+    let peer = stage.connect(&server);
+    let request = UPGRADE.replace("Upgrade: lines", "Upgrade: h2c\r\nUpgrade: other , LINES");
+    assert!(parts(&stage.exchange(&peer, request)).0.starts_with("HTTP/1.1 101 "), "one of those offered");
+}
+
+#[test]
+fn a_handler_may_say_something_else_to_who_does_not_offer_to_switch() {
+    async fn either(exchange: &mut Exchange<'_>) -> Result<(), HttpError> {
+        let response = exchange.respond(StatusCode::SWITCHING_PROTOCOLS).header("Upgrade", "lines");
+        match response.switch().await {
+            Ok(stream) => lines(stream).await,
+            Err(HttpError::UpgradeRequired(_)) => exchange.send(Response::text("a page\n")).await,
+            Err(error) => Err(error),
+        }
+    }
+    let stage = Stage::new();
+    let back =
+        answer(stage.ask(&HttpServer::new(either).options(plain()), "GET / HTTP/1.1\r\nHost: a\r\n\r\n"));
+    assert_eq!((back.status, back.text(), back.closes()), (200, "a page\n", false));
+}
+
+#[test]
+fn a_101_that_names_no_protocol_is_the_handlers_mistake() {
+    async fn mute(exchange: &mut Exchange<'_>) -> Result<(), HttpError> {
+        lines(exchange.respond(StatusCode::SWITCHING_PROTOCOLS).switch().await?).await
+    }
+    let stage = Stage::new();
+    assert_eq!(answer(stage.ask(&HttpServer::new(mute).options(plain()), UPGRADE)).status, 500);
 }
 
 #[test]
