@@ -117,15 +117,23 @@ impl IoStream {
     /// Reads until the peer has ended its side, or has sent more than is reasonable, or until reading fails; that is of no
     /// interest any more. Where bytes go one way only, nothing that was sent can be lost by what is unread.
     async fn discard_input(&self) {
+        let inner = &self.inner;
+        if !inner.goes_both_ways() {
+            return;
+        }
+        let Ok(_reading) = inner.begin_read() else {
+            // Another task reads: what is buffered is a part of what it waits for, and that the peer has ended its side is news of
+            // what it may not have read yet.
+            return inner.wait_for_end(Inner::is_read_to_the_end).await;
+        };
         let mut left = DISCARDED_BYTES;
-        while left > 0 && self.inner.goes_both_ways() {
+        while left > 0 {
             left = left.saturating_sub(self.buffered());
             self.consume(usize::MAX);
-            match self.fill().await {
+            match poll_fn(|cx| inner.poll_fill(cx)).await {
                 Ok(0) | Err(StreamError::Closed(_)) => return,
                 Ok(_) => {}
-                // Another task reads. That the peer has ended its side is news of what it may not have read yet.
-                Err(_) => return self.inner.wait_for_end(Inner::is_read_to_the_end).await,
+                Err(_) => return inner.wait_for_end(Inner::has_ended).await, // there is no memory to read into
             }
         }
     }

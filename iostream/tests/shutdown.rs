@@ -196,6 +196,30 @@ fn where_another_task_reads_that_one_gets_the_rest() {
     });
 }
 
+#[test]
+fn where_another_task_reads_what_has_come_of_that_is_not_dropped() {
+    run(async {
+        let (stream, script) = stream();
+        let reader = IoLoop::current().spawn({
+            let stream = stream.clone();
+            async move { stream.read_until(b"\n").await }
+        });
+        script.send("half a ");
+        turns(3).await;
+        assert_eq!(stream.buffered(), 7);
+        let ending = IoLoop::current().spawn({
+            let stream = stream.clone();
+            async move { stream.shutdown(SECOND).await }
+        });
+        turns(3).await;
+        script.send("line\n");
+        script.finish();
+        assert_eq!(reader.await.unwrap().unwrap(), "half a line\n");
+        drop(stream); // nobody reads on
+        ending.await.unwrap().unwrap();
+    });
+}
+
 /// Its end is known as soon as it has come, and it lies behind more than is read in one turn.
 #[test]
 fn where_another_task_reads_that_one_gets_all_of_the_rest_however_long_it_takes() {
