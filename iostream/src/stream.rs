@@ -121,10 +121,12 @@ impl IoStream {
     /// As for [`new`](IoStream::new), and `InvalidInput` for limits that are out of range.
     pub fn with_options(transport: impl IntoTransport, options: Rc<StreamOptions>) -> io::Result<IoStream> {
         options.check().map_err(|problem| io::Error::new(io::ErrorKind::InvalidInput, problem))?;
-        let socket = transport.into_socket()?.0;
+        let mut socket = transport.into_socket()?.0;
         let direction = socket.direction();
+        let registration = Registration::new(&IoLoop::current());
+        socket.settle(&registration);
         let inner = Inner {
-            registration: Registration::new(&IoLoop::current()),
+            registration,
             socket: Cell::new(Some(socket)),
             read_side: ReadSide::default(),
             write: WriteSide::default(),

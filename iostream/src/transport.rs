@@ -130,6 +130,15 @@ impl Socket {
         Socket::Boxed(Box::new(Own(transport)))
     }
 
+    /// Tells a transport that may have come from another stream whom it wakes now.
+    pub(crate) fn settle(&mut self, registration: &Registration) {
+        #[cfg(feature = "tls")]
+        if let Socket::Tls(tls) = self {
+            tls.settle(registration);
+        }
+        let _ = registration;
+    }
+
     pub(crate) fn attach(&mut self, registration: &Registration) -> io::Result<()> {
         match self {
             Socket::Tcp(socket) => registration.attach(socket),

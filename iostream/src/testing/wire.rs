@@ -266,6 +266,11 @@ impl Transport for End {
         Ok(())
     }
 
+    fn detach(&mut self, _registration: &Registration) -> io::Result<()> {
+        self.state.borrow_mut().ends[self.side as usize].notifier = None;
+        Ok(())
+    }
+
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         self.state.borrow_mut().read(self.side, buffer)
     }

@@ -10,7 +10,7 @@
 use std::io::{self, IoSlice, Write};
 use std::task::Poll;
 
-use ioloop::{Notifier, Ready};
+use ioloop::{Notifier, Ready, Registration};
 use rustls::Connection;
 
 use crate::pool::Block;
@@ -92,6 +92,12 @@ impl TlsTransport {
             end: None,
             output: Output::Open,
         }
+    }
+
+    /// Makes the stream of this registration readable from now on, where it made another's before.
+    pub(crate) fn settle(&mut self, registration: &Registration) {
+        self.notifier = registration.notifier();
+        self.carrier.settle(registration);
     }
 
     pub(crate) fn carrier(&self) -> &Socket {
