@@ -141,6 +141,7 @@ impl Drop for Gathering<'_> {
             if !self.next.is_empty() {
                 self.join();
             }
+            self.whole.shrink_to_fit(); // it counts by its length from here on
             self.active.put_back(self.take());
         }
     }

@@ -138,6 +138,26 @@ fn a_whole_body_that_is_given_up_half_way_is_there_for_the_next_read() {
 }
 
 #[test]
+fn what_is_given_back_of_a_body_that_was_given_up_takes_no_more_memory_than_its_length() {
+    const SECOND: Duration = Duration::from_secs(1);
+    async fn gives_up(exchange: &mut Exchange<'_>) -> Result<(), HttpError> {
+        assert!(ioloop::timeout(SECOND, exchange.read_body()).await.is_err());
+        let begin = exchange.body().chunk().await?.unwrap_or_default();
+        let begin = begin.try_into_mut().expect("nobody else has it");
+        exchange.send(Response::text(format!("{} of {}", begin.len(), begin.capacity()))).await
+    }
+    let stage = Stage::new();
+    let peer = stage.connect(&HttpServer::new(gives_up).options(plain()));
+    peer.send(format!("{POST}Content-Length: 100000\r\n\r\n"));
+    for piece in [20_000, 20_000, 5_000] {
+        peer.send(vec![b'x'; piece]); // the third makes room for as much again
+        stage.time.run_until_stalled();
+    }
+    stage.time.advance(SECOND);
+    assert_eq!(answer(peer.received()).text(), "45000 of 45000");
+}
+
+#[test]
 fn h1_20_nothing_more_is_read_than_the_handler_asks_for() {
     async fn takes_one(exchange: &mut Exchange<'_>) -> Result<(), HttpError> {
         exchange.body().chunk().await?;

@@ -161,7 +161,8 @@ pub(crate) struct Connections {
     first: OnceCell<Instant>,
     /// Whether most of a crowd has left, and nobody has cleared up behind it.
     crowd_leaves: Cell<bool>,
-    is_cleared_up_later: Cell<bool>,
+    /// Whether somebody is about to.
+    pub(crate) is_cleared_up_later: Cell<bool>,
 }
 
 impl Connections {
@@ -195,8 +196,8 @@ impl Connections {
         drop(removed); // outside the borrow
     }
 
-    /// Whether most of a crowd has left, and nobody is about to clear up behind it. Whoever asks does, and says when it is
-    /// [done](Self::clear_up).
+    /// Whether most of a crowd has left, and nobody is about to clear up behind it. Whoever asks does: it
+    /// [clears up](Self::clear_up), or takes back that it will.
     pub(crate) fn crowd_leaves(&self) -> bool {
         self.crowd_leaves.get() && !self.is_cleared_up_later.replace(true)
     }
@@ -204,7 +205,6 @@ impl Connections {
     /// Gives back the last of the table's memory, which lies where the crowd's was, if nobody is left.
     pub(crate) fn clear_up(&self) {
         self.crowd_leaves.set(false);
-        self.is_cleared_up_later.set(false);
         let mut open = self.open.borrow_mut();
         if open.is_empty() {
             *open = Vec::new();

@@ -221,7 +221,7 @@ impl Drop for OpenConnection {
         stream.close(); // which sends, perhaps, so the bytes are counted after it
         state.connections.remove(&self.facts);
         if state.connections.crowd_leaves() {
-            clear_up_later(&entrance.server, &stream.io_loop());
+            clear_up_later(ClearingUp(entrance.server.clone()), &stream.io_loop());
         }
         state.tally.count(|metrics| {
             metrics.bytes_received += stream.bytes_received();
@@ -236,14 +236,26 @@ impl Drop for OpenConnection {
 /// long.
 const QUIET: Duration = Duration::from_millis(500);
 
-fn clear_up_later(server: &ServerHandle, io_loop: &IoLoop) {
-    let (server, open) = (server.clone(), server.state.connections.len());
-    io_loop.call_later(QUIET, move || match server.state.connections.len() < open {
-        true => clear_up_later(&server, &IoLoop::current()),
-        false => {
-            server.state.connections.clear_up();
-            iostream::release_free_blocks();
-            IoLoop::current().shrink_to_fit();
+/// That this will be done. Ends with it, and with a loop that closes before.
+struct ClearingUp(ServerHandle);
+
+impl Drop for ClearingUp {
+    fn drop(&mut self) {
+        self.0.state.connections.is_cleared_up_later.set(false);
+    }
+}
+
+fn clear_up_later(plan: ClearingUp, io_loop: &IoLoop) {
+    let open = plan.0.state.connections.len();
+    io_loop.call_later(QUIET, move || {
+        let connections = &plan.0.state.connections;
+        match connections.len() < open {
+            true => clear_up_later(plan, &IoLoop::current()),
+            false => {
+                connections.clear_up();
+                iostream::release_free_blocks();
+                IoLoop::current().shrink_to_fit();
+            }
         }
     });
 }
