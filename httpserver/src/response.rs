@@ -52,6 +52,21 @@ impl Response {
     }
 
     /// 200 with bytes, as `application/octet-stream`.
+    ///
+    /// They are not copied, and are held until the last of them has been sent. Clones of one [`Bytes`] share its memory: a thing that many
+    /// are sent, each at the pace at which it reads, is kept as `Bytes` and cloned for each response. From a `Vec` each response has a
+    /// copy of its own.
+    ///
+    /// ```
+    /// use bytes::Bytes;
+    /// use httpserver::{HttpServer, Request, Response};
+    ///
+    /// let map = Bytes::from(vec![0; 30 << 20]); // 30 MiB once, also for fifty who read slowly
+    /// HttpServer::new(move |_: Request| {
+    ///     let response = Response::bytes(map.clone());
+    ///     async { response }
+    /// });
+    /// ```
     pub fn bytes(bytes: impl Into<Bytes>) -> Response {
         Response::new(StatusCode::OK).content_type("application/octet-stream").body(bytes)
     }
