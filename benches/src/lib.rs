@@ -15,6 +15,7 @@
 
 pub mod about;
 pub mod answer;
+pub mod bounds;
 pub mod building;
 pub mod comparison;
 mod connection;

@@ -9,31 +9,17 @@ use std::task::Poll;
 use std::thread;
 use std::time::Duration;
 
-use iostream::{IoStream, StreamError};
 use rustix::process::{Signal, getpid, kill_process};
-use support::{connect, current_loop, loopback, read_to_end, talk};
-use tcpserver::{ConnectionContext, TcpServer};
+use support::{connect, current_loop, echo_until_drained, loopback, read_to_end, talk};
+use tcpserver::TcpServer;
 
 const HOUR: Duration = Duration::from_secs(3_600);
-
-/// Gives lines back; never ends one that begins with `s`.
-async fn serve(stream: IoStream, context: ConnectionContext) -> Result<(), StreamError> {
-    while let Some(line) = context.until_drained(stream.read_until_max(b"\n", 100)).await {
-        let line = line?;
-        let is_endless = line.starts_with(b"s");
-        stream.write(line).await?;
-        if is_endless {
-            std::future::pending::<()>().await;
-        }
-    }
-    Ok(())
-}
 
 /// One test, not two: both would hear each other's signals.
 #[test]
 fn a_signal_drains_and_a_second_one_aborts() {
     let io_loop = current_loop();
-    let server = TcpServer::new(serve);
+    let server = TcpServer::new(echo_until_drained);
     // One that comes as early as can be, in the first turn.
     io_loop.add_callback(|| kill_process(getpid(), Signal::TERM).unwrap());
     let report = server.run_until_signal(HOUR).unwrap();

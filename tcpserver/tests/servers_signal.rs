@@ -7,33 +7,19 @@ use std::io::Write;
 use std::thread;
 use std::time::Duration;
 
-use iostream::{IoStream, StreamError};
 use netutil::BindOptions;
 use rustix::process::{Signal, getpid, kill_process};
-use support::{connect, current_loop, read_to_end, talk};
-use tcpserver::{AcceptStrategy, ConnectionContext, TcpServer};
+use support::{connect, current_loop, echo_until_drained, read_to_end, talk};
+use tcpserver::{AcceptStrategy, TcpServer};
 
 const HOUR: Duration = Duration::from_secs(3_600);
-
-/// Gives lines back; never ends one that begins with `s`.
-async fn serve(stream: IoStream, context: ConnectionContext) -> Result<(), StreamError> {
-    while let Some(line) = context.until_drained(stream.read_until_max(b"\n", 100)).await {
-        let line = line?;
-        let is_endless = line.starts_with(b"s");
-        stream.write(line).await?;
-        if is_endless {
-            std::future::pending::<()>().await;
-        }
-    }
-    Ok(())
-}
 
 /// One test, not two: both would hear each other's signals.
 #[test]
 fn ts6_a_signal_is_heard_once_and_drains_all_loops_and_a_second_one_aborts_them() {
     current_loop();
     for signals in [1, 2] {
-        let server = TcpServer::new(serve).accept_strategy(AcceptStrategy::Dispatch);
+        let server = TcpServer::new(echo_until_drained).accept_strategy(AcceptStrategy::Dispatch);
         let address = server.bind_with(0, &BindOptions::new().address("127.0.0.1")).unwrap()[0];
         let servers = server.start(2).unwrap();
         let client = thread::spawn(move || {

@@ -40,17 +40,7 @@ struct Options {
 }
 
 fn main() -> ExitCode {
-    match run() {
-        Ok(missed) if missed.is_empty() => ExitCode::SUCCESS,
-        Ok(missed) => {
-            missed.iter().for_each(|line| eprintln!("out of bounds: {line}"));
-            ExitCode::FAILURE
-        }
-        Err(error) => {
-            eprintln!("faults: {error}");
-            ExitCode::FAILURE
-        }
-    }
+    benches::bounds::verdict("faults", run())
 }
 
 fn run() -> Result<Vec<String>, Box<dyn Error>> {

@@ -105,17 +105,7 @@ fn programs() -> Result<PathBuf, Box<dyn Error>> {
 }
 
 fn main() -> ExitCode {
-    match run() {
-        Ok(missed) if missed.is_empty() => ExitCode::SUCCESS,
-        Ok(missed) => {
-            missed.iter().for_each(|line| eprintln!("out of bounds: {line}"));
-            ExitCode::FAILURE
-        }
-        Err(error) => {
-            eprintln!("idle: {error}");
-            ExitCode::FAILURE
-        }
-    }
+    benches::bounds::verdict("idle", run())
 }
 
 fn run() -> Result<Vec<String>, Box<dyn Error>> {

@@ -88,6 +88,22 @@ pub(crate) async fn echo(stream: IoStream, _context: ConnectionContext) -> Resul
     }
 }
 
+/// Gives lines back; never ends one that begins with `s`.
+pub(crate) async fn echo_until_drained(
+    stream: IoStream,
+    context: ConnectionContext,
+) -> Result<(), StreamError> {
+    while let Some(line) = context.until_drained(stream.read_until_max(b"\n", 100)).await {
+        let line = line?;
+        let is_endless = line.starts_with(b"s");
+        stream.write(line).await?;
+        if is_endless {
+            std::future::pending::<()>().await;
+        }
+    }
+    Ok(())
+}
+
 /// Whether nobody listens at `address`.
 pub(crate) fn refused(address: SocketAddr) -> bool {
     TcpStream::connect(address).is_err_and(|error| error.kind() == ErrorKind::ConnectionRefused)
