@@ -1,7 +1,7 @@
 //! A strict HTTP/1.1 server, after Tornado's `httpserver`.
 //!
-//! **In scope:** [`HttpServer`], its three shapes of [`Handler`], requests and responses whole and streamed, limits and deadlines,
-//! and the protocol core by itself, without sockets and clocks ([`http1`]). **Out of scope:** routing, templates, clients.
+//! **In scope:** [`HttpServer`], its three shapes of [`Handler`], requests and responses, whole or streamed, limits and deadlines,
+//! and the protocol core by itself, without sockets and clocks ([`http1`]). **Out of scope:** routing, templates, HTTP/2, clients.
 //!
 //! ```no_run
 //! use httpserver::{HttpServer, Request, Response};
@@ -19,18 +19,20 @@
 //!
 //! # What things cost
 //!
-//! A kept-alive request is one read and one write; so are sixteen that arrive in one segment. No syscall and no allocation is made
-//! per header; a head is copied once, into memory that is used again. An idle connection holds neither buffer nor request state.
-//! Bodies of more than 16 KiB are not copied on their way out.
+//! A request on a keep-alive connection costs one read and one write; so do sixteen that arrive in one segment. There is no syscall and no allocation
+//! per header; a head is copied once, into memory that is reused. An idle connection holds neither a buffer nor request state.
+//! Response bodies of 16 KiB and more are not copied.
 
 //!
 //! # What is logged
 //!
-//! At level `error` a handler that failed or panicked, at `info` a request that was refused and a peer that takes nothing any more: of
-//! each kind ten lines a second at most, whatever clients do, and the next line says how many were `withheld`. A client that
-//! leaves is not worth a line. At `debug` each request's handler runs in a span `request`, with OpenTelemetry's fields. Requests
-//! themselves are logged by [`HttpOptions::access_log`], and counted by [`HttpOptions::metrics`]; [`HttpError::fault`] says who
-//! is to blame.
+//! - `error`: a handler that failed or panicked.
+//! - `info`: a request that was refused, and a peer that stopped reading its response.
+//! - `debug`: each request's handler runs in a span `request`, with OpenTelemetry's fields.
+//!
+//! Of each kind there are at most ten lines a second, whatever clients do; the next line says how many were `withheld`. A client that
+//! goes away is not logged. Requests are logged by [`HttpOptions::access_log`] and counted by [`HttpOptions::metrics`];
+//! [`HttpError::fault`] says whose fault an error is.
 
 #![forbid(unsafe_code)]
 

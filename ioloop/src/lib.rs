@@ -1,10 +1,10 @@
 //! A single-threaded event loop with callbacks, timers and futures, after Tornado's `ioloop`.
 //!
-//! **In scope:** readiness of descriptors, as callbacks ([`IoLoop::add_handler`]) and futures ([`AsyncSource`]); callbacks,
-//! timers once and again ([`PeriodicCallback`]), tasks; signals and, with the feature `process`, the ends of child
-//! processes; a way in from other threads ([`Remote`]), work that blocks ([`IoLoop::run_in_executor`], [`Lane`]), many loops
-//! in as many threads ([`run_loops`]); what a loop says of itself ([`Measurements`], [`IoLoop::watch_blocking`]); virtual
-//! time for tests (`testing`, with the feature of that name).
+//! **In scope:** readiness of descriptors, as callbacks ([`IoLoop::add_handler`]) and as futures ([`AsyncSource`]); callbacks,
+//! timers, periodic callbacks ([`PeriodicCallback`]), tasks; signals and, with the feature `process`, waiting for child
+//! processes; access from other threads ([`Remote`]), thread pools for blocking work ([`IoLoop::run_in_executor`], [`Lane`]), many loops
+//! on as many threads ([`run_loops`]); monitoring ([`Measurements`], [`IoLoop::watch_blocking`]); virtual
+//! time for tests (feature `testing`).
 //! **Out of scope:** streams and buffers (`iostream`), sockets and names (`netutil`), servers (`tcpserver`).
 //!
 //! ```
@@ -22,24 +22,25 @@
 //!
 //! # Three rules
 //!
-//! 1. **One loop, one thread.** [`IoLoop`] and everything made from it stays on its thread; only [`Remote`]
-//!    crosses, and [`Lane`], whose jobs know no loop.
-//! 2. **Readiness is edge-triggered**: a handler is told when a source *becomes* ready and must go on until
-//!    `WouldBlock`. Tornado's pollers are level-triggered; [`IoLoop::add_handler`] says what that means.
-//! 3. **What is queued during a turn waits for the next**: callbacks, tasks, timers. Nobody starves I/O.
+//! 1. **One loop, one thread.** [`IoLoop`] and everything made from it stay on its thread; only [`Remote`]
+//!    may be sent to others, and [`Lane`], whose jobs know nothing of loops.
+//! 2. **Readiness is edge-triggered**: a handler is called when a source *becomes* ready and must go on until
+//!    `WouldBlock`. Tornado's pollers are level-triggered; [`IoLoop::add_handler`] explains the difference.
+//! 3. **What is queued during a turn runs in the next**: callbacks, tasks, timers. So they cannot starve I/O.
 //!
 //! # What things cost
 //!
-//! A turn is one `epoll_wait` and one look at the clock, with a second look before a sleep; small turns of tasks that
-//! follow each other share them, up to 61 polls of tasks or a tenth of a millisecond. Knowing what runs costs one store for each of those, and what
-//! the loop measures of itself costs no syscall. A deadline that is 10 ms away or more ends a sleep by an alarm (on Linux a timerfd), which is set
-//! once for many sleeps: the poll needs no timeout of its own. Waking a task on its own thread is a push onto a queue: no lock, no syscall, no allocation. A task is its
-//! boxed future and 32 bytes in a table: it is lent a waker while it is polled, and has one of its own only while somebody else keeps
-//! a clone. A source is 24 bytes, a timer 32; setting and cancelling it
-//! is O(1), and a [`Deadline`] that is pushed forward costs a store. Posts from other threads share one wake-up of
-//! the loop.
-//!
-//! Queues and tables give their memory back after a spike; they grow by pieces, so they never hold twice what is in them.
+//! - A turn is one `epoll_wait` and one look at the clock, with a second look before a sleep. Short turns of tasks that
+//!   follow each other share them, up to 61 polls of tasks or a tenth of a millisecond.
+//! - Recording what runs costs one store for each piece of work; the loop's measurements cost no syscall.
+//! - A sleep until a deadline that is 10 ms away or more is ended by an alarm (on Linux a timerfd), which is set
+//!   once for many sleeps, so that the poll needs no timeout of its own.
+//! - Waking a task on the loop's thread is a push onto a queue: no lock, no syscall, no allocation. Posts from other threads share one
+//!   wake-up of the loop.
+//! - A task is its boxed future and 32 bytes in a table. It borrows a waker while it is polled, and has one of its own only while
+//!   somebody keeps a clone.
+//! - A source is 24 bytes, a timer 32. Setting and cancelling a timer is O(1), and pushing a [`Deadline`] forward is a store.
+//! - Queues and tables give memory back after a spike. They grow piece by piece, so they never take twice what is in them.
 
 #![forbid(unsafe_code)]
 

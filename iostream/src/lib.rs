@@ -1,11 +1,10 @@
 //! Buffered reads and writes over any non-blocking transport, after Tornado's `iostream`.
 //!
-//! **In scope:** [`IoStream`] with reads by delimiter, length and end; writes that coalesce; limits; closing in
-//! good order; a [`Transport`] trait for what is neither TCP nor a Unix socket; with features of these names, TLS by
-//! rustls (`tls`), connecting to hosts by name (`client`), pipes and child processes (`process`), a pattern to read to
-//! (`regex`), the traits of other ecosystems (`futures-io`, `tokio-io`), and scripted transports and pairs in memory
-//! for tests (`testing`). **Out of scope:** listening and accepting (`tcpserver`), what turns a name into addresses
-//! (`netutil`).
+//! **In scope:** [`IoStream`] with reads up to a delimiter, a length or the end; coalesced writes; limits; graceful
+//! closing; a [`Transport`] trait for what is neither TCP nor a Unix socket; by feature, TLS with
+//! rustls (`tls`), connecting to hosts by name (`client`), pipes and child processes (`process`), reading up to a pattern
+//! (`regex`), the traits of other ecosystems (`futures-io`, `tokio-io`), and scripted transports and in-memory pairs
+//! for tests (`testing`). **Out of scope:** listening and accepting (`tcpserver`), resolving names (`netutil`).
 //!
 //! ```
 //! use ioloop::IoLoop;
@@ -32,13 +31,13 @@
 //!
 //! # What things cost
 //!
-//! An idle stream is about 150 bytes, its slot in the loop included; over TLS, 8 KiB. A transport is registered with
+//! An idle stream takes about 180 bytes, its slot in the loop included; over TLS, 8 KiB. A transport is registered with
 //! the poller once, when it would first block. A read that finds data is one syscall, and none is made just to learn that
-//! there is no more. What a task writes before it waits for input leaves in one syscall. An idle stream holds no buffer:
+//! there is no more. All that a task writes before it waits for input is sent by one syscall. An idle stream holds no buffer:
 //! blocks of 64 KiB are borrowed from the thread's pool while bytes are in flight ([`leased_blocks`] counts them), and a
 //! small remainder that waits for more is moved to memory of its own size. A reader that stops with bytes unread keeps the
-//! block that they are in; over TLS that may be two. A result is one copy out of the block, or the block itself where it is
-//! most of it. Writes of 16 KiB and more are not copied. One turn reads 256 KiB and sends 1088 KiB per stream at most.
+//! block that holds them; over TLS that may be two. A result is copied out of the block once, or is the block itself where it fills
+//! most of it. Writes of 16 KiB and more are not copied. In one turn a stream reads at most 256 KiB and sends at most 1088 KiB.
 
 #![forbid(unsafe_code)]
 

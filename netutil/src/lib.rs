@@ -1,4 +1,4 @@
-//! Listening sockets bound right and names resolved, after Tornado's `netutil`, as std types.
+//! Listening sockets, set up correctly, and name resolution, after Tornado's `netutil`; everything returned is a std type.
 //!
 //! ```
 //! use netutil::{BindOptions, bind_sockets};
@@ -15,22 +15,22 @@
 //! # In scope
 //!
 //! - [`bind_sockets`]: one listening TCP socket per local address of a host, all on one port.
-//! - [`bind_unix_socket`]: a listening Unix socket that leaves a live server its address, and
+//! - [`bind_unix_socket`]: a listening Unix socket that never takes the path of a running server, and
 //!   [`UnlinkOnDrop`], which removes its file (Unix only).
-//! - [`activated_sockets`]: the sockets that systemd has opened for this process, by name (Unix only; elsewhere
-//!   than on Linux there are none).
-//! - [`Handover`]: the same sockets for the process that takes over from this one, without a connection lost (Linux only).
-//! - [`Resolver`]: from a host to its addresses; [`BlockingResolver`] asks the system, [`OverrideResolver`]
-//!   sends some hosts elsewhere.
-//! - [`raise_descriptor_limit`]: as many connections as the system allows (Unix only).
+//! - [`activated_sockets`]: the sockets that systemd has opened for this process, by name (Unix only; systems other
+//!   than Linux have none).
+//! - [`Handover`]: passes listening sockets to the process that replaces this one, without losing a connection (Linux only).
+//! - [`Resolver`]: the addresses of a host; [`BlockingResolver`] asks the system, [`OverrideResolver`]
+//!   replaces some hosts by others.
+//! - [`raise_descriptor_limit`]: as many descriptors as the system allows (Unix only).
 //! - [`is_valid_ip`]: whether a text is an IP address, strictly.
-//! - [`Network`]: all addresses that begin with the same bits, as `10.0.0.0/8`.
-//! - [`set_close_exec`]: keep a descriptor from child processes (Unix only).
+//! - [`Network`]: a range of addresses with a common prefix, such as `10.0.0.0/8`.
+//! - [`set_close_exec`]: keeps a descriptor from being inherited by child processes (Unix only).
 //!
 //! # Out of scope
 //!
 //! Accepting (that needs a loop: see the crate `tcpserver`), connecting, TLS, UDP; resolving without blocking a
-//! thread, caching what was resolved; telling systemd anything (sd_notify).
+//! thread, caching results; notifying systemd (sd_notify).
 //!
 //! # What you own
 //!

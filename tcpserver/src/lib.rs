@@ -1,8 +1,9 @@
 //! A TCP server for a protocol of your own, after Tornado's `tcpserver`.
 //!
-//! **In scope:** [`add_accept_handler`] (which stands in Tornado's `netutil`), and [`TcpServer`]: listen, accept fairly,
-//! run a [`HandleStream`] per connection, close what it leaves behind, bound how many there are and count what they
-//! do, on one loop or on many ([`TcpServer::start`], [`Servers`]). **Out of scope:** what is said on the connection; `httpserver` is one such protocol. Binding sockets is `netutil`'s, reading and writing are `iostream`'s.
+//! **In scope:** [`add_accept_handler`] (in Tornado it is in `netutil`), and [`TcpServer`]: listening, accepting fairly,
+//! running a [`HandleStream`] per connection, closing the stream when it ends, limits on connections and metrics, on one loop or
+//! many ([`TcpServer::start`], [`Servers`]). **Out of scope:** the protocol spoken on the connection; `httpserver` is one. Binding
+//! sockets is `netutil`'s part, reading and writing is `iostream`'s.
 //!
 //! ```no_run
 //! use ioloop::IoLoop;
@@ -24,21 +25,22 @@
 //!
 //! # What things cost
 //!
-//! A connection is one `accept4`, one task and one stream: two allocations for the task (its future and its waker), one for
-//! the stream, one for what is known of it, no buffer before bytes arrive. Nagle's algorithm is turned off on the listener,
-//! where Linux hands it down.
+//! A connection costs one `accept4`, and three allocations: the task's future, the stream, and the connection's record. It has no buffer
+//! before bytes arrive. Nagle's algorithm is turned off on the listener; on Linux accepted sockets inherit that.
 //!
-//! What is known of a connection, and told by its context and by [`TcpServer::connections`], is 72 bytes, 48 more for a
-//! peer with an IPv6 address, and 8 for its place in the table. A limit [per address](TcpServer::max_connections_per_ip) adds an entry of a hash table for each
+//! The record of a connection, which its context and [`TcpServer::connections`] show, is 72 bytes, 48 more for a
+//! peer with an IPv6 address, and 8 for its place in the table. A limit [per address](TcpServer::max_connections_per_ip) adds an entry in a hash table for each
 //! client; without one nothing is looked up. A span is made only where a subscriber wants it.
 //!
 //! # What is logged
 //!
-//! At level `error` a handler that failed or panicked, and that accepting fails; at `warn` that the server is full. Of the last
-//! two the beginning and, at `info`, the end: a line a second at most, whatever clients do. At `warn`, too, that a PROXY
-//! protocol header is no good or a TLS handshake fails, a line of each in ten seconds at most, and likewise that connections were
-//! reset because memory is used up. At `debug` each connection's handler runs in a span `connection` with
-//! `id`, `peer`, `client` if that is another, and `label`, and each client is named that has too many connections.
+//! - `error`: a handler that failed or panicked; the beginning of a time in which accepting fails.
+//! - `warn`: the beginning of a time in which the server is full. The end of either is logged at `info`; at most one line a second, whatever
+//!   clients do.
+//! - `warn`: a bad PROXY protocol header, a failed TLS handshake, connections that were reset because the memory budget is exhausted: at most one line of each
+//!   kind in ten seconds.
+//! - `debug`: each connection's handler runs in a span `connection` with `id`, `peer`, `client` if that is another, and `label`; each client with
+//!   too many connections is named.
 
 #![forbid(unsafe_code)]
 
