@@ -1,11 +1,11 @@
-//! Behind a proxy: who the client is and what it speaks, taken from the fields of proxies that are trusted and of nobody else.
+//! Behind a proxy: the client's address and scheme, taken from the header fields of trusted proxies only.
 //!
 //! Run it:            cargo run --release --example behind_nginx [-- --port N] [--proxy NETWORK] [--forwarded yes]
 //! And nginx:         nginx -p . -c examples/behind_nginx.conf
 //! In another shell:  curl http://127.0.0.1:8080/story     # the client's address, not nginx's
 //!
 //! `--forwarded yes` reads `Forwarded` (RFC 7239) instead of `X-Forwarded-For` and `X-Forwarded-Proto`. Only one kind is read, because
-//! a proxy that writes one passes on what its client has put into the other.
+//! a proxy that writes one of them passes on whatever its client has put into the other.
 
 use std::error::Error;
 use std::time::Duration;

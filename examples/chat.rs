@@ -1,9 +1,9 @@
-//! A chat: what one says, all others hear. Nobody waits for a member who reads slowly: one for whom too much waits is let
-//! go, so memory is bounded by the number of members times what may wait for each.
+//! A chat: a line from one member goes to all others. A member who reads slowly holds up nobody: whoever has too much unsent is
+//! disconnected, so memory is bounded by the number of members times the limit for each.
 //!
 //! Run it:                 cargo run --release --example chat [-- --port N] [--members N]
 //! In two or more shells:  nc 127.0.0.1 9998
-//! End it:                 kill -TERM its process: everybody is told, and it ends at once.
+//! End it:                 kill -TERM its process: all members are told, and it ends at once.
 
 use std::cell::RefCell;
 use std::collections::HashMap;

@@ -1,5 +1,5 @@
-//! Tornado's push interface: a delegate is told of each request as it comes, and answers when it likes. This one counts what is uploaded
-//! to it, as `wc` does, however large; on standard error it says how each connection and each upload has ended.
+//! Tornado's push interface: a delegate is called for each part of a request as it arrives, and answers when it likes. This one counts what is
+//! uploaded, as `wc` does, however large; it prints to standard error how each connection and each upload has ended.
 //!
 //! Run it:            cargo run --release --example delegate [-- --port N]
 //! In another shell:  curl -T Cargo.lock http://127.0.0.1:8888/

@@ -1,4 +1,5 @@
-//! Files of a folder: whole or in ranges, so that a download that broke goes on where it was, and not again if the client has it.
+//! The files of a folder, with ranges, so that a broken download can be resumed, and with conditional requests, so that a client that has
+//! a file already is not sent it again.
 //!
 //! Run it:            cargo run --release --example download_range [-- --port N] [--root DIR]
 //! In another shell:  curl -O http://127.0.0.1:8888/Cargo.lock

@@ -1,4 +1,4 @@
-//! A protocol of one's own on tcpserver, without HTTP: every line comes back.
+//! A protocol of your own on tcpserver, without HTTP: every line comes back.
 //!
 //! Run it:           cargo run --release --example echo [-- --port N] [--max-line BYTES]
 //! In another shell: printf 'hello\nworld\n' | nc -N 127.0.0.1 9999

@@ -1,5 +1,5 @@
-//! An end that no client notices: after SIGTERM the server first tells clients and balancers to go elsewhere while it still takes their
-//! requests, then takes no more, and finishes what it has begun.
+//! A shutdown that no client notices: after SIGTERM the server first tells clients and load balancers to go elsewhere while it still takes
+//! their requests, then stops accepting, and finishes the requests under way.
 //!
 //! Run it:            cargo run --release --example graceful [-- --port N] [--lame-duck S] [--grace S]
 //! In another shell:  curl -i http://127.0.0.1:8888/slow/5000 & sleep 1; kill -TERM PID     # the answer comes, with `Connection: close`

@@ -1,9 +1,9 @@
-//! A server that is replaced while it serves: on SIGHUP it starts itself anew, hands its listeners over, and drains when the new process
-//! serves. Nobody who connects meanwhile is refused or reset; if the new process fails, the old one serves on. Linux.
+//! A server that replaces itself while it serves: on SIGHUP it starts its program again, passes its listeners to the new process, and drains once
+//! that is ready. No connection is refused or reset meanwhile; if the new process fails, the old one goes on. Linux.
 //!
 //! Run it:           cargo run --release --example handover [-- --port N]
 //! In another shell: while echo who | nc -N 127.0.0.1 9996; do :; done
-//! In a third one:   kill -HUP the process that answers, after `cargo build` perhaps; kill -TERM ends it
+//! In a third one:   kill -HUP the process that answers, perhaps after a `cargo build`; kill -TERM ends it
 //!
 //! Started by systemd from a socket unit with `FileDescriptorName=lines` it takes that listener.
 

@@ -2,7 +2,7 @@
 //!
 //! Make a certificate as `tls_echo` says, then
 //! Run it:            cargo run --release --features tls --example https -- --cert cert.pem --key key.pem [--port N]
-//!                    [--client-ca FILE], whose issuers' clients alone are let in
+//!                    [--client-ca FILE]: only clients with a certificate from these CAs are let in
 //! In another shell:  curl --cacert cert.pem https://localhost:8443/story
 
 use std::error::Error;

@@ -1,9 +1,9 @@
-//! A small protocol of lines with all that a service needs: a limit on lines, a time for silence, and an end in good order.
+//! A small line protocol with what a service needs: a limit on lines, an idle timeout, and a graceful end.
 //! Step 1 of path 2 through the house (see ARCHITECTURE.md).
 //!
 //! Run it:           cargo run --release --example line_protocol [-- --port N]
 //! In another shell: printf 'ADD 1 2 39\nPING\nQUIT\n' | nc 127.0.0.1 9999
-//! End it:           kill -TERM its process: who is idle is closed, who is served is served to the end.
+//! End it:           kill -TERM its process: idle connections are closed, the others are served to the end.
 
 use std::error::Error;
 use std::time::Duration;

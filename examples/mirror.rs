@@ -1,10 +1,10 @@
-//! Answers each request with what it was taken to be, so that others' readings of the same bytes can be laid beside it.
+//! Answers each request with how it was parsed, so that it can be compared with how other servers parse the same bytes.
 //!
 //! Run it:          cargo run --release --example mirror [-- --port N] [--max-body BYTES]
 //! In another shell: curl -si -d hello http://127.0.0.1:8888/story
 //!
-//! The method and the target come back in the field X-Request, the body as the body. `scripts/ci.d/50-differential.sh` puts the cases
-//! of httpserver/tests/conformance to this program and to others.
+//! The method and the target come back in the field X-Request, the body as the body. `scripts/ci.d/50-differential.sh` sends the cases
+//! of httpserver/tests/conformance to this program and to other servers.
 
 use std::error::Error;
 

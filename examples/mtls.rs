@@ -1,6 +1,6 @@
-//! Both sides have certificates: only clients whose certificate comes from our authority get in, and the handler knows whose it is.
+//! Both sides have certificates: only clients with a certificate from our CA get in, and the handler knows whose it is.
 //!
-//! An authority, and what it issues to the server and to a client:
+//! A CA, and the certificates that it issues to the server and to a client:
 //!   new() { openssl req -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -keyout $1.key -subj /CN=$1 "${@:2}"; }
 //!   new ca -x509 -out ca.pem
 //!   new server -addext subjectAltName=DNS:localhost | openssl x509 -req -CA ca.pem -CAkey ca.key -copy_extensions copy -out server.pem

@@ -1,9 +1,9 @@
-//! A server on all CPUs: Tornado's `bind` and `start`, a loop to each thread, and a choice of how they come by connections.
+//! A server on all CPUs: Tornado's `bind` and `start`, one loop per thread, and a choice of how connections are spread over them.
 //!
 //! Run it:           cargo run --release --example multi_loop [-- --port N --loops N --accept shared|reuse-port|dispatch]
 //!                   (no loops given: one for each CPU)
 //! In another shell: for n in 1 2 3 4 5 6; do (echo; sleep 1) | nc 127.0.0.1 9996 & done; wait
-//! End it:           kill -TERM its process: all loops are drained, and it says how many connections each has had.
+//! End it:           kill -TERM its process: all loops are drained, and it prints how many connections each has served.
 
 use std::cell::Cell;
 use std::error::Error;

@@ -1,10 +1,10 @@
-//! A line echo behind a proxy that says who its client is: the PROXY protocol, versions 1 and 2.
+//! A line echo behind a proxy that names its client: the PROXY protocol, versions 1 and 2.
 //!
 //! Run it:           cargo run --release --example proxy_echo [-- --port N] [--from NETWORK]
 //! In another shell: printf 'PROXY TCP4 203.0.113.9 198.51.100.7 4660 443\r\nhello\n' | nc -N 127.0.0.1 9997
 //! Or a real proxy:  scripts/ci.d/28-haproxy.sh puts HAProxy before it
 //!
-//! With --from only that network may connect, and all of it are proxies.
+//! With --from only addresses of that network may connect, and each of them must send a header.
 
 use std::error::Error;
 use std::fmt::Write;

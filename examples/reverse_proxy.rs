@@ -1,5 +1,5 @@
-//! A reverse proxy. Both bodies go through as they come, at the pace of whoever takes them, and the upstream may answer before it has
-//! heard all. Each request has a connection of its own to it; what a client has to know is in `reverse_proxy/upstream.rs`.
+//! A reverse proxy. Both bodies are streamed at the pace of their reader, and the upstream may answer before it has received the whole
+//! request. Each request has an upstream connection of its own; the client side of HTTP is in `reverse_proxy/upstream.rs`.
 //!
 //! Run an upstream:   cargo run --release --example testbed
 //! Run it:            cargo run --release --example reverse_proxy -- [--port N] [--upstream HOST] [--upstream-port N] [--timeout S]

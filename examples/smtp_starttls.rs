@@ -1,4 +1,4 @@
-//! A mail sink that goes over to TLS in mid-dialogue: it takes mail and prints how much came, and how.
+//! A mail sink that switches to TLS in mid-conversation (STARTTLS): it takes mail and prints how much came, and whether it was encrypted.
 //!
 //! Make a certificate as `tls_echo` says, then
 //! Run it:           cargo run --release --features tls --example smtp_starttls -- --cert cert.pem --key key.pem [--port N]

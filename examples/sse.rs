@@ -1,4 +1,4 @@
-//! Server-sent events: a clock that browsers follow, and that goes on where it was when they come back.
+//! Server-sent events: a clock that browsers follow, and that resumes where it was after a reconnect.
 //!
 //! Run it:            cargo run --release --example sse [-- --port N]
 //! In a browser:      http://127.0.0.1:8888/

@@ -1,4 +1,4 @@
-//! A TLS client: sends its standard input, prints what comes back until the peer ends, and says what both have agreed on.
+//! A TLS client: sends its standard input, prints what comes back until the peer ends, and prints what was negotiated.
 //!
 //! Run it: printf 'GET / HTTP/1.0\r\n\r\n' | cargo run --release --features tls --example tls_client -- \
 //!           --connect 127.0.0.1:8443 --name localhost [--ca FILE] [--cert FILE --key FILE] [--tls 1.2|1.3] [--alpn NAME]

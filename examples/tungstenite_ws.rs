@@ -1,4 +1,4 @@
-//! A codec that knows nothing of this house on one of its streams: a WebSocket server (RFC 6455) by async-tungstenite, over
+//! Somebody else's codec on one of our streams: a WebSocket server (RFC 6455) by async-tungstenite, through
 //! the traits of `futures-io`, without a runtime beneath it. Every message comes back.
 //!
 //! Run it:     cargo run --release --features websocket --example tungstenite_ws [-- --port N]

@@ -1,5 +1,5 @@
-//! Uploads that go to disk as they come: memory stays small however large the file, and a client that sends too much is told so before
-//! it has sent it.
+//! Uploads that are written to disk as they arrive: memory stays small however large the file, and one that is too large is refused before it
+//! has been sent.
 //!
 //! Run it:            cargo run --release --example upload [-- --port N] [--dir DIR] [--limit BYTES]
 //! In another shell:  curl -T large.iso http://127.0.0.1:8888/large.iso

@@ -1,4 +1,4 @@
-//! A WebSocket beside ordinary pages: HTTP until the handshake, which is ours, then the frames of RFC 6455, which a crate knows about.
+//! A WebSocket beside ordinary pages: the handshake is HTTP and done here, the frames of RFC 6455 are left to a crate.
 //! Every message comes back.
 //!
 //! Run it:        cargo run --release --features websocket --example websocket_echo [-- --port N]

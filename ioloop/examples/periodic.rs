@@ -4,7 +4,7 @@
 //! cargo run -p ioloop --example periodic
 //! ```
 //!
-//! It ends by itself after two seconds. `unwrap` stands only where a constant is right or wrong for good.
+//! It ends by itself after two seconds. `unwrap` is used only on values that are constant.
 
 use std::time::Duration;
 

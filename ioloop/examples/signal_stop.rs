@@ -1,5 +1,5 @@
-//! Works until it is told to stop: SIGTERM or Ctrl-C ends it in good order, SIGHUP has it reload. It is a good PID 1 of a
-//! container too, where a signal that nobody listens for is ignored.
+//! Works until it is told to stop: SIGTERM or Ctrl-C ends it gracefully, SIGHUP makes it reload. It also works as PID 1 of a
+//! container, for which the kernel ignores signals that the program does not listen for.
 //!
 //! ```text
 //! cargo run -p ioloop --example signal_stop

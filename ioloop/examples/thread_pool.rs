@@ -2,7 +2,7 @@
 //!
 //! Run it: cargo run -p ioloop --example thread_pool [-- FILE …]
 //!
-//! Without files it takes its own program, eight times. What cannot be read is said and costs nothing else.
+//! Without files it hashes its own program, eight times. A file that cannot be read is reported; the others go on.
 
 use std::cell::Cell;
 use std::collections::hash_map::DefaultHasher;

@@ -1,4 +1,4 @@
-//! A server that systemd may start: it takes its sockets if there are any, and binds one if not. Unix only.
+//! A server that systemd may start: it takes the sockets that were passed to it, or binds one if there are none. Unix only.
 //!
 //! Run it:            cargo run -p netutil --example activated
 //! or activated:      systemd-socket-activate -l 127.0.0.1:8888 -l /tmp/admin.sock --fdname=http:admin \
