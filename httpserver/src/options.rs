@@ -12,9 +12,9 @@ use crate::http1::{Ambient, Limits};
 use crate::metrics::HttpMetrics;
 use crate::proxies::{Protocol, TrustedProxies};
 
-/// What an [`HttpServer`](crate::HttpServer) allows its peers. Every limit and deadline has a default:
+/// The options of an [`HttpServer`](crate::HttpServer). Every limit and deadline has a default:
 ///
-/// | option | default | when it is met |
+/// | option | default | when it is reached |
 /// | --- | --- | --- |
 /// | `limits` | see [`Limits`] | 400, 413, 414 or 431, and the connection closes |
 /// | `header_timeout` | 10 s | 408 if part of a request came, else the connection just closes |
@@ -36,73 +36,73 @@ pub struct HttpOptions {
     /// How long the head of a request may take, from its first byte to its last; on a new connection from the accept
     /// (H1-4). Ten seconds suffice for the slowest honest link; they are what a slow-loris can hold.
     pub header_timeout: Duration,
-    /// How long a connection may idle between requests; `None` for ever (HS3). It idles from when the last answer has been
-    /// taken; empty lines are no request. 75 seconds is what common proxies and
-    /// servers take, so their pools and ours agree.
+    /// How long a connection may idle between requests; `None` for ever (HS3). It is idle once the peer has taken the last
+    /// response; empty lines do not count as a request. 75 seconds is what common proxies and servers use, so that their connection
+    /// pools agree with ours.
     pub idle_connection_timeout: Option<Duration>,
-    /// How long a request body may take, and how long it may pause, beyond what `minimum_body_rate` grants (H1-19). Only the time
-    /// in which the server waits for the peer counts, not what the handler does in between.
+    /// How long a request body may take, and how long it may pause, in addition to what `minimum_body_rate` grants (H1-19). Only time
+    /// spent waiting for the peer counts, not what the handler does in between.
     pub body_timeout: Duration,
-    /// Bytes per second that each earn the body a second more than `body_timeout`. A large upload over a slow link gets
-    /// the time it needs; one byte a second does not. Zero is taken as one.
+    /// For every so many bytes received, the body gets one more second than `body_timeout`. So a large upload over a slow link gets
+    /// the time it needs, and a peer that sends one byte a second does not. Zero counts as one.
     pub minimum_body_rate: u32,
-    /// How long the peer may take nothing of a response that the server waits to send, and how long it may take over it, beyond what
-    /// `minimum_send_rate` grants.
+    /// How long the peer may go without reading any of a response that waits to be sent, and how long it may take for all of it, in
+    /// addition to what `minimum_send_rate` grants.
     pub write_timeout: Duration,
-    /// Bytes per second that each earn such a wait a second more than `write_timeout`: a peer that takes one byte a second of a
-    /// large response is cut, one on a slow link is not. Zero is taken as one.
+    /// For every so many bytes sent, such a wait gets one more second than `write_timeout`: a peer that reads a large response at one
+    /// byte a second is disconnected, one on a slow link is not. Zero counts as one.
     pub minimum_send_rate: u32,
-    /// How long a handler may take to begin its response; `None` for ever. The time in which it waits for the request's body is the
-    /// peer's and does not count, nor does what comes after the head of the response: events may be streamed for days. A
-    /// handler that is late is dropped where it waits. One that computes and never waits cannot be stopped by this: see
+    /// How long a handler may take to begin its response; `None` for ever. Time spent waiting for the request's body does not count,
+    /// nor does what comes after the head of the response: events may be streamed for days. A
+    /// handler that is late is dropped at its `.await`. One that computes without ever awaiting cannot be stopped by this: see
     /// `IoLoop::watch_blocking`.
     pub handler_timeout: Option<Duration>,
-    /// How long a connection is kept behind its last response, to drop what still comes until the peer ends its side too, so that a
-    /// reset does not overtake the response (H1-52, RFC 9112 §9.6). After a 408 it is a tenth of a second at most; in any case no
-    /// more than 256 MiB are dropped. Behind the last response that the peer has asked for it is done
-    /// if more has come, or if more was sent than leaves at once.
+    /// How long a connection is kept after its last response, to read and drop what still arrives until the peer ends its side too, so that
+    /// a reset does not overtake the response (H1-52, RFC 9112 §9.6). After a 408 it is a tenth of a second at most; in any case no
+    /// more than 256 MiB are dropped. If the peer itself asked for the connection to close, the server lingers only if the peer has sent
+    /// more, or if the response was larger than what leaves without an acknowledgement.
     pub linger: Duration,
-    /// Bytes of response that may wait in memory: a streaming handler that has written so much waits for the peer, and the
-    /// next request is not begun before less is left. A [`Response`](crate::Response) may be larger, because its body is in
-    /// memory anyway. Streamed pieces are gathered up to this before they are sent; up to 22 times as much, a mebibyte, where a piece of
-    /// 16 KiB or more is shared (`Bytes::is_unique` says no: static data, a cache's), so that holding it takes no memory as long as the
-    /// others hold it; but not while as much of that kind waits on this loop as the soft mark of the
+    /// Bytes of response that may wait in memory: a streaming handler that has written this much waits for the peer, and the
+    /// next request does not begin before less is left. A [`Response`](crate::Response) may be larger, because its body is in
+    /// memory anyway. Streamed pieces are gathered up to this size before they are sent. The limit is 22 times as high, a mebibyte, for
+    /// pieces of 16 KiB or more that are shared (`Bytes::is_unique` is false: static data, or a cache's), because queueing them takes no
+    /// memory while others hold them; but not while the shared pieces that wait on this loop come to the soft mark of the
     /// [`MemoryBudget`](iostream::MemoryBudget), 256 MiB.
     pub max_buffered_response: usize,
-    /// What a form may have at most.
+    /// Limits on forms.
     pub form: FormLimits,
-    /// Whose word is taken for the address and the protocol of clients. Default: nobody's.
+    /// Which proxies are trusted to say the address and the protocol of clients. Default: none.
     pub xheaders: Option<TrustedProxies>,
-    /// The protocol that clients are taken to speak, whatever the connection is: [`Protocol::Https`] behind something that ends TLS
-    /// and does not say so (HS5). Default: what the connection is.
+    /// The protocol that clients are assumed to use, whatever the connection is: [`Protocol::Https`] behind something that terminates TLS
+    /// without saying so (HS5). Default: that of the connection.
     pub protocol: Option<Protocol>,
-    /// How many requests a connection may bring; the response to the last says that it is. `None`, the default, is any number:
-    /// nothing here grows with them. A limit makes clients of a balancer come back to it.
+    /// How many requests a connection may carry; the response to the last one says `Connection: close`. `None`, the default, is any number:
+    /// nothing grows with it. A limit makes clients go back to the load balancer now and then.
     pub max_requests_per_connection: Option<u32>,
-    /// How old a connection may become: the first response after that, or none if it idles then, is its last. `None` by default. Each
-    /// connection has up to a tenth more or less, so that those which came together do not all leave together.
+    /// How old a connection may become: the first response after that is its last; if it is idle then, it closes. `None` by default. Each
+    /// connection gets up to a tenth more or less, so that those which came together do not all leave together.
     pub max_connection_age: Option<Duration>,
     /// Whether connections are kept alive between requests. Tornado's `no_keep_alive`, the other way round.
     pub keep_alive: bool,
-    /// Whether a handler is dropped where it waits when its client has gone (H1-48); the end of the client's side alone, which may come
-    /// with its request, is not that. Otherwise it runs on, within `handler_timeout`: for work that must not stop half-way. A
-    /// handler can tell by [`Exchange::closed`](crate::Exchange::closed).
+    /// Whether a handler is dropped at its `.await` when its client has gone (H1-48). A client that has only ended its own side, perhaps
+    /// together with its request, has not gone. Otherwise the handler runs on, within `handler_timeout`: for work that must not stop half-way. It
+    /// can ask by [`Exchange::closed`](crate::Exchange::closed).
     pub cancel_on_disconnect: bool,
-    /// Whether request bodies with one Content-Encoding, gzip or deflate, are decoded (H1-53). Its handler then sees them as if they
-    /// had come so: without Content-Encoding and Content-Length, with X-Consumed-Content-Encoding. Limits on bodies hold before and
-    /// after (H1-55). What is corrupt is a 400. Other codings, and several, are left to the handler. It takes 112 KiB while such a
-    /// request is served. Tornado's `decompress_request`.
+    /// Whether request bodies with one Content-Encoding, gzip or deflate, are decoded (H1-53). The handler then sees the request as if it
+    /// had been sent without coding: without Content-Encoding and Content-Length, with X-Consumed-Content-Encoding. Limits on bodies apply before and
+    /// after decoding (H1-55). A corrupt body is a 400. Other codings, and several at once, are left to the handler. Decoding takes 112 KiB
+    /// while such a request is served. Tornado's `decompress_request`.
     #[cfg(feature = "gzip")]
     pub decompress_request: bool,
-    /// How many times its size a decoded request body may be, beyond the first MiB. Texts rarely come to 20; a bomb to 1000.
+    /// How many times its encoded size a decoded request body may have, beyond the first MiB. Texts rarely reach 20; a bomb reaches 1000.
     #[cfg(feature = "gzip")]
     pub max_inflation: u32,
     /// Whether and how responses are compressed with gzip. Tornado's `compress_response`.
     #[cfg(feature = "gzip")]
     pub compress_response: Option<Compression>,
-    /// Where requests are counted.
+    /// The metrics in which requests are counted.
     pub(crate) metrics: Option<HttpMetrics>,
-    /// Who is told of each request.
+    /// Called with a record of each request.
     pub(crate) access_log: Option<AccessLog>,
     /// The Server field, validated.
     pub(crate) ambient: Ambient,

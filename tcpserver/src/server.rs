@@ -36,9 +36,9 @@ use crate::reset::reset;
 
 /// A server for a protocol of your own: Tornado's `TCPServer`.
 ///
-/// It serves on the loop that is current when it begins to listen. Clones share one server; dropping them all changes
-/// nothing, as the loop keeps serving until [`stop`](TcpServer::stop). A loop that closes closes its listeners and
-/// connections.
+/// It serves on the loop that is current when it begins to listen. Clones share one server. Dropping all of them changes
+/// nothing: the loop keeps serving until [`stop`](TcpServer::stop). When a loop closes, its listeners and
+/// connections close.
 ///
 /// Nagle's algorithm is off for its connections.
 #[doc(alias = "TCPServer")]
@@ -55,8 +55,8 @@ impl<H: HandleStream> TcpServer<H> {
         TcpServer { handler: Rc::new(handler), entrance }
     }
 
-    /// The same server, whose listeners are treated like this where they are added through what is returned: several ways in,
-    /// each with its own policy.
+    /// The same server with other options for the listeners that are added through the returned value, so that
+    /// each listener can have its own.
     ///
     /// ```no_run
     /// use iostream::{IoStream, StreamError};
@@ -74,7 +74,7 @@ impl<H: HandleStream> TcpServer<H> {
         TcpServer { handler: Rc::clone(&self.handler), entrance }
     }
 
-    /// [`with`](TcpServer::with) these limits of streams, and the other options as they are.
+    /// As [`with`](TcpServer::with), with these stream limits and the other options unchanged.
     #[must_use]
     #[doc(alias = "max_buffer_size")]
     #[doc(alias = "read_chunk_size")]
@@ -82,20 +82,20 @@ impl<H: HandleStream> TcpServer<H> {
         self.with(self.entrance.options.clone().stream_options(options))
     }
 
-    /// [`with`](TcpServer::with) so much time for the end of a connection, and the other options as they are: see
+    /// As [`with`](TcpServer::with), with this time for the end of a connection and the other options unchanged: see
     /// [`ListenOptions::linger`].
     #[must_use]
     pub fn linger(self, limit: Duration) -> TcpServer<H> {
         self.with(self.entrance.options.clone().linger(limit))
     }
 
-    /// Serves at most `most` connections at a time (TS7); what becomes of others is a matter of
-    /// [`when_full`](TcpServer::when_full). Every connection counts until it is closed, so with a limit of none nobody is
+    /// Serves at most `most` connections at a time (TS7); [`when_full`](TcpServer::when_full) says what happens to the
+    /// others. Every connection counts until it is closed. With a limit of zero no connection is
     /// served. Where each of several loops has its server, each has a limit of its own.
     ///
-    /// By default the limit on descriptors decides, as it is when it is reached: a sixteenth of the descriptors, 16 at
-    /// least and 1024 at most, is left for what else the process opens, and all servers of the process without a limit of
-    /// their own share the others, whatever loop they are on. With 1024 descriptors that is 960 connections; see
+    /// By default the process's limit on descriptors decides, as it is at that moment: a sixteenth of the descriptors, at
+    /// least 16 and at most 1024, is left for whatever else the process opens, and all servers of the process that have no limit of
+    /// their own share the rest, whatever loop they are on. With 1024 descriptors that is 960 connections; see
     /// [`netutil::raise_descriptor_limit`].
     #[must_use]
     pub fn max_connections(self, most: usize) -> TcpServer<H> {
@@ -103,27 +103,27 @@ impl<H: HandleStream> TcpServer<H> {
         self
     }
 
-    /// Serves at most `most` connections at a time of one client (TS7): an IPv4 address, or an IPv6 /64, which is what one
-    /// subscriber has. More are accepted and closed. No limit by default, because many clients may stand behind one
+    /// Serves at most `most` connections of one client at a time (TS7): of one IPv4 address, or one IPv6 /64, which is what one
+    /// subscriber has. Further ones are accepted and closed. There is no limit by default, because many clients may share one
     /// address, and behind a proxy all do.
     ///
-    /// The count takes memory only for clients that are connected. A Unix socket's peers have no address and are not
-    /// limited; nor do connections count that were there before the limit. Each of several loops counts
-    /// for itself, so that a client may have as many on each.
+    /// Counting takes memory only for clients that are connected. Peers of Unix sockets have no address and are not
+    /// limited; connections that were open before the limit was set do not count. Each of several loops counts
+    /// by itself, so a client may have this many on each.
     #[must_use]
     pub fn max_connections_per_ip(self, most: usize) -> TcpServer<H> {
         self.handle().state.admission.limit_per_ip(most);
         self
     }
 
-    /// What becomes of those who come while the server is full: they wait, by default.
+    /// What happens to new connections while the server is full. By default they wait.
     #[must_use]
     pub fn when_full(self, when_full: WhenFull) -> TcpServer<H> {
         self.handle().state.admission.set_when_full(when_full);
         self
     }
 
-    /// [`with`](TcpServer::with) TLS, and the other options as they are: see [`ListenOptions::tls`].
+    /// As [`with`](TcpServer::with), with TLS and the other options unchanged: see [`ListenOptions::tls`].
     #[cfg(feature = "tls")]
     #[must_use]
     #[doc(alias = "ssl_options")]
@@ -131,8 +131,8 @@ impl<H: HandleStream> TcpServer<H> {
         self.with(self.entrance.options.clone().tls(acceptor))
     }
 
-    /// Has at most `most` TLS handshakes under way at once, 512 by default, one at least. Others wait for their turn, no
-    /// longer than a handshake may take; while somebody waits, the oldest handshake gives way once it has lasted a second.
+    /// Limits the TLS handshakes that are under way at once: 512 by default, at least one. Others wait for their turn, no
+    /// longer than a handshake may take. While any wait, the oldest handshake is given up once it has lasted a second.
     #[cfg(feature = "tls")]
     #[must_use]
     pub fn max_handshakes(self, most: usize) -> TcpServer<H> {
@@ -143,7 +143,7 @@ impl<H: HandleStream> TcpServer<H> {
     /// Listens on `port` of all interfaces, IPv4 and IPv6, and serves at once (TS3). May be called several times. Port 0
     /// lets the kernel choose one port for all.
     ///
-    /// Gives the addresses that are listened on.
+    /// Returns the addresses that it listens on.
     ///
     /// # Errors
     ///
@@ -164,8 +164,8 @@ impl<H: HandleStream> TcpServer<H> {
         Ok(addresses)
     }
 
-    /// Listens on a Unix socket, and serves at once. What has the path already decides whether it may be taken: see
-    /// [`bind_unix_socket`]. The socket's file stays, as in Tornado; where it shall not, add the listener of
+    /// Listens on a Unix socket, and serves at once. [`bind_unix_socket`] says what happens if the path exists already. The socket's
+    /// file stays when the server ends, as in Tornado; to have it removed, add the listener of
     /// [`bind_unix_socket_guarded`](netutil::bind_unix_socket_guarded) and keep its guard.
     ///
     /// # Errors
@@ -176,7 +176,7 @@ impl<H: HandleStream> TcpServer<H> {
         self.add_socket(bind_unix_socket(path, options)?)
     }
 
-    /// Serves listeners that were bound before, at once (TS4): `bind_sockets` returns such, and so does a supervisor.
+    /// Serves listeners that are bound already, at once (TS4): those of `bind_sockets`, or those of a supervisor.
     ///
     /// # Errors
     ///
@@ -201,9 +201,9 @@ impl<H: HandleStream> TcpServer<H> {
         self.add_sockets([listener])
     }
 
-    /// Serves a stream that comes from elsewhere as if it had been accepted: one end of a pair, the scripted transport of a
-    /// test, a connection that something else has listened for. It counts, and drains, with the others; it does not wait for
-    /// room, and is closed where [`max_connections_per_ip`](TcpServer::max_connections_per_ip) or
+    /// Serves a stream from elsewhere as if it had been accepted: one end of a pair, the scripted transport of a
+    /// test, a connection that something else has accepted. It counts and drains like the others. It does not wait for
+    /// room, but is closed where [`max_connections_per_ip`](TcpServer::max_connections_per_ip) or
     /// [`WhenFull::Close`] says so.
     pub fn add_stream(&self, stream: IoStream, peer: PeerAddr) {
         if let Some(admitted) = self.entrance.admit(&peer, stream.now()) {
@@ -211,7 +211,7 @@ impl<H: HandleStream> TcpServer<H> {
         }
     }
 
-    /// Stops accepting and closes the listeners; live connections go on (TS6). Harmless when repeated; a handler
+    /// Stops accepting and closes the listeners; live connections go on (TS6). May be called again; a handler
     /// reaches it through [`ConnectionContext::server`]. The server may listen again afterwards.
     pub fn stop(&self) {
         self.handle().stop();
@@ -222,30 +222,30 @@ impl<H: HandleStream> TcpServer<H> {
         &self.entrance
     }
 
-    /// The server without the type of its handler, for whoever watches it or ends it.
+    /// A handle without the type of the handler, for code that monitors or stops the server.
     #[must_use]
     pub fn handle(&self) -> &ServerHandle {
         &self.entrance.server
     }
 
-    /// Begins to end in good order: goes on accepting, and has clients told to leave, as far as their protocol can say so
-    /// ([`ConnectionContext::is_leaving`]). For the time that a balancer takes to notice. [`drain`](TcpServer::drain) comes next.
+    /// Begins a graceful end: goes on accepting, while clients are told to leave, if their protocol can say so
+    /// ([`ConnectionContext::is_leaving`]). This is for the time that a load balancer takes to notice; [`drain`](TcpServer::drain) comes next.
     pub fn lame_duck(&self) {
         self.handle().lame_duck();
     }
 
-    /// Ends in good order (TS6): accepts those who are queued already and nobody else, closes who is
-    /// [idle](ConnectionContext::until_drained), serves the others to the end of what they are at, and closes what is left
-    /// when `grace` has passed. Handlers that never ask whether the server drains are served until then.
+    /// Ends gracefully (TS6): accepts the connections that are queued already and no others, closes those that are
+    /// [idle](ConnectionContext::until_drained), lets the others finish what they are doing, and closes what is left
+    /// when `grace` has passed. Handlers that never ask whether the server drains run until then.
     ///
-    /// Those who were accepted last may still ask once. Who connects while the listener closes is refused by the kernel; only
-    /// another process with the same listener can serve those. Called again, it begins a new grace; the server may listen again
+    /// Connections accepted last may still make one request. A client that connects while the listener closes is refused by the kernel; only
+    /// another process with the same listener can serve it. A second call begins a new grace; the server may listen again
     /// afterwards.
     pub fn drain(&self, grace: Duration) -> Drain {
         self.handle().drain(grace)
     }
 
-    /// Stops and closes all connections at once. Handlers that wait for something else than their stream find out when they use it.
+    /// Stops and closes all connections at once. A handler that waits for something other than its stream notices when it next uses it.
     pub fn abort(&self) {
         self.handle().abort();
     }
@@ -255,19 +255,19 @@ impl<H: HandleStream> TcpServer<H> {
     ///
     /// # Cancel safety
     ///
-    /// The connections are closed by the call; dropping what it gives changes nothing.
+    /// The connections are closed by the call; dropping the future changes nothing.
     pub fn close_all_connections(&self) -> impl Future<Output = ()> + use<H> {
         self.handle().close_all_connections()
     }
 
-    /// What is left to be done, while the server drains and at any other time.
+    /// The phase that the server is in, and how many connections are left, while it drains and at any other time.
     #[must_use]
     pub fn drain_progress(&self) -> DrainProgress {
         self.handle().drain_progress()
     }
 
-    /// Waits for SIGTERM or SIGINT, then is a [`lame_duck`](TcpServer::lame_duck) for so long, and [drains](TcpServer::drain).
-    /// Another signal cuts either short: it aborts. Signals are heard from the call on, on the current loop; from then on they no longer
+    /// Waits for SIGTERM or SIGINT, then is a [`lame_duck`](TcpServer::lame_duck) for the given time, then [drains](TcpServer::drain).
+    /// A second signal cuts that short: it aborts. Signals are caught from this call on, on the current loop; from then on they no longer
     /// end the process by themselves.
     ///
     /// # Errors
@@ -276,7 +276,7 @@ impl<H: HandleStream> TcpServer<H> {
     ///
     /// # Cancel safety
     ///
-    /// Dropped before a signal has come, nothing has happened but that signals no longer end the process; dropped later, the server
+    /// If it is dropped before a signal has come, the only effect is that signals no longer end the process. If it is dropped later, the server
     /// goes on draining, without a deadline.
     pub fn drained_by_signal(
         &self,
@@ -286,7 +286,7 @@ impl<H: HandleStream> TcpServer<H> {
         self.handle().drained_by_signal(lame_duck, grace)
     }
 
-    /// Runs the current loop until SIGTERM or SIGINT, and until the server has drained since, at most `grace`: the last line of
+    /// Runs the current loop until SIGTERM or SIGINT comes, then until the server has drained, which takes at most `grace`: the last line of
     /// a server's `main`. A second signal aborts.
     ///
     /// # Errors
@@ -309,8 +309,7 @@ impl<H: HandleStream> TcpServer<H> {
         self.handle().accepted_connections()
     }
 
-    /// What the server has done and has to do, in numbers (TS12). Looks at each open connection for its bytes; the
-    /// rest is there.
+    /// The server's metrics (TS12). Adds up the bytes of each open connection; the other numbers are kept ready.
     #[must_use]
     pub fn metrics(&self) -> Metrics {
         self.handle().metrics()
