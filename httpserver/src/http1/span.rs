@@ -38,11 +38,19 @@ pub(crate) fn target(input: &[u8], at: u32) -> Option<u32> {
 /// Where the field value that begins `at` ends, blanks around it included, if CR follows it.
 #[inline(always)]
 pub(crate) fn field_value(input: &[u8], mut at: u32) -> Option<u32> {
+    let is_plain = |byte| byte >= b' ' && byte != 0x7F;
     // Many are long, and so many bytes together are vectors to the compiler.
-    while let Some(chunk) = chunk::<16>(input, at)
-        && all(chunk, |byte| byte >= b' ' && byte != 0x7F)
-    {
-        at += 16;
+    while let Some(chunk) = chunk::<16>(input, at) {
+        if all(chunk, is_plain) {
+            at += 16;
+            continue;
+        }
+        let doubts = u128::from_le_bytes(chunk.map(|byte| if is_plain(byte) { 0 } else { 0xFF }));
+        at += doubts.trailing_zeros() / 8;
+        if input[at as usize] == b'\r' {
+            return Some(at);
+        }
+        break; // a TAB, or what belongs nowhere
     }
     let doubts = |word: u64| (word.wrapping_sub(each(b' ')) | word.wrapping_add(each(1))) & !word;
     span(input, at, |byte| byte == b'\r', doubts, is_field_value_byte)
