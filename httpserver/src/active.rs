@@ -145,6 +145,13 @@ impl<'s> Active<'s> {
         any
     }
 
+    /// A handler that has returned has answered, or speaks to the peer by itself.
+    #[inline]
+    pub(crate) fn expect_end(&self) -> Result<(), HttpError> {
+        let is_done = self.taken_over.get() || self.protocol.borrow().is_response_complete();
+        if is_done { Ok(()) } else { Err(HttpError::Unfinished) }
+    }
+
     /// Writes down and counts what went wrong, and was or will be answered.
     pub(crate) fn note(&self, error: HttpError) {
         let session = self.session;
@@ -472,12 +479,12 @@ impl<'s> Active<'s> {
         Ok(true)
     }
 
-    /// One step of the protocol, straight into the output.
+    /// One step of the protocol, straight into the output. It is sent when the connection's future is about to wait.
     fn step<T>(
         &self,
         step: impl FnOnce(&mut Connection, &mut Vec<u8>) -> Result<T, HttpError>,
     ) -> Result<T, HttpError> {
-        self.session.stream.write_with(|out| step(&mut self.protocol.borrow_mut(), out))?
+        self.session.stream.append_with(|out| step(&mut self.protocol.borrow_mut(), out))?
     }
 
     /// How long the peer has kept whoever reads the request's body waiting.

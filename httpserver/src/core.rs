@@ -33,7 +33,8 @@ pub(crate) struct Core {
     epoch: OnceCell<Instant>,
     #[expect(clippy::vec_box, reason = "requests hold the boxes, which travel in and out as they are")]
     heads: RefCell<Vec<Box<RequestHead>>>,
-    workers: RefCell<Vec<Worker>>,
+    #[expect(clippy::vec_box, reason = "connections hold the boxes, which travel in and out as they are")]
+    workers: RefCell<Vec<Box<Worker>>>,
 }
 
 impl Core {
@@ -92,11 +93,11 @@ impl Core {
     }
 
     /// A worker that waits, if there is one.
-    pub(crate) fn lease_worker(&self) -> Option<Worker> {
+    pub(crate) fn lease_worker(&self) -> Option<Box<Worker>> {
         self.workers.borrow_mut().pop()
     }
 
-    pub(crate) fn return_worker(&self, worker: Worker) {
+    pub(crate) fn return_worker(&self, worker: Box<Worker>) {
         let mut workers = self.workers.borrow_mut();
         if workers.len() < KEEP_WORKERS {
             workers.push(worker);

@@ -56,21 +56,15 @@ enum Then {
 /// Serves one connection from its first byte to its last.
 pub(crate) struct Serve<M, H> {
     handler: Rc<H>,
-    state: State,
+    /// Here while it idles; else on the worker's desk. In neither place when the connection has ended.
+    session: Option<Session>,
+    worker: Option<Box<Worker>>,
     marker: PhantomData<fn() -> M>,
-}
-
-/// Written by hand, so that an idle connection is no larger than its session.
-enum State {
-    Idle(Session),
-    /// The worker has the session.
-    Busy(Worker),
-    Ended,
 }
 
 impl<M, H> Serve<M, H> {
     pub(crate) fn new(handler: Rc<H>, session: Session) -> Serve<M, H> {
-        Serve { handler, state: State::Idle(session), marker: PhantomData }
+        Serve { handler, session: Some(session), worker: None, marker: PhantomData }
     }
 }
 
@@ -78,29 +72,34 @@ impl<M: 'static, H: Handler<M>> Future for Serve<M, H> {
     type Output = ();
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
+        let Serve { handler, session: place, worker: busy, .. } = &mut *self;
         loop {
-            match &mut self.state {
-                State::Idle(session) => {
-                    let arrival = std::task::ready!(session.poll_idle(cx));
-                    if let State::Idle(session) = std::mem::replace(&mut self.state, State::Ended) {
-                        let new = || Worker::new(|desk| work(Rc::clone(&self.handler), desk));
-                        let worker = session.core.lease_worker().unwrap_or_else(new);
-                        worker.begin(session, arrival);
-                        self.state = State::Busy(worker);
-                    }
+            let mut worker = match busy.take() {
+                Some(worker) => worker,
+                None => {
+                    let Some(session) = place else { return Poll::Ready(()) };
+                    let Poll::Ready(arrival) = session.poll_idle(cx) else {
+                        session.stream.flush_at_end_of_turn();
+                        return Poll::Pending;
+                    };
+                    let new = || Worker::new(|desk| work(Rc::clone(handler), desk));
+                    let worker = session.core.lease_worker().unwrap_or_else(new);
+                    worker.begin(place, arrival);
+                    worker
                 }
-                State::Busy(worker) => {
-                    let may_idle = std::task::ready!(worker.poll(cx));
-                    let session = worker.session();
-                    if let State::Busy(worker) = std::mem::replace(&mut self.state, State::Ended) {
-                        session.core.return_worker(worker);
-                    }
-                    match may_idle {
-                        true => self.state = State::Idle(session),
-                        false => self.handler.connection_closed(&session.context),
-                    }
+            };
+            let Poll::Ready(may_idle) = worker.poll(cx) else {
+                worker.with_session(|session| session.stream.flush_at_end_of_turn());
+                *busy = Some(worker);
+                return Poll::Pending;
+            };
+            worker.end(place);
+            if let Some(session) = place {
+                session.core.return_worker(worker);
+                if !may_idle {
+                    handler.connection_closed(&session.context);
+                    *place = None;
                 }
-                State::Ended => return Poll::Ready(()),
             }
         }
     }
@@ -178,7 +177,22 @@ async fn serve_requests<M, H: Handler<M>>(session: &Session, handler: &H) -> The
         let watcher = session.core.watcher.as_ref();
         let watched = watcher.map(|watcher| (watcher, Box::new(watcher.begin(exchange.head(), &exchange))));
         let span = span::of_request(&exchange);
-        let answered = answer(&active, handler, &mut exchange, span.as_deref()).await;
+        let answered = {
+            let mut handling = pin!(handler.handle(&mut exchange));
+            let mut gives_up = pin!(None);
+            // Most answer without waiting; what only a wait needs is not made before there is one.
+            poll_fn(|cx| {
+                if let Poll::Ready(result) = poll_handler(&active, span.as_deref(), handling.as_mut(), cx) {
+                    return Poll::Ready(result);
+                }
+                if gives_up.is_none() {
+                    gives_up.set(Some(reason_to_give_up(&active)));
+                }
+                gives_up.as_mut().as_pin_mut().map_or(Poll::Pending, |reason| reason.poll(cx).map(Err))
+            })
+            .await
+        };
+        let answered = answered.and_then(|()| active.expect_end());
         exchange.end();
         active.release();
         let callback = active.on_close.take();
@@ -275,22 +289,6 @@ fn take_head(active: &Active<'_>, head: &mut Option<Box<RequestHead>>) -> Result
     Ok(is_whole)
 }
 
-/// Has the handler answer. Most answer without waiting; what only a wait needs is not made before there is one.
-async fn answer<M, H: Handler<M>>(
-    active: &Active<'_>,
-    handler: &H,
-    exchange: &mut Exchange<'_>,
-    span: Option<&Span>,
-) -> Result<(), HttpError> {
-    let mut handling = pin!(handler.handle(exchange));
-    match poll_fn(|cx| Poll::Ready(poll_handler(active, span, handling.as_mut(), cx))).await {
-        Poll::Ready(result) => result?,
-        Poll::Pending => wait_for_handler(active, span, handling).await?,
-    }
-    let is_done = active.taken_over.get() || active.protocol.borrow().is_response_complete();
-    if is_done { Ok(()) } else { Err(HttpError::Unfinished) }
-}
-
 #[inline(always)]
 fn poll_handler(
     active: &Active<'_>,
@@ -305,26 +303,18 @@ fn poll_handler(
     })
 }
 
-/// Watches the connection while a handler that has just been polled waits for something else.
-async fn wait_for_handler(
-    active: &Active<'_>,
-    span: Option<&Span>,
-    mut handling: Pin<&mut impl Future<Output = Result<(), HttpError>>>,
-) -> Result<(), HttpError> {
+/// Watches the connection while a handler waits for something else: why that is to be given up, once it is.
+async fn reason_to_give_up(active: &Active<'_>) -> HttpError {
     let stream = &active.session.stream;
     let mut gone = pin!(stream.closed());
     let mut patience = Patience { active, began: active.session.now(), deadline: None };
-    let (mut has_waited, mut runs_on) = (false, false);
+    let mut runs_on = false;
     poll_fn(|cx| {
-        if has_waited && let Poll::Ready(result) = poll_handler(active, span, handling.as_mut(), cx) {
-            return Poll::Ready(result);
-        }
-        has_waited = true;
         if active.taken_over.get() {
             return Poll::Pending; // its deadlines and its end are the handler's affair
         }
         if patience.poll(cx).is_ready() {
-            return Poll::Ready(Err(HttpError::HandlerTimeout));
+            return Poll::Ready(HttpError::HandlerTimeout);
         }
         // The peer has gone for good, not merely ended its side: nobody is left to answer.
         if runs_on || gone.as_mut().poll(cx).is_pending() {
@@ -338,7 +328,7 @@ async fn wait_for_handler(
             return Poll::Pending;
         }
         let reason = stream.close_reason().unwrap_or(iostream::CloseReason::EndOfStream);
-        Poll::Ready(Err(HttpError::Stream(iostream::StreamError::Closed(reason))))
+        Poll::Ready(HttpError::Stream(iostream::StreamError::Closed(reason)))
     })
     .await
 }

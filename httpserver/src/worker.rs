@@ -35,22 +35,34 @@ pub(crate) struct Desk {
 
 impl Worker {
     /// `work` serves the sessions that it finds on the desk, one after the other, for ever.
-    pub(crate) fn new<F>(work: impl FnOnce(Rc<Desk>) -> F) -> Worker
+    pub(crate) fn new<F>(work: impl FnOnce(Rc<Desk>) -> F) -> Box<Worker>
     where
         F: Future<Output = Infallible> + 'static,
     {
         let desk = Rc::<Desk>::default();
-        Worker { work: Box::pin(work(Rc::clone(&desk))), desk }
+        Box::new(Worker { work: Box::pin(work(Rc::clone(&desk))), desk })
     }
 
-    /// Gives the worker a session on which something has arrived. It is to be polled until it gives it back; dropped before,
-    /// it takes the session along.
-    pub(crate) fn begin(&self, session: Session, arrival: Arrival) {
-        *self.desk.session.borrow_mut() = Some(session);
+    /// Gives the worker the session in `place`, on which something has arrived. It is to be polled until it is done with it;
+    /// dropped before, it takes the session along.
+    #[inline]
+    pub(crate) fn begin(&self, place: &mut Option<Session>, arrival: Arrival) {
+        self.trade(place);
         self.desk.begun.set(Some(arrival));
     }
 
-    /// Ready when the session is served and can be [taken back](Worker::session): `true` if its connection may idle.
+    /// Puts the session that was served back into its `place`.
+    #[inline]
+    pub(crate) fn end(&self, place: &mut Option<Session>) {
+        self.trade(place);
+    }
+
+    #[inline]
+    fn trade(&self, place: &mut Option<Session>) {
+        std::mem::swap(&mut *self.desk.session.borrow_mut(), place);
+    }
+
+    /// Ready when the session is served and can be [put back](Worker::end): `true` if its connection may idle.
     #[inline]
     pub(crate) fn poll(&mut self, cx: &mut Context<'_>) -> Poll<bool> {
         match self.work.as_mut().poll(cx) {
@@ -59,9 +71,9 @@ impl Worker {
         }
     }
 
-    #[inline]
-    pub(crate) fn session(&self) -> Session {
-        self.desk.session.borrow_mut().take().expect("the session that was served")
+    /// Shows the session that is being served.
+    pub(crate) fn with_session(&self, look: impl FnOnce(&Session)) {
+        look(&self.desk.session());
     }
 }
 

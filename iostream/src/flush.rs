@@ -236,11 +236,12 @@ impl Inner {
         }
     }
 
-    /// Sends what waits to be sent at the end of the turn.
+    /// Sends what would else be sent at the end of the turn.
     pub(crate) fn send_before_waiting(self: &Rc<Self>) {
-        if self.flags.flush_due.get() && !self.flags.awaits_room.get() {
+        let is_due = self.flags.flush_due.get();
+        if (is_due || self.pending() > 0) && !self.flags.awaits_room.get() {
             self.send();
-            if self.pending() == 0 && self.registration.take_back_before_poll(self) {
+            if is_due && self.pending() == 0 && self.registration.take_back_before_poll(self) {
                 self.flags.flush_due.set(false);
             }
         }

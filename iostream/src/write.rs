@@ -51,6 +51,19 @@ impl IoStream {
     /// [`Closed`](StreamError::Closed) on a stream that cannot be written to; `f` is then not called, unless it was `f`
     /// that closed the stream.
     pub fn write_with<R>(&self, f: impl FnOnce(&mut Vec<u8>) -> R) -> Result<R, StreamError> {
+        let result = self.append_with(f)?;
+        self.inner.flush_at_end_of_turn();
+        Ok(result)
+    }
+
+    /// The same, but the loop is not told: what was written leaves when the reader is about to wait for input, or with what is written
+    /// otherwise. For a driver that answers and then reads on, which is to call [`flush_at_end_of_turn`](IoStream::flush_at_end_of_turn)
+    /// wherever it may wait for something else.
+    ///
+    /// # Errors
+    ///
+    /// As for `write_with`.
+    pub fn append_with<R>(&self, f: impl FnOnce(&mut Vec<u8>) -> R) -> Result<R, StreamError> {
         let inner = &self.inner;
         if !inner.can_write() {
             return Err(inner.write_error());
@@ -63,8 +76,14 @@ impl IoStream {
         }
         std::mem::forget(tidy); // what follows does the same
         inner.write.take_piece(piece);
-        inner.flush_at_end_of_turn();
         Ok(result)
+    }
+
+    /// Has the loop send, at the latest at the end of the turn, what has been [appended](IoStream::append_with). Everything else that is
+    /// written it sends unasked.
+    #[inline]
+    pub fn flush_at_end_of_turn(&self) {
+        self.inner.flush_at_end_of_turn();
     }
 
     /// Queues `data` whatever waits already, for drivers that heed [`pending`](IoStream::pending). Data of 16 KiB and
