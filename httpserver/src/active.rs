@@ -12,6 +12,7 @@ use crate::error::{Fault, HttpError};
 use crate::headers::Headers;
 use crate::http1::{
     BodyEvent, Connection, DataFrame, LocalError, RemoteError, RequestHead, ResponseHead, ResponseLength,
+    check_content_type,
 };
 use crate::response::Response;
 use crate::session::{Arrival, Session};
@@ -306,9 +307,11 @@ impl<'s> Active<'s> {
 
     fn send_plain(&self, response: &Response) -> Result<(), HttpError> {
         let Response { status, content_type, body, .. } = response;
+        let content_type = content_type.as_deref();
+        check_content_type(content_type)?;
         let ambient = self.session.core.ambient.at(self.session.now());
-        self.step(|protocol, out| {
-            Ok(protocol.send_plain((*status, content_type.as_deref()), body, &ambient, out)?)
+        self.session.stream.append_with(|out| {
+            self.protocol.borrow_mut().send_plain((*status, content_type), body, &ambient, out);
         })?;
         self.tally.status.set(Some(*status));
         self.tally.sent.set(body.len() as u64);

@@ -23,15 +23,14 @@ use std::time::{Duration, Instant};
 
 use ioloop::{Deadline, caught};
 use iostream::MemoryBudget;
-use tracing::Span;
 
 use crate::active::{Active, HEAD_BYTES, MOST_DROPPED};
 use crate::error::HttpError;
 use crate::exchange::Exchange;
 use crate::handler::Handler;
 use crate::http1::{Outcome, Received, RemoteError, RequestHead};
+use crate::observed::Observed;
 use crate::session::{Arrival, Session};
-use crate::span::{self, within};
 use crate::worker::{Desk, Worker};
 
 /// How long a peer that was too slow may still send before its connection closes behind the 408.
@@ -174,15 +173,13 @@ async fn serve_requests<M, H: Handler<M>>(session: &Session, handler: &H) -> The
             active.begin_codings(head);
         }
         let peer_goes_on = exchange.head().framing().keep_alive;
-        let watcher = session.core.watcher.as_ref();
-        let watched = watcher.map(|watcher| (watcher, Box::new(watcher.begin(exchange.head(), &exchange))));
-        let span = span::of_request(&exchange);
+        let observed = Observed::begin(session.core.watcher.as_ref(), &exchange);
         let answered = {
             let mut handling = pin!(handler.handle(&mut exchange));
             let mut gives_up = pin!(None);
             // Most answer without waiting; what only a wait needs is not made before there is one.
             poll_fn(|cx| {
-                if let Poll::Ready(result) = poll_handler(&active, span.as_deref(), handling.as_mut(), cx) {
+                if let Poll::Ready(result) = poll_handler(&active, observed.as_deref(), handling.as_mut(), cx) {
                     return Poll::Ready(result);
                 }
                 if gives_up.is_none() {
@@ -196,12 +193,10 @@ async fn serve_requests<M, H: Handler<M>>(session: &Session, handler: &H) -> The
         exchange.end();
         active.release();
         let callback = active.on_close.take();
-        let refused = answered.err().map(|error| within(span.as_deref(), || refuse(&active, error)));
-        if let Some(span) = span {
-            span::end(&span, active.status());
-        }
-        if let Some((watcher, watched)) = watched {
-            active.ended(|ended| watcher.end(*watched, ended));
+        let refused =
+            answered.err().map(|error| Observed::within(observed.as_deref(), || refuse(&active, error)));
+        if let Some(observed) = observed {
+            observed.end(&active);
         }
         if let Some(then) = refused {
             if let (Then::Abandon, Some(callback)) = (&then, callback) {
@@ -292,11 +287,11 @@ fn take_head(active: &Active<'_>, head: &mut Option<Box<RequestHead>>) -> Result
 #[inline(always)]
 fn poll_handler(
     active: &Active<'_>,
-    span: Option<&Span>,
+    observed: Option<&Observed<'_>>,
     handling: Pin<&mut impl Future<Output = Result<(), HttpError>>>,
     cx: &mut Context<'_>,
 ) -> Poll<Result<(), HttpError>> {
-    caught(|| within(span, || handling.poll(cx))).unwrap_or_else(|panic| {
+    caught(|| Observed::within(observed, || handling.poll(cx))).unwrap_or_else(|panic| {
         let session = active.session;
         session.core.note_panic(&panic, &session.context.peer_addr(), session.now());
         Poll::Ready(Err(HttpError::Panicked))

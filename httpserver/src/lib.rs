@@ -73,6 +73,7 @@ mod media_type;
 mod metrics;
 pub mod multipart;
 mod multipart_stream;
+mod observed;
 mod options;
 mod proxies;
 mod ranges;

@@ -6,7 +6,8 @@ use tracing::{Span, field};
 use crate::facts::RequestFacts;
 
 /// The fields have the names that OpenTelemetry gives them. Of the target only the path: a query may hold what no log should.
-pub(crate) fn of_request(request: &RequestFacts) -> Option<Box<Span>> {
+#[inline]
+pub(crate) fn of_request(request: &RequestFacts) -> Option<Span> {
     let span = tracing::debug_span!(
         "request",
         otel.kind = "server",
@@ -14,14 +15,7 @@ pub(crate) fn of_request(request: &RequestFacts) -> Option<Box<Span>> {
         url.path = request.path(),
         http.response.status_code = field::Empty,
     );
-    (!span.is_disabled()).then(|| Box::new(span))
-}
-
-pub(crate) fn within<R>(span: Option<&Span>, work: impl FnOnce() -> R) -> R {
-    match span {
-        Some(span) => span.in_scope(work),
-        None => work(),
-    }
+    (!span.is_disabled()).then_some(span)
 }
 
 pub(crate) fn end(span: &Span, status: Option<StatusCode>) {

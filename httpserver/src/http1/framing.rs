@@ -122,8 +122,8 @@ impl<'a> FramingFields<'a> {
     }
 
     /// Decides from *all* fields; whatever two parties could read differently is refused.
-    pub(crate) fn decide(self, method: &Method, known_host: &mut KnownHost) -> Result<Framing, RemoteError> {
-        let Self { is_11, length, coding, options, .. } = self;
+    pub(crate) fn decide(&self, method: &Method, known_host: &mut KnownHost) -> Result<Framing, RemoteError> {
+        let Self { is_11, length, coding, options, .. } = *self;
         if let Some(error) = self.error {
             return Err(error);
         }

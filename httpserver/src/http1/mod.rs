@@ -86,6 +86,7 @@ pub use framing::{BodyLength, Framing};
 pub use head::RequestHead;
 pub use limits::Limits;
 pub use raw::RawHead;
+pub(crate) use response::check_content_type;
 pub use response::{ResponseHead, ResponseLength};
 pub use sending::DataFrame;
 pub use state::Outcome;
