@@ -30,9 +30,7 @@ pub async fn route(exchange: &mut Exchange<'_>) -> Result<(), HttpError> {
     let number = argument.parse::<u64>();
     match (exchange.method(), first, number) {
         (&Method::GET | &Method::HEAD, "json", _) => {
-            let body =
-                serde_json::to_vec(&Message { message: "Hello, World!" }).map_err(HttpError::handler)?;
-            exchange.send(Response::bytes(body).content_type("application/json")).await
+            exchange.send(Response::json(&Message { message: "Hello, World!" })?).await
         }
         (&Method::POST, "echo", _) => echo(exchange).await,
         (&Method::GET | &Method::HEAD, "bytes", Ok(n)) => bytes(exchange, n).await,

@@ -179,7 +179,8 @@ async fn serve_requests<M, H: Handler<M>>(session: &Session, handler: &H) -> The
             let mut gives_up = pin!(None);
             // Most answer without waiting; what only a wait needs is not made before there is one.
             poll_fn(|cx| {
-                if let Poll::Ready(result) = poll_handler(&active, observed.as_deref(), handling.as_mut(), cx) {
+                if let Poll::Ready(result) = poll_handler(&active, observed.as_deref(), handling.as_mut(), cx)
+                {
                     return Poll::Ready(result);
                 }
                 if gives_up.is_none() {

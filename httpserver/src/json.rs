@@ -1,5 +1,8 @@
 //! JSON in and out (feature `json`).
 
+use std::cell::Cell;
+
+use bytes::Bytes;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
@@ -40,10 +43,31 @@ impl Response {
     ///
     /// When the value cannot be said in JSON: a map with keys that are no text, or an error of its own.
     pub fn json<T: Serialize + ?Sized>(value: &T) -> Result<Response, HttpError> {
-        let text = serde_json::to_vec(value).map_err(HttpError::handler)?;
+        let text = written(value).map_err(HttpError::handler)?;
         Ok(Response::bytes(text).content_type("application/json"))
     }
 }
+
+/// The value as text. A short one is written where the last one was and copied from there, which takes one allocation of just its size.
+fn written<T: Serialize + ?Sized>(value: &T) -> serde_json::Result<Bytes> {
+    let mut text = SCRATCH.take();
+    text.clear();
+    serde_json::to_writer(&mut text, value)?;
+    if text.capacity() > SCRATCH_BYTES {
+        return Ok(Bytes::from(text));
+    }
+    let copy = Bytes::copy_from_slice(&text);
+    SCRATCH.set(text);
+    Ok(copy)
+}
+
+thread_local! {
+    /// Out of its place while a value is written into it, which may itself make JSON.
+    static SCRATCH: Cell<Vec<u8>> = const { Cell::new(Vec::new()) };
+}
+
+/// Room for JSON that is kept, and what is copied at most.
+const SCRATCH_BYTES: usize = 4096;
 
 /// A value that a handler returns as JSON.
 ///

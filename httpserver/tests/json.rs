@@ -53,3 +53,27 @@ fn what_json_cannot_say_is_an_error() {
     let keys = std::collections::BTreeMap::from([((1, 2), 3)]);
     assert!(Response::json(&keys).is_err());
 }
+
+/// Makes JSON while it is itself made.
+struct Nested(usize);
+
+impl Serialize for Nested {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let filling = "x".repeat(self.0);
+        assert!(Response::json(&["another value", &filling]).is_ok());
+        serializer.collect_seq(["within", &filling])
+    }
+}
+
+#[test]
+fn values_of_any_size_are_whole_also_those_made_within_others() {
+    let sized = async |request: Request| {
+        let size = request.path()[1..].parse().expect("a size");
+        Json(("before", Nested(size), "behind"))
+    };
+    let server = HttpServer::new(sized).options(plain());
+    for size in [10, 4_000, 5_000, 100_000, 4_064, 3, 0] {
+        let back = answer(Stage::new().ask(&server, format!("GET /{size} HTTP/1.1\r\nHost: a\r\n\r\n")));
+        assert_eq!(back.text(), format!(r#"["before",["within","{}"],"behind"]"#, "x".repeat(size)));
+    }
+}
