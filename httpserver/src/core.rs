@@ -1,6 +1,6 @@
 //! What all connections of one server share: options, the date, and heads and workers to use again.
 
-use std::cell::{OnceCell, RefCell};
+use std::cell::OnceCell;
 use std::time::Instant;
 
 use tcpserver::PeerAddr;
@@ -10,14 +10,9 @@ use crate::error::{Fault, HttpError};
 use crate::http1::RequestHead;
 use crate::log_limit::LogLimit;
 use crate::options::HttpOptions;
+use crate::store::Store;
 use crate::watch::Watcher;
 use crate::worker::Worker;
-
-/// Heads that are kept for the next request.
-const KEEP_HEADS: usize = 64;
-
-/// Workers that are kept for the next request: a few kilobytes each.
-const KEEP_WORKERS: usize = 64;
 
 /// A head that grew beyond this gives its memory back before it is kept.
 const KEEP_HEAD_BYTES: usize = 8192;
@@ -31,10 +26,9 @@ pub(crate) struct Core {
     log_limits: [LogLimit; 3],
     /// When the first connection came, from which ages are counted.
     epoch: OnceCell<Instant>,
-    #[expect(clippy::vec_box, reason = "requests hold the boxes, which travel in and out as they are")]
-    heads: RefCell<Vec<Box<RequestHead>>>,
-    #[expect(clippy::vec_box, reason = "connections hold the boxes, which travel in and out as they are")]
-    workers: RefCell<Vec<Box<Worker>>>,
+    heads: Store<RequestHead>,
+    /// A few kilobytes each.
+    workers: Store<Worker>,
 }
 
 impl Core {
@@ -48,8 +42,8 @@ impl Core {
             watcher,
             log_limits,
             epoch: OnceCell::new(),
-            heads: RefCell::default(),
-            workers: RefCell::default(),
+            heads: Store::default(),
+            workers: Store::default(),
         }
     }
 
@@ -94,27 +88,20 @@ impl Core {
 
     /// A worker that waits, if there is one.
     pub(crate) fn lease_worker(&self) -> Option<Box<Worker>> {
-        self.workers.borrow_mut().pop()
+        self.workers.take()
     }
 
     pub(crate) fn return_worker(&self, worker: Box<Worker>) {
-        let mut workers = self.workers.borrow_mut();
-        if workers.len() < KEEP_WORKERS {
-            workers.push(worker);
-        }
+        self.workers.put(worker);
     }
 
     pub(crate) fn lease_head(&self) -> Box<RequestHead> {
-        let kept = self.heads.borrow_mut().pop();
-        kept.unwrap_or_default()
+        self.heads.take().unwrap_or_default()
     }
 
     pub(crate) fn return_head(&self, mut head: Box<RequestHead>) {
-        let mut heads = self.heads.borrow_mut();
-        if heads.len() < KEEP_HEADS {
-            Core::tidy_head(&mut head);
-            heads.push(head);
-        }
+        Core::tidy_head(&mut head);
+        self.heads.put(head);
     }
 
     /// Before a head is kept for another request.

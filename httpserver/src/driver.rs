@@ -176,17 +176,15 @@ async fn serve_requests<M, H: Handler<M>>(session: &Session, handler: &H) -> The
         let observed = Observed::begin(session.core.watcher.as_ref(), &exchange);
         let answered = {
             let mut handling = pin!(handler.handle(&mut exchange));
-            let mut gives_up = pin!(None);
             // Most answer without waiting; what only a wait needs is not made before there is one.
+            let mut giving_up: Option<Pin<Box<dyn Future<Output = HttpError> + '_>>> = None;
             poll_fn(|cx| {
                 if let Poll::Ready(result) = poll_handler(&active, observed.as_deref(), handling.as_mut(), cx)
                 {
                     return Poll::Ready(result);
                 }
-                if gives_up.is_none() {
-                    gives_up.set(Some(reason_to_give_up(&active)));
-                }
-                gives_up.as_mut().as_pin_mut().map_or(Poll::Pending, |reason| reason.poll(cx).map(Err))
+                let reason = giving_up.get_or_insert_with(|| Box::pin(reason_to_give_up(&active)));
+                reason.as_mut().poll(cx).map(Err)
             })
             .await
         };

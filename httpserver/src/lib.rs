@@ -86,6 +86,7 @@ mod set_cookie;
 mod span;
 mod start;
 mod static_file;
+mod store;
 mod takeover;
 mod watch;
 mod whole;

@@ -219,6 +219,7 @@ pub async fn timeout<F: Future>(limit: Duration, future: F) -> Result<F::Output,
 ///
 /// A bare `wake_by_ref` comes after the other tasks too, but while those keep the loop busy, only one in 61 runs is followed
 /// by a poll.
+#[cold]
 pub fn give_way(cx: &mut Context<'_>) {
     with_current(|inner| inner.ran_since_poll.set(RUNS_PER_POLL));
     cx.waker().wake_by_ref();

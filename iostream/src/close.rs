@@ -179,6 +179,8 @@ impl Inner {
     }
 
     /// Closes because the transport failed, and gives the error for whoever ran into it.
+    #[cold]
+    #[inline(never)]
     pub(crate) fn fail(&self, error: io::Error) -> StreamError {
         self.close(CloseReason::of(error));
         self.closed_error().unwrap_or_else(StreamError::end_of_stream)

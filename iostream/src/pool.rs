@@ -4,26 +4,24 @@
 //! is in a returned block is stale bytes of some connection, which is why nobody is ever shown more of a block
 //! than was just read into it.
 
-use std::cell::{Cell, RefCell};
+use std::cell::Cell;
 
 use crate::budget::{self, Away};
+use crate::store::{KEEP, Store};
 use crate::write_buffer::WriteBuffer;
 
 /// The size of a pooled block.
 pub(crate) const BLOCK_BYTES: usize = 64 * 1024;
 
-/// Free blocks that are kept; more are given back to the allocator. 64 blocks are 4 MiB a thread.
-const KEEP_BLOCKS: usize = 64;
+const _: () = assert!(KEEP * BLOCK_BYTES == 4 << 20, "so much a thread keeps of them");
 
 thread_local! {
     static POOL: Pool = const { Pool::new() };
 }
 
 struct Pool {
-    #[expect(clippy::vec_box, reason = "streams hold the boxes, which travel in and out as they are")]
-    free: RefCell<Vec<Box<Piece>>>,
-    #[expect(clippy::vec_box, reason = "streams hold the boxes, which travel in and out as they are")]
-    free_writes: RefCell<Vec<Box<WriteBuffer>>>,
+    free: Store<Piece>,
+    free_writes: Store<WriteBuffer>,
     leased: Cell<usize>,
 }
 
@@ -39,7 +37,10 @@ pub fn leased_blocks() -> usize {
 /// Gives the blocks that this thread keeps for the next reads and writes back to the allocator: for after a spike. The next ones
 /// make their own.
 pub fn release_free_blocks() {
-    let _ = POOL.try_with(|pool| drop((pool.free.take(), pool.free_writes.take())));
+    let _ = POOL.try_with(|pool| {
+        pool.free.clear();
+        pool.free_writes.clear();
+    });
 }
 
 /// Memory for reading, and which part of it is filled and not taken.
@@ -81,7 +82,7 @@ impl Block {
         // A stream lives and dies on one thread. While that is torn down its pool may be gone.
         let free = POOL.try_with(|pool| {
             pool.leased.set(pool.leased.get() + 1);
-            pool.free.borrow_mut().pop()
+            pool.free.take()
         });
         budget::enter(BLOCK_BYTES);
         Block(Some(free.ok().flatten().unwrap_or_else(|| Piece::of(BLOCK_BYTES))))
@@ -184,7 +185,7 @@ impl Drop for GivenAway {
 pub(crate) fn lease_write_buffer() -> Box<WriteBuffer> {
     let free = POOL.try_with(|pool| {
         pool.leased.set(pool.leased.get() + 1);
-        pool.free_writes.borrow_mut().pop()
+        pool.free_writes.take()
     });
     free.ok().flatten().unwrap_or_default()
 }
@@ -195,16 +196,13 @@ pub(crate) fn return_write_buffer(mut buffer: Box<WriteBuffer>) {
     buffer.clear();
     let _ = POOL.try_with(|pool| {
         pool.count_return();
-        let mut free = pool.free_writes.borrow_mut();
-        if free.len() < KEEP_BLOCKS {
-            free.push(buffer);
-        }
+        pool.free_writes.put(buffer);
     });
 }
 
 impl Pool {
     const fn new() -> Pool {
-        Pool { free: RefCell::new(Vec::new()), free_writes: RefCell::new(Vec::new()), leased: Cell::new(0) }
+        Pool { free: Store::new(), free_writes: Store::new(), leased: Cell::new(0) }
     }
 
     fn count_return(&self) {
@@ -213,10 +211,7 @@ impl Pool {
 
     fn keep(&self, mut piece: Box<Piece>) {
         (piece.start, piece.end) = (0, 0);
-        let mut free = self.free.borrow_mut();
-        if free.len() < KEEP_BLOCKS {
-            free.push(piece);
-        }
+        self.free.put(piece);
     }
 }
 
