@@ -118,8 +118,16 @@ impl Deadline {
         {
             return Poll::Pending;
         }
+        self.arm(deadline, cx);
+        Poll::Pending
+    }
+
+    /// By itself, because a deadline that is pushed forward has no need of it.
+    #[inline(never)]
+    fn arm(&self, deadline: Nanos, cx: &mut Context<'_>) {
+        let inner = &*self.inner;
         if inner.closed.get() {
-            return Poll::Pending;
+            return;
         }
         let action = Action::wake(inner.wake_target(cx.waker()));
         let (armed, replaced) = inner.timers.borrow_mut().arm(self.armed.get(), deadline, action);
@@ -127,7 +135,6 @@ impl Deadline {
         if self.armed.replace(armed) != armed {
             count(&inner.tally.timers_inserted);
         }
-        Poll::Pending
     }
 }
 

@@ -190,15 +190,16 @@ impl Inner {
         Poll::Pending
     }
 
-    /// Takes out who waits for a position that has been reached, in the order of the writes (IO25).
-    fn take_reached(&self, rare: &Rare) -> Vec<(u64, Waker)> {
+    /// Wakes who waits for a position that has been reached, in the order of the writes (IO25).
+    #[inline(never)]
+    fn wake_reached(&self, rare: &Rare) {
         let (sent, mut waiting) = (self.write.sent(), rare.waiting.take());
         let mut reached: Vec<_> = waiting.extract_if(.., |(position, _)| *position <= sent).collect();
         if !waiting.is_empty() {
             rare.waiting.set(waiting);
         }
         reached.sort_by_key(|(position, _)| *position);
-        reached
+        reached.into_iter().for_each(|(_, waker)| waker.wake());
     }
 
     /// Has the task woken after the next round of sending that finds `position` sent, or when the stream closes.
@@ -256,9 +257,7 @@ impl Inner {
             held_back::look_again(self.id());
         }
         if let Some(rare) = self.rare_if_any() {
-            for (_, waker) in self.take_reached(rare) {
-                waker.wake();
-            }
+            self.wake_reached(rare);
         }
         match outcome {
             Ok(Sent::Enough) => self.flush_at_end_of_turn(),
