@@ -9,7 +9,6 @@ const KEEP: usize = 64;
 /// one to put it back.
 pub(crate) struct Store<T> {
     last: Cell<Option<Box<T>>>,
-    #[expect(clippy::vec_box, reason = "whoever takes one holds the box, which travels in and out as it is")]
     others: RefCell<Vec<Box<T>>>,
 }
 

@@ -9,7 +9,6 @@ pub(crate) const KEEP: usize = 64;
 /// one to put it back.
 pub(crate) struct Store<T> {
     last: Cell<Option<Box<T>>>,
-    #[expect(clippy::vec_box, reason = "streams hold the boxes, which travel in and out as they are")]
     others: RefCell<Vec<Box<T>>>,
 }
 

@@ -314,6 +314,29 @@ fn a_writer_in_place_gets_empty_memory_and_what_it_leaves_comes_in_order() {
 }
 
 #[test]
+fn what_is_appended_leaves_when_the_reader_waits_or_when_the_loop_is_told() {
+    run(async {
+        let (stream, script) = stream();
+        let append = |text: &str| stream.append_with(|out| out.extend_from_slice(text.as_bytes())).unwrap();
+        append("one ");
+        turns(2).await;
+        assert_eq!((script.calls().writes, stream.pending()), (0, 4), "the loop knows nothing of it");
+        assert!(poll_once(stream.fill()).await.is_none());
+        assert_eq!(script.received(), b"one ");
+        append("two ");
+        stream.flush_at_end_of_turn();
+        assert_eq!(script.calls().writes, 1, "not before the end of the turn");
+        turns(1).await;
+        assert_eq!(script.received(), b"two ");
+        append("three ");
+        drop(stream.write("four"));
+        turns(1).await;
+        assert_eq!(script.received(), b"three four", "with what is written otherwise, and in order");
+        assert_eq!((script.calls().writes, stream.pending(), leased_blocks()), (3, 0, 0));
+    });
+}
+
+#[test]
 fn a_writer_in_place_that_panics_leaves_everything_as_it_was() {
     run(async {
         let (stream, script) = stream();
