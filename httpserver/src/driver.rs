@@ -162,16 +162,7 @@ async fn serve_requests<M, H: Handler<M>>(session: &Session, handler: &H) -> The
         if !iostream::relieve_memory() {
             return refuse_head(&active, exchange.head_place().as_deref(), HttpError::OverBudget);
         }
-        exchange.begin();
-        active.hold_head(exchange.head());
-        session.note_request();
-        if session.is_last_request() {
-            active.protocol.borrow_mut().close_after_response();
-        }
-        #[cfg(feature = "gzip")]
-        if let Some(head) = exchange.head_place() {
-            active.begin_codings(head);
-        }
+        begin_request(&active, &mut exchange);
         let peer_goes_on = exchange.head().framing().keep_alive;
         let observed = Observed::begin(session.core.watcher.as_ref(), &exchange);
         let answered = {
@@ -220,6 +211,22 @@ async fn serve_requests<M, H: Handler<M>>(session: &Session, handler: &H) -> The
             // Nobody took the connection over, so nobody speaks the other protocol.
             Outcome::Switched | Outcome::InProgress => return Then::Linger,
         }
+    }
+}
+
+/// The head is there.
+#[inline]
+fn begin_request(active: &Active<'_>, exchange: &mut Exchange<'_>) {
+    let session = active.session;
+    exchange.begin();
+    active.hold_head(exchange.head());
+    session.note_request();
+    if session.is_last_request() {
+        active.protocol.borrow_mut().close_after_response();
+    }
+    #[cfg(feature = "gzip")]
+    if let Some(head) = exchange.head_place() {
+        active.begin_codings(head);
     }
 }
 
