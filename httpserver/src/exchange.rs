@@ -24,8 +24,8 @@ use crate::writer::ResponseBuilder;
 
 /// One request, and the response to it.
 ///
-/// What can be asked of the request are [`RequestFacts`]. It is there from the start; its [`body`](Exchange::body) is read as it comes, or has been read whole for a
-/// classic handler. The response begins with [`respond`](Exchange::respond), or is sent whole with
+/// The request's head is there from the start, as [`RequestFacts`]. Its [`body`](Exchange::body) is read as it arrives; for a classic handler it
+/// has been read already. The response begins with [`respond`](Exchange::respond), or is sent whole with
 /// [`send`](Exchange::send), or is written in the classic way with [`write`](Exchange::write) and
 /// [`finish`](Exchange::finish). All checks apply to all three: what leaves is well-formed, or nothing does.
 #[doc(alias = "HTTPConnection")]
@@ -107,14 +107,14 @@ impl<'c> Exchange<'c> {
         Ok(self.facts.whole_body())
     }
 
-    /// Allows this request's body so many bytes instead of the server's `limits.body_bytes` (H1-18). To be called before
+    /// Allows this request's body this many bytes instead of the server's `limits.body_bytes` (H1-18). To be called before
     /// the body is read; the next request has the server's limit again.
     pub fn set_max_body_size(&self, bytes: u64) {
         self.active.protocol.borrow_mut().set_max_body_size(bytes);
     }
 
-    /// Waits until the client has gone: it has reset the connection, or the connection has failed. The end of its side alone is not
-    /// that: it may still read. Without [`no_cancel_on_disconnect`](HttpOptions::no_cancel_on_disconnect) a handler is dropped then.
+    /// Waits until the client has gone: it has reset the connection, or the connection has failed. A client that has only ended its own side
+    /// has not gone: it may still read. Without [`no_cancel_on_disconnect`](HttpOptions::no_cancel_on_disconnect) a handler is dropped then.
     ///
     /// # Cancel safety
     ///

@@ -34,8 +34,8 @@ use crate::session::Session;
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 ///
-/// It serves on the loop that is current when it begins to listen. Clones share one server, and it goes on until it is
-/// stopped, also when all of them are dropped.
+/// It serves on the loop that is current when it begins to listen. Clones share one server. It goes on until it is
+/// stopped, even if all clones are dropped.
 #[doc(alias = "HTTPServer")]
 pub struct HttpServer<H, M> {
     pub(crate) tcp: TcpServer<Http<H, M>>,
@@ -59,21 +59,21 @@ impl<M: 'static, H: Handler<M>> HttpServer<H, M> {
         HttpServer { tcp: TcpServer::new(http.clone()), http }
     }
 
-    /// Gives connections that are accepted from now on these options.
+    /// Sets the options of connections that are accepted from now on.
     #[must_use]
     pub fn options(self, options: HttpOptions) -> HttpServer<H, M> {
         self.http.core.replace(Rc::new(Core::new(options)));
         self
     }
 
-    /// Gives the streams of connections that are accepted from now on these limits.
+    /// Sets the stream limits of connections that are accepted from now on.
     #[must_use]
     pub fn stream_options(self, options: StreamOptions) -> HttpServer<H, M> {
         HttpServer { tcp: self.tcp.stream_options(options), http: self.http }
     }
 
-    /// Listens on `port` of all interfaces, IPv4 and IPv6, and serves at once. Port 0 lets the kernel choose one. Gives the
-    /// addresses that are listened on.
+    /// Listens on `port` of all interfaces, IPv4 and IPv6, and serves at once. Port 0 lets the kernel choose one. Returns the
+    /// addresses that it listens on.
     ///
     /// # Errors
     ///
@@ -105,7 +105,7 @@ impl<M: 'static, H: Handler<M>> HttpServer<H, M> {
         self.tcp.listen_unix(path, options)
     }
 
-    /// Serves listeners that were bound before, at once.
+    /// Serves listeners that are bound already, at once.
     ///
     /// # Errors
     ///
@@ -129,9 +129,9 @@ impl<M: 'static, H: Handler<M>> HttpServer<H, M> {
         self.tcp.add_socket(listener)
     }
 
-    /// Serves a stream that comes from elsewhere as if it had been accepted: one end of a pair, the scripted transport of a
-    /// test, a connection that something else has listened for. It counts, and drains, with the others; it does not wait for
-    /// room, and is closed where [`max_connections_per_ip`](HttpServer::max_connections_per_ip) or
+    /// Serves a stream from elsewhere as if it had been accepted: one end of a pair, the scripted transport of a
+    /// test, a connection that something else has accepted. It counts and drains like the others. It does not wait for
+    /// room, but is closed where [`max_connections_per_ip`](HttpServer::max_connections_per_ip) or
     /// [`WhenFull::Close`](tcpserver::WhenFull::Close) says so. Over TLS if the server does.
     pub fn add_stream(&self, stream: IoStream, peer: PeerAddr) {
         self.tcp.add_stream(stream, peer);
@@ -142,8 +142,8 @@ impl<M: 'static, H: Handler<M>> HttpServer<H, M> {
         self.tcp.stop();
     }
 
-    /// Serves one stream that came from elsewhere until its end, by the task that awaits this and not by one of the server's:
-    /// [`add_stream`](HttpServer::add_stream) is for the rest.
+    /// Serves one stream from elsewhere until its end, in the task that awaits this;
+    /// [`add_stream`](HttpServer::add_stream) has a task of the server do it.
     pub async fn serve_stream(&self, stream: IoStream, context: ConnectionContext) {
         self.http.handle_stream(stream, context).await;
     }

@@ -34,10 +34,10 @@ impl IoStream {
         }
     }
 
-    /// Ends the stream in good order: sends everything, tells the peer that nothing more will come, reads and drops
+    /// Closes the stream gracefully: sends everything, tells the peer that nothing more will come, reads and drops
     /// what the peer still sends until it ends its side too, then closes. When `deadline` has passed since the call it
-    /// closes in any case, and also when 256 MiB were dropped, which takes a line of more than a gigabit two seconds. Where
-    /// another task has a read under way, that one gets what the peer still sends, all of it, in this and in later reads.
+    /// closes in any case, and also when 256 MiB were dropped, which takes a line of more than a gigabit two seconds. If
+    /// another task has a read under way, nothing is dropped: that task gets what the peer still sends, in this read and in later ones.
     ///
     /// Waiting for the peer's end matters: closing while bytes arrive makes the kernel send a reset, which can
     /// overtake what was sent last.
@@ -61,8 +61,8 @@ impl IoStream {
     }
 
     /// Sends everything and tells the peer that nothing more will come. Reading goes on; writing is over. Done when the end,
-    /// too, has been handed to the kernel. To drop the stream before the peer has ended its side can still cost the last
-    /// bytes, if it goes on sending: see [`shutdown`](IoStream::shutdown).
+    /// too, has been handed to the kernel. If the peer goes on sending and the stream is dropped before the peer has ended its side, the
+    /// last bytes can still be lost: see [`shutdown`](IoStream::shutdown).
     ///
     /// # Errors
     ///

@@ -14,21 +14,21 @@ use crate::metrics::Tally;
 use crate::peer::PeerAddr;
 use crate::per_ip::PerIp;
 
-/// What becomes of those who come while the server is full: it has
+/// What happens to new connections while the server is full: it has
 /// [as many connections as it may](crate::TcpServer::max_connections), or the process has no descriptor left.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum WhenFull {
     /// They wait in the listener's queue, which the kernel keeps short (`BindOptions::backlog`), and are served in the order
-    /// in which they came. The default: most times of too many are short, nobody is turned away who could have been
+    /// in which they came. This is the default: most overloads are short, no client is turned away that could have been
     /// served a moment later, and it costs nothing however many come.
     ///
     /// Accepting goes on as soon as a connection of this server ends; within a tenth of a second when it is another
     /// part of the process that gives descriptors back.
     #[default]
     Wait,
-    /// They are accepted and closed, so that they know and can go elsewhere. For clients that have an elsewhere; others
-    /// come again at once, which keeps a full server busy.
+    /// They are accepted and closed, so that the clients notice and can go elsewhere. Use it where there is another server to go
+    /// to; clients without one come again at once, which keeps a full server busy.
     ///
     /// For when there are no descriptors, the server keeps one in reserve, an open socket without a use. Then at most 32 are
     /// closed in one go, with a pause of 20 to 100 milliseconds after it.

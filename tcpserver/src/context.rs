@@ -29,7 +29,7 @@ impl ConnectionContext {
         ConnectionContext { facts }
     }
 
-    /// The same as if a proxy had said this of the connection, for a context that no server has made.
+    /// Adds what a proxy has said of the connection, for a context that no server has made.
     #[must_use]
     pub fn proxied(self, header: ProxyHeader) -> ConnectionContext {
         self.facts.set_proxied(header);
@@ -46,20 +46,20 @@ impl ConnectionContext {
         self.facts.id
     }
 
-    /// Who is at the other end of the socket (TS11): a proxy perhaps.
+    /// The address of the other end of the socket (TS11), which may be a proxy's.
     #[must_use]
     pub fn peer_addr(&self) -> PeerAddr {
         self.facts.peer()
     }
 
-    /// Who the client is: whom a PROXY protocol header names, else the peer.
+    /// The address of the client: the one that a PROXY protocol header names, else the peer's.
     #[must_use]
     pub fn client_addr(&self) -> PeerAddr {
         self.facts.client()
     }
 
-    /// What a proxy has said of the connection, where the listener
-    /// [expects it to](ListenOptions::proxy_protocol).
+    /// The PROXY protocol header of the connection, if the listener
+    /// [expects one](ListenOptions::proxy_protocol).
     #[must_use]
     pub fn proxy_header(&self) -> Option<&ProxyHeader> {
         self.facts.proxy_header()
@@ -72,7 +72,7 @@ impl ConnectionContext {
         self.stream()?.local_addr()
     }
 
-    /// What the TLS handshake has agreed on, the client's certificate included; `None` for a connection without TLS. Also where the
+    /// The result of the TLS handshake, the client's certificate included; `None` for a connection without TLS. Also there if the
     /// handler has begun TLS by itself.
     #[cfg(feature = "tls")]
     #[must_use]
@@ -80,7 +80,7 @@ impl ConnectionContext {
         self.stream()?.tls_info()
     }
 
-    /// Who has connected to a Unix socket: process, user and group. Asks the operating system. `None` for a connection of another kind,
+    /// The process, user and group at the other end of a Unix socket. Asks the operating system. `None` for a connection of another kind,
     /// for one that has ended, and elsewhere than on Linux.
     #[cfg(all(unix, feature = "credentials"))]
     #[must_use]
@@ -94,7 +94,7 @@ impl ConnectionContext {
         self.facts.stream().filter(|stream| !stream.is_closed())
     }
 
-    /// What the listener is [called](ListenOptions::label) through which the connection came.
+    /// The [label](ListenOptions::label) of the listener through which the connection came.
     #[must_use]
     pub fn label(&self) -> Option<&str> {
         self.facts.entrance.label()
@@ -104,7 +104,7 @@ impl ConnectionContext {
         &self.facts
     }
 
-    /// The server that accepted the connection: for a handler that stops it (TS6), or heeds how much it has to do.
+    /// The server that accepted the connection: for a handler that stops it (TS6), or looks at how busy it is.
     #[must_use]
     pub fn server(&self) -> &ServerHandle {
         self.facts.server()

@@ -14,8 +14,8 @@ use crate::handle::ServerHandle;
 use crate::peer::PeerAddr;
 use crate::proxy_protocol::ProxyProtocol;
 
-/// How a server treats the connections of some of its listeners: see [`TcpServer::with`](crate::TcpServer::with). What is not
-/// said here is a matter of the server as a whole.
+/// Options for some of a server's listeners and their connections: see [`TcpServer::with`](crate::TcpServer::with). Everything else
+/// is set for the server as a whole.
 ///
 /// ```
 /// use tcpserver::ListenOptions;
@@ -50,7 +50,7 @@ impl ListenOptions {
         }
     }
 
-    /// A name for the listeners, which stands in the span of their connections and in the line that is logged of one that
+    /// A name for the listeners. It is in the span of their connections, and in the log line of a connection that
     /// fails. None by default.
     #[must_use]
     pub fn label(mut self, label: impl Into<Arc<str>>) -> ListenOptions {
@@ -58,21 +58,21 @@ impl ListenOptions {
         self
     }
 
-    /// Serves at most so many connections at a time of those that come through these listeners; the limits of the server
-    /// hold beside it. None by default. With it, a listener that anybody may reach leaves room for one that few may.
-    /// With [`AcceptStrategy::Dispatch`](crate::AcceptStrategy::Dispatch) those beyond it are closed: who accepts for all does not see it.
+    /// Limits the connections through these listeners that are served at a time; the limits of the server
+    /// apply as well. None by default. With it, a public listener leaves room for a private one.
+    /// With [`AcceptStrategy::Dispatch`](crate::AcceptStrategy::Dispatch) further connections are closed, because the loop that accepts does not know this limit.
     #[must_use]
     pub fn max_connections(mut self, most: usize) -> ListenOptions {
         self.max_connections = Some(most);
         self
     }
 
-    /// Speaks TLS. The handshake is done before the handler is called, which finds what it has agreed on in
+    /// Speaks TLS. The handshake is done before the handler is called; its result is in
     /// [`ConnectionContext::tls_info`](crate::ConnectionContext::tls_info). None by default.
     ///
-    /// It has the time that the configuration gives it, 10 seconds by default, and only so many go on
-    /// [at once](crate::TcpServer::max_handshakes). One that fails costs its connection, which the handler never sees; it is counted, and
-    /// logged, a line in ten seconds at most. The acceptor takes a new certificate at any time
+    /// The handshake may take as long as the configuration says, 10 seconds by default, and the number of handshakes
+    /// [at once](crate::TcpServer::max_handshakes) is limited. If one fails, its connection is closed without the handler being called; it is counted, and
+    /// logged at most once in ten seconds. The acceptor takes a new certificate at any time
     /// ([`replace`](TlsAcceptor::replace)), for all clones and loops at once.
     #[cfg(feature = "tls")]
     #[must_use]
@@ -82,13 +82,13 @@ impl ListenOptions {
         self
     }
 
-    /// Has connections begin with a PROXY protocol header, by which a proxy says who its client is; with TLS before the handshake.
-    /// Not by default: then a header is what the client says, like any other bytes.
+    /// Expects connections to begin with a PROXY protocol header, by which a proxy names its client; with TLS it comes before the handshake.
+    /// Off by default: a header is then data from the client, like any other bytes.
     ///
-    /// The handler is called when the header has been read, and finds in its context what it says:
+    /// The handler is called when the header has been read, and finds its content in the context:
     /// [`client_addr`](crate::ConnectionContext::client_addr), [`proxy_header`](crate::ConnectionContext::proxy_header).
-    /// A connection whose header is no good is closed, [counted](crate::Metrics::proxy_failures), and logged, a line in ten
-    /// seconds at most. One that ends before its first byte is only closed: so does who wants to know whether somebody listens.
+    /// A connection with a bad header is closed, [counted](crate::Metrics::proxy_failures), and logged at most once in ten
+    /// seconds. One that ends before its first byte is only closed, because health checks do that.
     #[must_use]
     pub fn proxy_protocol(mut self, policy: ProxyProtocol) -> ListenOptions {
         self.proxy_protocol = Some(policy);
@@ -104,9 +104,9 @@ impl ListenOptions {
         self
     }
 
-    /// How long a connection whose handler has ended may take to send what was written and, where the peer was still
-    /// talking, to hear it out. 5 seconds by default; then it is closed as it is. What the peer begins to say only when the
-    /// handler ends may still cost it the last bytes: a handler that says much, and last, awaits
+    /// How long a connection whose handler has ended may take to send what was written and, if the peer was still
+    /// sending, to read and drop that. 5 seconds by default; then it is closed as it is. If the peer begins to send only when the
+    /// handler has ended, a reset may still cost it the last bytes: a handler whose last answer is large should await
     /// [`IoStream::shutdown`](iostream::IoStream::shutdown).
     #[must_use]
     pub fn linger(mut self, limit: Duration) -> ListenOptions {
