@@ -104,6 +104,11 @@ impl Core {
         self.heads.put(head);
     }
 
+    /// Keeps none of them: the next requests make their own.
+    pub(crate) fn release_memory(&self) {
+        drop((self.heads.take(), self.workers.take()));
+    }
+
     /// Before a head is kept for another request.
     #[inline]
     pub(crate) fn tidy_head(head: &mut RequestHead) {

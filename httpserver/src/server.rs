@@ -158,6 +158,11 @@ impl<M: 'static, H: Handler<M>> HandleStream for Http<H, M> {
         let core = Rc::clone(&self.core.borrow());
         Serve::new(Rc::clone(&self.handler), Session::new(stream, core, context))
     }
+
+    fn release_memory(&self) {
+        let core = Rc::clone(&self.core.borrow());
+        core.release_memory();
+    }
 }
 
 impl<H, M> Clone for Http<H, M> {

@@ -46,6 +46,10 @@ impl FreeWakers {
         }
     }
 
+    pub(crate) fn clear(&self) {
+        drop((self.next.take(), self.others.take()));
+    }
+
     #[cold]
     fn keep(&self, waker: Box<LentWaker>) {
         let mut others = self.others.borrow_mut();

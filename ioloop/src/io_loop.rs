@@ -443,6 +443,7 @@ impl Inner {
     }
 
     fn move_to_fit(&self) {
+        self.free_wakers.clear();
         let mut ready = self.ready.take().into();
         move_to_fit(&mut ready);
         self.ready.replace(ready.into());

@@ -1,7 +1,7 @@
 //! A server as its connections see it: what all of them share, whatever the type of its handler.
 
-use std::cell::RefCell;
-use std::rc::Rc;
+use std::cell::{OnceCell, RefCell};
+use std::rc::{Rc, Weak};
 use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
@@ -14,6 +14,7 @@ use crate::connections::{ConnectionInfo, Connections, Facts};
 use crate::drain::Draining;
 use crate::entrance::Entrance;
 use crate::eviction::Eviction;
+use crate::handler::{HandleStream, KeepsMemory};
 #[cfg(feature = "tls")]
 use crate::handshakes::Handshakes;
 use crate::metrics::{Metrics, Tally};
@@ -49,6 +50,8 @@ pub(crate) struct State {
     pub(crate) proxy_failures: Quiet,
     /// Listeners that wait for the server to be started.
     pub(crate) queue: Queue,
+    /// Of a server that has one.
+    handler: OnceCell<Weak<dyn KeepsMemory>>,
     #[cfg(feature = "tls")]
     pub(crate) handshakes: Handshakes,
 }
@@ -65,10 +68,27 @@ impl ServerHandle {
             eviction: Eviction::default(),
             proxy_failures: Quiet::default(),
             queue: Queue::default(),
+            handler: OnceCell::new(),
             #[cfg(feature = "tls")]
             handshakes: Handshakes::default(),
         };
         ServerHandle { state: Rc::new(state) }
+    }
+
+    /// Called once.
+    pub(crate) fn has_handler<H: HandleStream>(&self, handler: &Rc<H>) {
+        let handler: Rc<dyn KeepsMemory> = Rc::clone(handler) as _;
+        self.state.handler.get_or_init(|| Rc::downgrade(&handler));
+    }
+
+    /// Gives back what is kept for the next connections, by the server, its handler and its loop.
+    fn clear_up(&self) {
+        self.state.connections.clear_up();
+        if let Some(handler) = self.state.handler.get().and_then(Weak::upgrade) {
+            handler.release();
+        }
+        iostream::release_free_blocks();
+        IoLoop::current().shrink_to_fit();
     }
 
     /// [`TcpServer::stop`](crate::TcpServer::stop), also from inside a handler.
@@ -232,8 +252,7 @@ impl Drop for OpenConnection {
     }
 }
 
-/// When a crowd has left, the blocks that it used are given back, and the room in the loop's tables, as soon as nobody has left for so
-/// long.
+/// When a crowd has left, what it used is given back as soon as nobody has left for so long.
 const QUIET: Duration = Duration::from_millis(500);
 
 /// That this will be done. Ends with it, and with a loop that closes before.
@@ -247,15 +266,8 @@ impl Drop for ClearingUp {
 
 fn clear_up_later(plan: ClearingUp, io_loop: &IoLoop) {
     let open = plan.0.state.connections.len();
-    io_loop.call_later(QUIET, move || {
-        let connections = &plan.0.state.connections;
-        match connections.len() < open {
-            true => clear_up_later(plan, &IoLoop::current()),
-            false => {
-                connections.clear_up();
-                iostream::release_free_blocks();
-                IoLoop::current().shrink_to_fit();
-            }
-        }
+    io_loop.call_later(QUIET, move || match plan.0.state.connections.len() < open {
+        true => clear_up_later(plan, &IoLoop::current()),
+        false => plan.0.clear_up(),
     });
 }

@@ -44,6 +44,10 @@ pub trait HandleStream: 'static {
         stream: IoStream,
         context: ConnectionContext,
     ) -> impl Future<Output: Outcome> + 'static;
+
+    /// Gives back memory that is kept for the next connections, as after a crowd it lies where the crowd's was. Called on the
+    /// server's loop when most of a crowd has left and nobody else has for half a second. Does nothing by default.
+    fn release_memory(&self) {}
 }
 
 impl<F, Fut> HandleStream for F
@@ -57,6 +61,17 @@ where
         context: ConnectionContext,
     ) -> impl Future<Output: Outcome> + 'static {
         self(stream, context)
+    }
+}
+
+/// A handler without its type, as far as a server calls it when there is no connection to serve.
+pub(crate) trait KeepsMemory {
+    fn release(&self);
+}
+
+impl<H: HandleStream> KeepsMemory for H {
+    fn release(&self) {
+        self.release_memory();
     }
 }
 

@@ -51,8 +51,9 @@ impl<H: HandleStream> TcpServer<H> {
     /// A server whose connections are served by `handler` (TS1). It does not listen yet.
     #[must_use]
     pub fn new(handler: H) -> TcpServer<H> {
-        let entrance = Entrance::new(ServerHandle::new(), ListenOptions::new());
-        TcpServer { handler: Rc::new(handler), entrance }
+        let (server, handler) = (ServerHandle::new(), Rc::new(handler));
+        server.has_handler(&handler);
+        TcpServer { handler, entrance: Entrance::new(server, ListenOptions::new()) }
     }
 
     /// The same server with other options for the listeners that are added through the returned value, so that
