@@ -11,7 +11,7 @@ use async_tungstenite::WebSocketStream;
 use async_tungstenite::tungstenite::handshake::derive_accept_key;
 use async_tungstenite::tungstenite::protocol::{Role, WebSocketConfig};
 use futures_lite::StreamExt;
-use http::StatusCode;
+use http::{Method, StatusCode};
 use httpserver::{Exchange, HttpError, HttpServer, Response};
 use iostream::{AsyncIo, IoStream};
 
@@ -49,8 +49,8 @@ async fn route(exchange: &mut Exchange<'_>) -> Result<(), HttpError> {
 fn accept_key(exchange: &Exchange<'_>) -> Option<String> {
     let field = |name| exchange.headers().text(name);
     let is_offered = field("upgrade")?.split(',').any(|offer| offer.trim().eq_ignore_ascii_case("websocket"));
-    let is_right = is_offered && field("sec-websocket-version") == Some("13");
-    let key = field("sec-websocket-key").filter(|key| is_right && key.len() == 24)?;
+    let is_right = *exchange.method() == Method::GET && field("sec-websocket-version") == Some("13");
+    let key = field("sec-websocket-key").filter(|key| is_offered && is_right && key.len() == 24)?;
     Some(derive_accept_key(key.as_bytes()))
 }
 
