@@ -34,7 +34,8 @@ impl HttpServerConnectionDelegate for WordCount {
     }
 
     fn on_close(&self, connection: &ConnectionContext) {
-        eprintln!("connection {} of {} has ended", connection.id(), connection.peer_addr());
+        let (id, peer) = (connection.id(), connection.peer_addr());
+        examples::say(format_args!("connection {id} of {peer} has ended"));
     }
 }
 
@@ -70,7 +71,7 @@ impl HttpMessageDelegate for Counts {
 
     /// Instead of `finish`: the client has left, its body was bad, or it had its answer before.
     fn on_connection_close(&mut self) {
-        eprintln!("an upload was not finished, {} bytes had come", self.bytes);
+        examples::say(format_args!("an upload was not finished, {} bytes had come", self.bytes));
     }
 }
 

@@ -31,6 +31,6 @@ fn main() -> Result<(), Box<dyn Error>> {
     examples::announce(&server.listen(flags.value("--port").unwrap_or(8888))?)?;
     // A second signal ends it at once.
     let report = IoLoop::current().run_sync(server.drained_by_signal(lame_duck, grace))??;
-    println!("{report:?}");
+    examples::say(format_args!("{report:?}"));
     Ok(())
 }

@@ -57,7 +57,8 @@ mod linux {
 
         examples::announce(&addresses)?;
         let report = server.run_until_replaced(NAME, sockets, GRACE)?;
-        eprintln!("process {}: {} connections finished, {} were cut", id(), report.finished, report.aborted);
+        let (finished, aborted) = (report.finished, report.aborted);
+        examples::say(format_args!("process {}: {finished} connections finished, {aborted} were cut", id()));
         Ok(())
     }
 }

@@ -68,6 +68,11 @@ pub fn announce(addresses: &[SocketAddr]) -> io::Result<()> {
     out.flush()
 }
 
+/// Writes a line to standard error, if anybody reads that: `eprintln!` would panic if not.
+pub fn say(line: impl std::fmt::Display) {
+    let _said = writeln!(io::stderr(), "{line}");
+}
+
 /// Has SIGTERM and SIGINT stop the loop, so that the program ends with status 0.
 pub fn stop_on_signals(io_loop: &IoLoop) -> io::Result<()> {
     for kind in [SignalKind::Terminate, SignalKind::Interrupt] {
@@ -86,5 +91,6 @@ pub fn log_to_stderr() {
         .with_max_level(tracing_subscriber::filter::LevelFilter::WARN)
         .with_writer(io::stderr)
         .with_ansi(io::stderr().is_terminal())
+        .log_internal_errors(false) // it would panic
         .init();
 }

@@ -66,6 +66,6 @@ fn main() -> Result<(), Box<dyn Error>> {
 
     examples::announce(&addresses)?;
     let report = server.run_until_signal(GRACE)?;
-    eprintln!("{} connections finished, {} were cut", report.finished, report.aborted);
+    examples::say(format_args!("{} connections finished, {} were cut", report.finished, report.aborted));
     Ok(())
 }

@@ -62,8 +62,10 @@ fn main() -> Result<(), Box<dyn Error>> {
     let report = servers.run_until_signal(GRACE)?;
     let metrics = IoLoop::current().run_sync(servers.metrics())?;
     for (index, counted) in metrics.loops.iter().enumerate() {
-        eprintln!("loop {index}: {} connections, {} bytes", counted.accepted, counted.bytes_received);
+        let (accepted, bytes) = (counted.accepted, counted.bytes_received);
+        examples::say(format_args!("loop {index}: {accepted} connections, {bytes} bytes"));
     }
-    eprintln!("{} finished, {} were cut; skew {:.2}", report.finished, report.aborted, metrics.skew());
+    let (finished, aborted, skew) = (report.finished, report.aborted, metrics.skew());
+    examples::say(format_args!("{finished} finished, {aborted} were cut; skew {skew:.2}"));
     Ok(())
 }

@@ -35,7 +35,7 @@ async fn serve(stream: IoStream, acceptor: TlsAcceptor) -> Result<(), StreamErro
                 stream.write("354 end with a dot\r\n").await?;
                 let mail = stream.read_until_max(b"\r\n.\r\n", MAX_MAIL).await?;
                 let version = stream.tls_info().map(|info| info.version());
-                println!("mail: {} bytes over {version:?}", mail.len());
+                examples::say(format_args!("mail: {} bytes over {version:?}", mail.len()));
                 stream.write("250 taken\r\n").await?;
             }
             b"QUIT" => {

@@ -34,7 +34,7 @@ async fn reload_on_hangup(acceptor: TlsAcceptor, cert: String, key: String) -> s
         hangup.recv().await;
         match load(&cert, &key) {
             Ok(config) => acceptor.replace(config),
-            Err(error) => eprintln!("the certificate stays as it is: {error}"),
+            Err(error) => examples::say(format_args!("the certificate stays as it is: {error}")),
         }
     }
 }
@@ -52,7 +52,7 @@ fn main() -> Result<(), Box<dyn Error>> {
         let acceptor = acceptor.clone();
         async move {
             if let Err(error) = reload_on_hangup(acceptor, cert, key).await {
-                eprintln!("no reload on SIGHUP: {error}");
+                examples::say(format_args!("no reload on SIGHUP: {error}"));
             }
         }
     });

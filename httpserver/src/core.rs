@@ -3,6 +3,7 @@
 use std::cell::OnceCell;
 use std::time::Instant;
 
+use ioloop::caught;
 use tcpserver::PeerAddr;
 
 use crate::ambient::AmbientCache;
@@ -71,18 +72,21 @@ impl Core {
         };
         let Some(allowed) = self.log_limits[about].allows(now) else { return };
         let withheld = allowed.withheld;
-        match fault {
+        let _logged = caught(|| match fault {
             Fault::Peer => tracing::info!(%peer, %error, withheld, "malformed HTTP message"),
             Fault::Network => tracing::info!(%peer, %error, withheld, "closing the connection"),
             Fault::Handler => tracing::error!(%peer, %error, withheld, "a request handler failed"),
             Fault::Server => tracing::warn!(%peer, %error, withheld, "a request was turned away"),
-        }
+        });
     }
 
     /// Writes down that a handler panicked.
     pub(crate) fn note_panic(&self, panic: &str, peer: &PeerAddr, now: Instant) {
         if let Some(allowed) = self.log_limits[1].allows(now) {
-            tracing::error!(panic, %peer, withheld = allowed.withheld, "a request handler panicked");
+            // The log is somebody's code too: the client is to have its answer whatever becomes of the line.
+            let _logged = caught(|| {
+                tracing::error!(panic, %peer, withheld = allowed.withheld, "a request handler panicked");
+            });
         }
     }
 

@@ -41,6 +41,12 @@ pub(crate) fn discard(panic: Box<dyn Any + Send>) {
     }
 }
 
+/// Writes a line into the log, whose listener is somebody's code too: `eprintln!`, to which many of them come in the end, panics when
+/// nobody reads the standard error any more.
+fn logged(line: impl FnOnce()) {
+    catch_unwind(AssertUnwindSafe(line)).unwrap_or_else(discard);
+}
+
 /// Something that panicked, as the error hook is told of it.
 #[derive(Clone, Copy, Debug)]
 #[non_exhaustive]
@@ -90,7 +96,7 @@ impl Inner {
     /// Calls `f`, which is nobody's work in particular.
     pub(crate) fn quietly(&self, what: &'static str, f: impl FnOnce()) {
         if let Err(panic) = catch_unwind(AssertUnwindSafe(f)) {
-            tracing::error!(panic = message(&*panic), "a {what} panicked");
+            logged(|| tracing::error!(panic = message(&*panic), "a {what} panicked"));
             self.report(None, panic);
         }
     }
@@ -98,12 +104,12 @@ impl Inner {
     /// The work that runs has panicked: counts, logs and reports that.
     pub(crate) fn failed(&self, panic: Box<dyn Any + Send>) {
         let origin = self.dispatch.origin();
-        match origin {
+        logged(|| match origin {
             Some(Origin { kind, label, location, .. }) => {
                 tracing::error!(%label, added_at = %location, panic = message(&*panic), "a {kind} panicked");
             }
             None => tracing::error!(panic = message(&*panic), "a callback panicked"),
-        }
+        });
         self.report(origin, panic);
     }
 

@@ -16,6 +16,7 @@ use crate::backoff::{Backoff, PAUSES};
 use crate::entrance::Entrance;
 use crate::error::ListenError;
 use crate::listener::{Connection, Listener};
+use crate::log::logged;
 use crate::peer::PeerAddr;
 
 /// Connections accepted in one turn before the loop sees to the others (NU3.2).
@@ -307,7 +308,7 @@ impl Drop for CloseAtEnd {
 
 fn hand_over(callback: &mut impl FnMut(Connection, PeerAddr), connection: Connection, peer: PeerAddr) {
     if let Err(panic) = caught(|| callback(connection, peer)) {
-        tracing::error!(panic, "an accept callback panicked; its connection is closed");
+        logged(|| tracing::error!(panic, "an accept callback panicked; its connection is closed"));
     }
 }
 

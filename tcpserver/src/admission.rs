@@ -10,6 +10,7 @@ use std::time::Instant;
 use socket2::{Domain, Socket, Type};
 
 use crate::backoff::{Episode, Look};
+use crate::log::logged;
 use crate::metrics::Tally;
 use crate::peer::PeerAddr;
 use crate::per_ip::PerIp;
@@ -265,7 +266,7 @@ impl Admission {
     fn note_full(&self, now: Instant) {
         if self.crowded.goes_on(now) {
             let open = self.open.get();
-            tracing::warn!(open, when_full = ?self.when_full.get(), "the server is full");
+            logged(|| tracing::warn!(open, when_full = ?self.when_full.get(), "the server is full"));
         }
     }
 
@@ -273,7 +274,7 @@ impl Admission {
     pub(crate) fn note_failure(&self, error: &io::Error, now: Instant) {
         self.tally.count(|metrics| metrics.accept_failures += 1);
         if self.failing.goes_on(now) {
-            tracing::error!(%error, "cannot accept connections; trying again until it works");
+            logged(|| tracing::error!(%error, "cannot accept connections; trying again until it works"));
         }
     }
 
@@ -307,7 +308,7 @@ fn again(look: Look, news: &str) -> Option<Instant> {
         Look::Well => None,
         Look::Again(at) => Some(at),
         Look::Over => {
-            tracing::info!("{news}");
+            logged(|| tracing::info!("{news}"));
             None
         }
     }

@@ -19,6 +19,7 @@ use crate::accept::AcceptHandle;
 use crate::connections::{ConnectionState, Facts};
 use crate::context::ConnectionContext;
 use crate::handle::{ServerHandle, remove_all};
+use crate::log::logged;
 use crate::waiters::{Place, Waiters};
 
 /// Where a server is on its way to its end.
@@ -284,7 +285,7 @@ pub(crate) async fn ended_unless(
     lame_duck: Duration,
     grace: Duration,
 ) -> DrainReport {
-    tracing::info!("asked to end: draining");
+    logged(|| tracing::info!("asked to end: draining"));
     server.lame_duck();
     let mut again = pin!(any_of(signals));
     let is_patient = unless(again.as_mut(), ioloop::sleep(lame_duck)).await.is_some();
@@ -293,12 +294,14 @@ pub(crate) async fn ended_unless(
     let report = match report {
         Some(report) => report,
         None => {
-            tracing::warn!("asked to end again: aborting");
+            logged(|| tracing::warn!("asked to end again: aborting"));
             server.abort();
             drain.await
         }
     };
-    tracing::info!(report.finished, report.aborted, took = ?report.took, "drained");
+    logged(|| {
+        tracing::info!(report.finished, report.aborted, took = ?report.took, "drained");
+    });
     report
 }
 

@@ -12,6 +12,7 @@ use netutil::{ActivatedSockets, Handover, HandoverError};
 use crate::drain::{DrainReport, any_of, ended_unless, ends, unless};
 use crate::handle::ServerHandle;
 use crate::handler::HandleStream;
+use crate::log::logged;
 use crate::server::TcpServer;
 
 /// How long a successor that a signal has called for may take until it is ready.
@@ -56,14 +57,16 @@ impl<H: HandleStream> TcpServer<H> {
         async move {
             let (mut signals, mut hangup) = signals?;
             if let Err(error) = sockets.ready() {
-                tracing::warn!(%error, "the process before this one cannot be told; serving all the same");
+                logged(
+                    || tracing::warn!(%error, "the process before this one cannot be told; serving all the same"),
+                );
             }
             drop(sockets);
             let successor = self.replaced_by_signal(name, &mut hangup);
             let replaced = unless(pin!(any_of(&mut signals)), successor).await;
             let lame_duck = match replaced {
                 Some(successor) => {
-                    tracing::info!(successor = successor.id(), "another process has taken over");
+                    logged(|| tracing::info!(successor = successor.id(), "another process has taken over"));
                     lame_duck
                 }
                 None => Duration::ZERO,
@@ -112,7 +115,7 @@ impl<H: HandleStream> TcpServer<H> {
     async fn replaced_by_signal(&self, name: &str, hangup: &mut Signal) -> Child {
         loop {
             hangup.recv().await;
-            tracing::info!("asked for a successor");
+            logged(|| tracing::info!("asked for a successor"));
             let handover = Handover::of_this_program().and_then(|handover| self.pass_on(handover, name));
             let successor = match handover {
                 Ok(handover) => self.handle().hand_over(handover, READY_WITHIN).await,
@@ -120,7 +123,7 @@ impl<H: HandleStream> TcpServer<H> {
             };
             match successor {
                 Ok(successor) => return successor,
-                Err(error) => tracing::error!(%error, "nobody has taken over; serving on"),
+                Err(error) => logged(|| tracing::error!(%error, "nobody has taken over; serving on")),
             }
         }
     }

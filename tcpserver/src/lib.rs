@@ -68,6 +68,7 @@ mod handover;
 #[cfg(feature = "tls")]
 mod handshakes;
 mod listener;
+mod log;
 mod metrics;
 mod opening;
 mod peer;

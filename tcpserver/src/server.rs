@@ -29,6 +29,7 @@ use crate::error::ListenError;
 use crate::handle::{OpenConnection, ServerHandle};
 use crate::handler::{Failure, HandleStream, Outcome};
 use crate::listener::{Connection, Listener};
+use crate::log::logged;
 use crate::metrics::Metrics;
 use crate::opening;
 use crate::peer::PeerAddr;
@@ -496,7 +497,9 @@ fn note(ended: Ended, facts: &Facts) -> ControlFlow<()> {
 fn note_failure(failure: &Failure, facts: &Facts) {
     let (Facts { id, entrance, .. }, peer) = (facts, facts.peer());
     let (client, label) = (facts.proxied().map(tracing::field::display), entrance.label());
-    tracing::error!(error = %failure, %peer, client, id, label, "a connection handler failed");
+    logged(|| {
+        tracing::error!(error = %failure, %peer, client, id, label, "a connection handler failed");
+    });
     entrance.server.state.tally.count(|metrics| match failure.is_timeout() {
         true => metrics.timed_out.handler += 1,
         false => metrics.handler_errors += 1,
@@ -506,7 +509,9 @@ fn note_failure(failure: &Failure, facts: &Facts) {
 fn note_panic(panic: &str, facts: &Facts) {
     let (Facts { id, entrance, .. }, peer) = (facts, facts.peer());
     let (client, label) = (facts.proxied().map(tracing::field::display), entrance.label());
-    tracing::error!(panic, %peer, client, id, label, "a connection handler panicked");
+    logged(|| {
+        tracing::error!(panic, %peer, client, id, label, "a connection handler panicked");
+    });
     entrance.server.state.tally.count(|metrics| metrics.handler_panics += 1);
 }
 

@@ -1,0 +1,81 @@
+//! A log that panics ends neither a listener nor an orderly end. In a program of its own: the log is the process's.
+#![cfg(unix)]
+
+use std::io::{Read, Write};
+use std::net::{SocketAddr, TcpStream};
+use std::panic::resume_unwind;
+use std::thread;
+use std::time::Duration;
+
+use ioloop::IoLoop;
+use iostream::IoStream;
+use rustix::process::{Signal, getpid, kill_process};
+use tcpserver::{ConnectionContext, TcpServer};
+use tracing::{Event, Metadata, Subscriber, span};
+
+/// What `eprintln!` makes of many a listener once nobody reads the standard error any more.
+struct Broken;
+
+impl Subscriber for Broken {
+    fn enabled(&self, metadata: &Metadata<'_>) -> bool {
+        metadata.is_event() && metadata.target().starts_with("tcpserver")
+    }
+
+    fn new_span(&self, _: &span::Attributes<'_>) -> span::Id {
+        span::Id::from_u64(1)
+    }
+
+    fn event(&self, _: &Event<'_>) {
+        resume_unwind(Box::new("failed printing to stderr"));
+    }
+
+    fn record(&self, _: &span::Id, _: &span::Record<'_>) {}
+    fn record_follows_from(&self, _: &span::Id, _: &span::Id) {}
+    fn enter(&self, _: &span::Id) {}
+    fn exit(&self, _: &span::Id) {}
+}
+
+async fn answer(stream: IoStream, _: ConnectionContext) -> Result<(), String> {
+    match &stream.read_until(b"\n").await.map_err(|error| error.to_string())?[..] {
+        b"panic\n" => resume_unwind(Box::new("as it was asked to")),
+        b"fail\n" => Err("as it was asked to".to_owned()),
+        _ => stream.write("fine\n").await.map_err(|error| error.to_string()),
+    }
+}
+
+/// What comes back.
+fn ask(address: SocketAddr, line: &str) -> String {
+    let mut client = TcpStream::connect(address).unwrap();
+    client.write_all(line.as_bytes()).unwrap();
+    let mut answer = String::new();
+    client.read_to_string(&mut answer).unwrap();
+    answer
+}
+
+#[test]
+fn ts8_a_server_whose_log_panics_serves_on_and_ends_in_good_order() {
+    tracing::subscriber::set_global_default(Broken).unwrap();
+    let io_loop = IoLoop::new().unwrap();
+    io_loop.make_current();
+    let server = TcpServer::new(answer).max_connections(1);
+    let address = server.listen(0).unwrap()[0];
+    let ended = server.drained_by_signal(Duration::ZERO, Duration::from_secs(60));
+    let clients = thread::spawn(move || {
+        let address = SocketAddr::from(([127, 0, 0, 1], address.port()));
+        let mut first = TcpStream::connect(address).unwrap();
+        let second = thread::spawn(move || ask(address, "anything\n")); // which the full server leaves waiting
+        thread::yield_now();
+        first.write_all(b"fail\n").unwrap();
+        assert_eq!(first.read(&mut [0]).unwrap(), 0);
+        drop(first);
+        assert_eq!(second.join().unwrap(), "fine\n");
+        assert_eq!(ask(address, "panic\n"), "");
+        assert_eq!(ask(address, "anything\n"), "fine\n");
+        kill_process(getpid(), Signal::TERM).unwrap();
+    });
+    let report = io_loop.run_sync_timeout(Duration::from_secs(60), ended).unwrap().unwrap();
+    assert_eq!(report.aborted, 0);
+    clients.join().unwrap();
+    let metrics = server.metrics();
+    assert_eq!((metrics.accepted, metrics.handler_errors, metrics.handler_panics), (4, 1, 1));
+}
