@@ -9,7 +9,8 @@ use std::time::Duration;
 use ioloop::{IoLoop, Signal, SignalKind, signal};
 use netutil::{ActivatedSockets, Handover, HandoverError};
 
-use crate::drain::{DrainReport, any_of, ended_unless, ends, unless};
+use crate::drain::DrainReport;
+use crate::ending::{any_of, ended_unless, ends, unless};
 use crate::handle::ServerHandle;
 use crate::handler::HandleStream;
 use crate::log::logged;

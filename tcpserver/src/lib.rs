@@ -58,6 +58,7 @@ mod context;
 #[cfg(all(unix, feature = "credentials"))]
 mod credentials;
 mod drain;
+mod ending;
 mod entrance;
 mod error;
 mod eviction;
@@ -78,6 +79,7 @@ mod quiet;
 mod reset;
 mod server;
 mod servers;
+mod serving;
 mod waiters;
 
 pub use accept::{ACCEPTS_PER_TURN, AcceptHandle, add_accept_handler};

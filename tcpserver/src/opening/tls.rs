@@ -6,7 +6,7 @@ use iostream::tls::{TlsAcceptor, TlsError};
 use iostream::{CloseReason, StreamError};
 
 use crate::connections::Facts;
-use crate::drain::unless;
+use crate::ending::unless;
 use crate::handle::OpenConnection;
 
 /// Waits for a place, then for the handshake. Each has the time that the acceptor gives a handshake.

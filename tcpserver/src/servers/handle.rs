@@ -11,7 +11,8 @@ use std::time::Duration;
 use ioloop::{IoLoop, LoopsError, LoopsHandle, Remote};
 
 use crate::connections::ConnectionInfo;
-use crate::drain::{DrainPhase, DrainReport, Ending, ended_by_signal};
+use crate::drain::{DrainPhase, DrainReport};
+use crate::ending::{Ending, ended_by_signal};
 use crate::handle::ServerHandle;
 use crate::metrics::Metrics;
 use crate::servers::answers::{Answer, answers};
