@@ -174,7 +174,7 @@ impl Inner {
     ) -> Poll<Result<(), StreamError>> {
         let is_sent = || self.write.sent() >= position;
         if !is_sent() && !self.flags.awaits_room.get() && !self.is_closed() {
-            self.send();
+            self.send_now();
         }
         if is_sent() {
             return Poll::Ready(Ok(()));
@@ -194,6 +194,9 @@ impl Inner {
     #[inline(never)]
     fn wake_reached(&self, rare: &Rare) {
         let (sent, mut waiting) = (self.write.sent(), rare.waiting.take());
+        if waiting.is_empty() {
+            return;
+        }
         let mut reached: Vec<_> = waiting.extract_if(.., |(position, _)| *position <= sent).collect();
         if !waiting.is_empty() {
             rare.waiting.set(waiting);
@@ -239,12 +242,17 @@ impl Inner {
 
     /// Sends what would else be sent at the end of the turn.
     pub(crate) fn send_before_waiting(self: &Rc<Self>) {
-        let is_due = self.flags.flush_due.get();
-        if (is_due || self.pending() > 0) && !self.flags.awaits_room.get() {
-            self.send();
-            if is_due && self.pending() == 0 && self.registration.take_back_before_poll(self) {
-                self.flags.flush_due.set(false);
-            }
+        if (self.flags.flush_due.get() || self.pending() > 0) && !self.flags.awaits_room.get() {
+            self.send_now();
+        }
+    }
+
+    /// Sends what would else be sent at the end of the turn, which then need not be reminded of it.
+    fn send_now(self: &Rc<Self>) {
+        self.send();
+        if self.flags.flush_due.get() && self.pending() == 0 && self.registration.take_back_before_poll(self)
+        {
+            self.flags.flush_due.set(false);
         }
     }
 

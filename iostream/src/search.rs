@@ -37,7 +37,7 @@ fn near_position(byte: u8, bytes: &[u8; NEAR]) -> Option<usize> {
 fn far_end(delimiter: &[u8], bytes: &[u8]) -> Option<usize> {
     let (last, before) = delimiter.split_last()?;
     if before.len() > 3 {
-        return memmem::find(bytes, delimiter).map(|at| at + delimiter.len());
+        return end_of_long(delimiter, bytes);
     }
     let mut end = 0;
     loop {
@@ -46,6 +46,12 @@ fn far_end(delimiter: &[u8], bytes: &[u8]) -> Option<usize> {
             return Some(end);
         }
     }
+}
+
+/// By itself, so that the search for a short one does not pay for the room that the searcher takes.
+#[inline(never)]
+fn end_of_long(delimiter: &[u8], bytes: &[u8]) -> Option<usize> {
+    memmem::find(bytes, delimiter).map(|at| at + delimiter.len())
 }
 
 /// No call for the delimiters of lines.

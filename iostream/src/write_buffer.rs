@@ -273,12 +273,14 @@ impl WriteBuffer {
     fn take_off_all(&mut self) {
         budget::leave(std::mem::take(&mut self.held));
         (self.first, self.sent) = (0, 0);
-        if let [Chunk::Copied(_)] = &self.chunks[..]
-            && let Some(Chunk::Copied(only)) = self.chunks.pop()
-        {
-            return self.keep(only);
+        if self.chunks.len() > 1 {
+            return self.drop_chunks();
         }
-        self.drop_chunks();
+        match self.chunks.pop() {
+            Some(Chunk::Copied(only)) => self.keep(only),
+            Some(Chunk::Lent(only)) => budget::leave_lent(only.len()),
+            Some(Chunk::Framing(_) | Chunk::Owned(_)) | None => {}
+        }
     }
 
     /// The budget is told once for all of them, and before: a piece may be foreign, and its drop foreign code.

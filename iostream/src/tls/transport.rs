@@ -463,8 +463,12 @@ impl Write for ToCarrier<'_> {
         self.0.write(data)
     }
 
+    /// Mostly it is one record, and the system call for one piece costs less.
     fn write_vectored(&mut self, slices: &[IoSlice<'_>]) -> io::Result<usize> {
-        self.0.write_vectored(slices)
+        match slices {
+            [only] => self.0.write(only),
+            _ => self.0.write_vectored(slices),
+        }
     }
 
     fn flush(&mut self) -> io::Result<()> {
@@ -478,5 +482,54 @@ struct NothingYet;
 impl io::Read for NothingYet {
     fn read(&mut self, _: &mut [u8]) -> io::Result<usize> {
         Err(io::ErrorKind::WouldBlock.into())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::cell::Cell;
+    use std::rc::Rc;
+
+    use ioloop::Registration;
+
+    use super::*;
+    use crate::transport::Transport;
+
+    /// Takes all, and notes how many pieces it was offered; none where it was no list of them.
+    struct Taker(Rc<Cell<usize>>);
+
+    impl Transport for Taker {
+        fn attach(&mut self, _: &Registration) -> io::Result<()> {
+            Ok(())
+        }
+
+        fn read(&mut self, _: &mut [u8]) -> io::Result<usize> {
+            Ok(0)
+        }
+
+        fn write(&mut self, data: &[u8]) -> io::Result<usize> {
+            self.0.set(0);
+            Ok(data.len())
+        }
+
+        fn write_vectored(&mut self, slices: &[IoSlice<'_>]) -> io::Result<usize> {
+            self.0.set(slices.len());
+            Ok(slices.iter().map(|slice| slice.len()).sum())
+        }
+
+        fn shutdown_write(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    #[test]
+    fn one_record_is_written_as_one_piece_and_several_as_a_list() {
+        let offered = Rc::new(Cell::new(usize::MAX));
+        let mut socket = Socket::own(Box::new(Taker(Rc::clone(&offered))));
+        let record = IoSlice::new(b"a record");
+        assert_eq!(ToCarrier(&mut socket).write_vectored(&[record]).unwrap(), 8);
+        assert_eq!(offered.get(), 0);
+        assert_eq!(ToCarrier(&mut socket).write_vectored(&[record, record]).unwrap(), 16);
+        assert_eq!(offered.get(), 2);
     }
 }
