@@ -2,7 +2,8 @@
 //! have in common.
 //!
 //! Each contender is a process of its own, so that nobody allocates in what another has left behind. Ratios are taken within a
-//! round.
+//! round, in which the contenders take turns, as often as the program says: what the machine does meanwhile then falls on all
+//! alike.
 
 use std::env;
 use std::error::Error;
@@ -18,7 +19,7 @@ use crate::spread::Spread;
 
 const HELP: &str = "\
 [options]: what our work costs beside that of others
-  --rounds N        slices of each contender (default 15)
+  --rounds N        rounds, each with all of the work for every contender (default 15)
   --case NAME       only this one, or all that begin so; may be repeated
   --cpu N           where the cases of one thread run (default 1)
   --list            name the cases and their contenders
@@ -45,7 +46,7 @@ pub struct Case {
     pub name: &'static str,
     /// What is done, for a table.
     pub what: &'static str,
-    /// How often in one slice: some tens of milliseconds or more.
+    /// How often in one round: for some tens of milliseconds or more.
     pub iterations: u64,
     /// Whether one thread does it all; it is then bound to one CPU, and what counts is CPU time.
     pub alone: bool,
@@ -55,13 +56,14 @@ pub struct Case {
 
 struct Options {
     rounds: usize,
+    turns: u64,
     cases: Vec<String>,
     cpu: usize,
 }
 
-/// The main function of a program for these cases.
-pub fn main(cases: &'static [Case]) -> ExitCode {
-    match run_with_arguments(cases) {
+/// The main function of a program for these cases, in each round of which the contenders take so many turns.
+pub fn main(cases: &'static [Case], turns: u64) -> ExitCode {
+    match run_with_arguments(cases, turns) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("{error}");
@@ -70,8 +72,8 @@ pub fn main(cases: &'static [Case]) -> ExitCode {
     }
 }
 
-fn run_with_arguments(cases: &'static [Case]) -> Result<(), Box<dyn Error>> {
-    let mut options = Options { rounds: 15, cases: Vec::new(), cpu: 1 };
+fn run_with_arguments(cases: &'static [Case], turns: u64) -> Result<(), Box<dyn Error>> {
+    let mut options = Options { rounds: 15, turns, cases: Vec::new(), cpu: 1 };
     let mut arguments = lexopt::Parser::from_env();
     while let Some(argument) = arguments.next()? {
         match argument {
@@ -153,12 +155,12 @@ impl Served {
         Ok(Served { child, to, from })
     }
 
-    /// Nanoseconds for each of `times`.
-    fn measure(&mut self, times: u64) -> Result<f64, Box<dyn Error>> {
+    /// Nanoseconds that the work has cost, done so many times.
+    fn measure(&mut self, times: u64) -> Result<u64, Box<dyn Error>> {
         writeln!(self.to, "{times}")?;
         let mut line = String::new();
         self.from.read_line(&mut line)?;
-        Ok(line.trim().parse::<u64>()? as f64 / times as f64)
+        Ok(line.trim().parse()?)
     }
 }
 
@@ -199,12 +201,20 @@ fn sample(case: &Case, options: &Options) -> Result<Vec<Vec<Option<f64>>>, Box<d
         served.measure(case.iterations)?; // warm, and set up before the next one begins
         contenders.push(served);
     }
+    let times = (case.iterations / options.turns).max(1);
+    let done = (times * options.turns) as f64;
     let mut samples = vec![Vec::new(); contenders.len()];
     for _ in 0..options.rounds {
-        let mut order: Vec<usize> = (0..contenders.len()).collect();
-        fastrand::shuffle(&mut order);
-        for index in order {
-            samples[index].push(Some(contenders[index].measure(case.iterations)?));
+        let mut spent = vec![0; contenders.len()];
+        for _ in 0..options.turns {
+            let mut order: Vec<usize> = (0..contenders.len()).collect();
+            fastrand::shuffle(&mut order);
+            for index in order {
+                spent[index] += contenders[index].measure(times)?;
+            }
+        }
+        for (samples, spent) in samples.iter_mut().zip(spent) {
+            samples.push(Some(spent as f64 / done));
         }
     }
     Ok(samples)

@@ -7,6 +7,9 @@
 
 use std::process::ExitCode;
 
+/// In each round: each is some milliseconds long.
+const TURNS: u64 = 8;
+
 fn main() -> ExitCode {
-    benches::contest::main(benches::streams::CASES)
+    benches::contest::main(benches::streams::CASES, TURNS)
 }

@@ -106,9 +106,11 @@ pub(super) fn send(link: Link) -> Measure {
 
 pub(super) fn round_trips(link: Link) -> Measure {
     measure(Role::Pings, link, |stream, times| async move {
+        let mut ping = [0; PING];
         for _ in 0..times {
-            let ping = stream.read_bytes(PING).await.expect("a ping");
-            stream.write(ping).await.expect("it is taken");
+            stream.read_exact(&mut ping).await.expect("a ping");
+            stream.write_with(|out| out.extend_from_slice(&ping)).expect("it is taken");
+            stream.flush().await.expect("it is sent");
         }
     })
 }
