@@ -1,5 +1,5 @@
 //! Both sides write, read and end at once, in tasks of their own and in every way there is: each reads what the other wrote, up to its
-//! end, and hears of that end once.
+//! end, and hears of that end once; also where a relay that knows nothing of this house stands between them.
 //!
 //! `IOSTREAM_SEEDS=1000 cargo test -p iostream --test both_ways` tries more.
 
@@ -16,7 +16,7 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use ioloop::{IoLoop, JoinHandle, timeout};
-use iostream::{CloseReason, IoStream, StreamError, StreamOptions, leased_blocks};
+use iostream::{AsyncIo, CloseReason, IoStream, StreamError, StreamOptions, leased_blocks};
 use support::random::Random;
 use support::transports::{BothWays, Memory, Tcp};
 #[cfg(unix)]
@@ -121,7 +121,12 @@ fn both_ways<C: BothWays>(transport: impl Fn(u64) -> C) {
         let transport = transport(seed);
         transport.run(async {
             let options = StreamOptions::new().max_write_buffer_size(random.size());
-            let (left, right) = transport.connect(options).await;
+            let (left, mut right) = transport.connect(options).await;
+            let mut relay = None;
+            if random.one_in(3) {
+                let (there, beyond) = transport.connect(options).await;
+                relay = Some(relayed(std::mem::replace(&mut right, beyond), there));
+            }
             let data = [(); 2].map(|()| noise(random.below(20_000)));
             let begin = |stream, data: &Vec<u8>| Side::begin(stream, data.clone(), &random);
             let sides = [begin(left, &data[0]), begin(right, &data[1])];
@@ -132,9 +137,21 @@ fn both_ways<C: BothWays>(transport: impl Fn(u64) -> C) {
                 turns(3).await;
                 assert_eq!(side.calls.get(), 1);
             }
+            if let Some(relay) = relay {
+                let carried = relay.await.unwrap();
+                assert_eq!(carried, [data[0].len() as u64, data[1].len() as u64].into());
+            }
             assert_eq!(leased_blocks(), 0);
         });
     }
+}
+
+/// Joins two connections by somebody else's code: tokio's, over its traits. Gives how much went there and back.
+fn relayed(here: IoStream, there: IoStream) -> JoinHandle<(u64, u64)> {
+    IoLoop::current().spawn(async move {
+        let (mut here, mut there) = (AsyncIo::new(here), AsyncIo::new(there));
+        tokio::io::copy_bidirectional(&mut here, &mut there).await.unwrap()
+    })
 }
 
 #[test]
