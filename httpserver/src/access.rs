@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use http::StatusCode;
+use ioloop::caught;
 use tcpserver::PeerAddr;
 
 use crate::error::HttpError;
@@ -79,6 +80,13 @@ type Call = dyn Fn(&AccessRecord<'_>) + Send + Sync;
 /// What is called for each request.
 #[derive(Clone)]
 pub(crate) struct AccessLog(pub(crate) Arc<Call>);
+
+impl AccessLog {
+    /// Tells it of a request. Its panic, of which the panic hook has told, costs the record and not the connection.
+    pub(crate) fn write(&self, record: &AccessRecord<'_>) {
+        let _written = caught(|| (self.0)(record));
+    }
+}
 
 impl fmt::Debug for AccessLog {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

@@ -75,7 +75,7 @@ impl Watcher {
             counted.end(ended.status, took, ended.bytes_received, ended.bytes_sent);
         }
         if let (Some(log), Some(Line { head, remote_ip })) = (&self.log, &line) {
-            (log.0)(&record(Some(head), *remote_ip, took, ended));
+            log.write(&record(Some(head), *remote_ip, took, ended));
         }
     }
 
@@ -88,7 +88,7 @@ impl Watcher {
             counted.end(ended.status, Duration::ZERO, 0, ended.bytes_sent);
         }
         if let Some(log) = &self.log {
-            (log.0)(&record(head, ended.peer.ip(), Duration::ZERO, ended));
+            log.write(&record(head, ended.peer.ip(), Duration::ZERO, ended));
         }
     }
 

@@ -54,6 +54,17 @@ async fn by_path(exchange: &mut Exchange<'_>) -> Result<(), HttpError> {
     }
 }
 
+#[test]
+fn an_access_log_that_panics_costs_its_record_and_not_the_connection() {
+    let stage = Stage::new();
+    let options = plain().access_log(|_| std::panic::resume_unwind(Box::new("the disk is full")));
+    let peer = stage.connect(&HttpServer::new(by_path).options(options));
+    for _ in 0..3 {
+        assert_eq!(answer(stage.exchange(&peer, GET)).text(), "hello");
+    }
+    assert_eq!(answer(stage.exchange(&peer, "bad\r\n\r\n")).status, 400);
+}
+
 /// What the log says of `request`, once all is over or a second has passed.
 fn noted(request: &str) -> Vec<String> {
     let (stage, (options, notes)) = (Stage::new(), noting());
