@@ -1,6 +1,8 @@
 //! Foreign descriptors as futures.
 #![cfg(unix)]
 
+mod support;
+
 use std::cell::Cell;
 use std::io::{self, Read, Write};
 use std::net::UdpSocket;
@@ -9,6 +11,7 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use ioloop::{AsyncSource, Fd, Interest, IoLoop, Ready, TimedOut};
+use support::real_loop;
 
 fn pair() -> (UnixStream, UnixStream) {
     let (ours, theirs) = UnixStream::pair().unwrap();
@@ -24,7 +27,7 @@ fn read_some(source: &Fd<UnixStream>) -> io::Result<String> {
 
 #[test]
 fn a_udp_echo_is_three_lines() {
-    let io_loop = IoLoop::new().unwrap();
+    let io_loop = real_loop();
     let (echoed, counters) = io_loop
         .run_sync(async {
             let socket = UdpSocket::bind("127.0.0.1:0").unwrap();
@@ -154,7 +157,7 @@ fn one_task_reads_while_another_writes() {
 
 #[test]
 fn a_source_that_was_given_back_or_dropped_is_watched_no_more_though_a_copy_lives_on() {
-    let io_loop = IoLoop::new().unwrap();
+    let io_loop = real_loop();
     io_loop
         .run_sync(async {
             let (ours, mut theirs) = pair();
@@ -175,7 +178,7 @@ fn a_source_that_was_given_back_or_dropped_is_watched_no_more_though_a_copy_live
 
 #[test]
 fn what_cannot_be_polled_and_a_closed_loop_are_errors() {
-    let io_loop = IoLoop::new().unwrap();
+    let io_loop = real_loop();
     let file = std::fs::File::open("/proc/self/exe").unwrap();
     let error = AsyncSource::on(&io_loop, Fd(file)).unwrap_err();
     assert_eq!(error.kind(), io::ErrorKind::PermissionDenied, "what epoll says of a regular file");
@@ -185,7 +188,7 @@ fn what_cannot_be_polled_and_a_closed_loop_are_errors() {
 
 #[test]
 fn a_handler_owns_any_descriptor_too() {
-    let io_loop = IoLoop::new().unwrap();
+    let io_loop = real_loop();
     let (ours, mut theirs) = pair();
     theirs.write_all(b"for the handler").unwrap();
     let stop = io_loop.clone();

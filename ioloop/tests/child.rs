@@ -1,6 +1,8 @@
 //! Child processes: their end is noticed, told to everybody, and never leaves a zombie.
 #![cfg(unix)]
 
+mod support;
+
 use std::cell::RefCell;
 use std::pin::pin;
 use std::process::{Child, ChildStdin, Command, ExitStatus, Stdio};
@@ -9,6 +11,7 @@ use std::task::{Context, Poll, Waker};
 
 use ioloop::{ChildError, ChildProcess, IoLoop, SignalKind, exit_code, yield_now};
 use rustix::process::{Pid, WaitId, WaitIdOptions, WaitOptions, test_kill_process, waitid, waitpid};
+use support::real_loop;
 
 fn shell(script: &str) -> Child {
     Command::new("sh").args(["-c", script]).stdin(Stdio::null()).spawn().unwrap()
@@ -31,7 +34,7 @@ fn wait_for_zombie(id: u32) {
 }
 
 fn run<F: Future>(future: F) -> F::Output {
-    IoLoop::new().unwrap().run_sync(future).unwrap()
+    real_loop().run_sync(future).unwrap()
 }
 
 type Told = Rc<RefCell<Vec<Result<i32, ChildError>>>>;
@@ -228,7 +231,7 @@ fn pr9_a_dropped_handle_kills_nothing_and_leaves_no_zombie() {
 
 #[test]
 fn pr9_the_watch_ends_with_the_process_and_costs_one_registration() {
-    let io_loop = IoLoop::new().unwrap();
+    let io_loop = real_loop();
     io_loop
         .run_sync(async {
             let (child, input) = cat();
@@ -248,7 +251,7 @@ fn pr9_the_watch_ends_with_the_process_and_costs_one_registration() {
 fn pr9_a_loop_that_closes_says_so_and_the_process_is_collected_later() {
     let (child, input) = cat();
     let id = child.id();
-    let io_loop = IoLoop::new().unwrap();
+    let io_loop = real_loop();
     let child = io_loop.run_sync(async { ChildProcess::new(child) }).unwrap();
     io_loop.close();
     let told = run(child.wait());

@@ -1,5 +1,7 @@
 //! Work off the loop's thread: lanes, their bounds, what a job's future says, and how it all ends (IL39).
 
+mod support;
+
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -9,6 +11,7 @@ use std::time::{Duration, Instant};
 
 use ioloop::testing::VirtualLoop;
 use ioloop::{IoLoop, Job, JobError, Lane, LaneOptions, yield_now};
+use support::real_loop;
 
 const FOR_EVER: Duration = Duration::MAX;
 
@@ -50,7 +53,7 @@ fn one_thread() -> LaneOptions {
 
 /// Runs `f` on a loop of its own, with a lane of one thread.
 fn with_one_thread<F: Future<Output = ()>>(f: impl FnOnce(Lane) -> F) {
-    let io_loop = IoLoop::new().unwrap();
+    let io_loop = real_loop();
     let lane = io_loop.lane("test", one_thread());
     io_loop.run_sync(f(lane)).unwrap();
 }
@@ -65,7 +68,7 @@ fn il39_a_lane_crosses_threads() {
 
 #[test]
 fn il39_two_jobs_run_at_the_same_time() {
-    let io_loop = IoLoop::new().unwrap();
+    let io_loop = real_loop();
     let meet = Arc::new(Barrier::new(2));
     let other = Arc::clone(&meet);
     io_loop
@@ -90,14 +93,14 @@ fn il39_a_job_is_awaited_and_runs_on_a_thread_that_is_named_after_its_lane() {
 #[test]
 fn il39_a_lane_name_that_no_thread_can_have_is_no_obstacle() {
     let lane = Lane::new("a\0b", LaneOptions::new());
-    let io_loop = IoLoop::new().unwrap();
+    let io_loop = real_loop();
     let name = io_loop.run_sync(lane.run(|| thread::current().name().map(str::to_owned))).unwrap();
     assert_eq!(name.unwrap().as_deref(), Some("ioloop-a?b-0"));
 }
 
 #[test]
 fn il39_an_error_of_the_job_is_its_awaiters() {
-    let io_loop = IoLoop::new().unwrap();
+    let io_loop = real_loop();
     let parsed = io_loop.run_sync(io_loop.run_in_executor(|| "seven".parse::<u32>())).unwrap();
     assert!(parsed.unwrap().is_err());
 }
@@ -138,7 +141,7 @@ fn il39_a_panic_in_a_destructor_costs_no_thread_and_not_the_awaiter() {
 
 #[test]
 fn il14_the_result_arrives_on_the_loops_thread_in_a_later_turn_than_the_one_that_asked() {
-    let io_loop = IoLoop::new().unwrap();
+    let io_loop = real_loop();
     let lane = io_loop.lane("test", LaneOptions::new());
     let home = thread::current().id();
     io_loop
@@ -176,7 +179,7 @@ fn il14_a_job_wakes_a_loop_that_sleeps() {
 
 #[test]
 fn nu5_2_a_full_lane_keeps_no_other_waiting() {
-    let io_loop = IoLoop::new().unwrap();
+    let io_loop = real_loop();
     let dns = io_loop.lane("dns", one_thread().queue(1));
     io_loop
         .run_sync(async {
@@ -191,7 +194,7 @@ fn nu5_2_a_full_lane_keeps_no_other_waiting() {
 
 #[test]
 fn il39_the_lane_holds_its_threads_and_its_queue_full_of_jobs_and_refuses_the_next() {
-    let io_loop = IoLoop::new().unwrap();
+    let io_loop = real_loop();
     let lane = io_loop.lane("test", LaneOptions::new().threads(2).queue(3));
     io_loop
         .run_sync(async {
@@ -213,7 +216,7 @@ fn il39_the_lane_holds_its_threads_and_its_queue_full_of_jobs_and_refuses_the_ne
 
 #[test]
 fn il39_without_a_queue_a_job_needs_a_free_thread_and_one_that_has_not_started_yet_is_free() {
-    let io_loop = IoLoop::new().unwrap();
+    let io_loop = real_loop();
     let lane = io_loop.lane("test", LaneOptions::new().threads(2).queue(0));
     io_loop
         .run_sync(async {
@@ -229,12 +232,12 @@ fn il39_without_a_queue_a_job_needs_a_free_thread_and_one_that_has_not_started_y
 #[test]
 fn il39_no_threads_at_all_count_as_one() {
     let lane = Lane::new("test", LaneOptions::new().threads(0).queue(usize::MAX));
-    assert_eq!(IoLoop::new().unwrap().run_sync(lane.run(|| 1)).unwrap(), Ok(1));
+    assert_eq!(real_loop().run_sync(lane.run(|| 1)).unwrap(), Ok(1));
 }
 
 #[test]
 fn il39_a_job_whose_future_is_dropped_before_it_begins_never_runs_and_frees_its_place() {
-    let io_loop = IoLoop::new().unwrap();
+    let io_loop = real_loop();
     let lane = io_loop.lane("test", one_thread().queue(1));
     io_loop
         .run_sync(async {
@@ -284,7 +287,7 @@ fn il39_a_wait_that_is_dropped_may_be_taken_up_again() {
 
 #[test]
 fn il39_a_job_that_is_let_go_runs_and_one_that_was_refused_says_so() {
-    let io_loop = IoLoop::new().unwrap();
+    let io_loop = real_loop();
     let lane = io_loop.lane("test", one_thread().queue(1));
     io_loop
         .run_sync(async {
@@ -336,7 +339,7 @@ fn il39_how_long_jobs_waited_is_counted() {
 
 #[test]
 fn il39_a_closed_lane_drops_what_waits_and_says_so_and_lets_what_runs_finish() {
-    let io_loop = IoLoop::new().unwrap();
+    let io_loop = real_loop();
     let lane = Lane::new("test", one_thread());
     io_loop
         .run_sync(async {
@@ -358,7 +361,7 @@ fn il39_a_closed_lane_drops_what_waits_and_says_so_and_lets_what_runs_finish() {
 
 #[test]
 fn il39_a_loop_closes_though_a_job_never_ends_and_what_waits_is_dropped() {
-    let io_loop = IoLoop::new().unwrap();
+    let io_loop = real_loop();
     let lane = io_loop.lane("test", one_thread());
     let Blocker { release, job, .. } = Blocker::occupy(&lane);
     let owned = Arc::new(());
@@ -367,7 +370,7 @@ fn il39_a_loop_closes_though_a_job_never_ends_and_what_waits_is_dropped() {
     let waiting = lane.run(move || panic!("was run: {also_inside:?}"));
     io_loop.close(); // returns, with the job still there
     assert_eq!((Arc::strong_count(&owned), lane.metrics().cancelled), (1, 2));
-    let another = IoLoop::new().unwrap();
+    let another = real_loop();
     assert_eq!(another.run_sync(waiting).unwrap(), Err::<(), _>(JobError::Closed));
     drop(release);
     assert_eq!(another.run_sync(job).unwrap(), Ok("released"));
@@ -391,18 +394,18 @@ fn il37_a_loop_that_closes_with_its_thread_closes_its_lanes_too() {
         lane
     });
     let lane = ended.join().unwrap();
-    assert_eq!(IoLoop::new().unwrap().run_sync(lane.run(|| ())).unwrap(), Err(JobError::Closed));
+    assert_eq!(real_loop().run_sync(lane.run(|| ())).unwrap(), Err(JobError::Closed));
 }
 
 #[test]
 fn il12_a_closed_loop_has_closed_lanes_alone() {
-    let io_loop = IoLoop::new().unwrap();
+    let io_loop = real_loop();
     let shared = Lane::new("shared", LaneOptions::new());
     io_loop.set_default_executor(shared.clone());
     let ours = io_loop.lane("test", LaneOptions::new());
     io_loop.close();
     io_loop.set_lane("late", shared.clone());
-    let another = IoLoop::new().unwrap();
+    let another = real_loop();
     let refused = [
         io_loop.run_in_executor(|| ()),
         io_loop.lane("test", LaneOptions::new()).run(|| ()),
@@ -417,7 +420,7 @@ fn il12_a_closed_loop_has_closed_lanes_alone() {
 
 #[test]
 fn il39_a_job_that_ends_after_its_loop_has_gone_harms_nobody() {
-    let io_loop = IoLoop::new().unwrap();
+    let io_loop = real_loop();
     let lane = io_loop.lane("test", one_thread());
     let result = Arc::new(());
     let (begin, begun) = mpsc::channel();
@@ -461,7 +464,7 @@ impl Drop for AtThreadEnd {
 
 #[test]
 fn il39_a_thread_that_has_been_idle_for_long_enough_ends_and_another_takes_its_place() {
-    let io_loop = IoLoop::new().unwrap();
+    let io_loop = real_loop();
     let lane = io_loop.lane("test", one_thread().idle_timeout(Duration::from_millis(1)));
     for round in 1..=3 {
         let (ended, end) = mpsc::channel();
@@ -481,7 +484,7 @@ fn il39_when_the_last_handle_goes_accepted_jobs_still_run_and_then_the_threads_e
     drop(lane);
     drop(clone);
     drop(release);
-    let io_loop = IoLoop::new().unwrap();
+    let io_loop = real_loop();
     assert_eq!(io_loop.run_sync(job).unwrap(), Ok("released"));
     assert_eq!(io_loop.run_sync(last).unwrap(), Ok(()));
     end.recv().expect("the thread ended");
@@ -489,7 +492,7 @@ fn il39_when_the_last_handle_goes_accepted_jobs_still_run_and_then_the_threads_e
 
 #[test]
 fn il39_the_first_to_ask_for_a_lane_decides_its_options() {
-    let io_loop = IoLoop::new().unwrap();
+    let io_loop = real_loop();
     let lane = io_loop.lane("test", one_thread().queue(0));
     let same = io_loop.lane("test", LaneOptions::new());
     let default = io_loop.lane("default", one_thread().queue(0));
@@ -506,7 +509,7 @@ fn il39_the_first_to_ask_for_a_lane_decides_its_options() {
 
 #[test]
 fn il39_the_default_executor_may_be_replaced() {
-    let io_loop = IoLoop::new().unwrap();
+    let io_loop = real_loop();
     let name = || thread::current().name().map(str::to_owned).unwrap();
     let before = io_loop.run_in_executor(name); // of the lane that was, which still runs it
     io_loop.set_default_executor(Lane::new("mine", LaneOptions::new()));
@@ -523,7 +526,7 @@ fn nu5_4_loops_on_several_threads_share_the_threads_of_one_lane() {
         .map(|me| {
             let lane = lane.clone();
             thread::spawn(move || {
-                let io_loop = IoLoop::new().unwrap();
+                let io_loop = real_loop();
                 io_loop.set_lane("dns", lane);
                 let lane = io_loop.lane("dns", LaneOptions::new());
                 io_loop
@@ -542,17 +545,13 @@ fn nu5_4_loops_on_several_threads_share_the_threads_of_one_lane() {
     let metrics = lane.metrics();
     assert_eq!((metrics.completed, metrics.queued, metrics.running), (2 * EACH as u64, 0, 0));
     assert!(metrics.threads <= 2);
-    assert_eq!(
-        IoLoop::new().unwrap().run_sync(lane.run(|| ())).unwrap(),
-        Ok(()),
-        "the loops have not closed it"
-    );
+    assert_eq!(real_loop().run_sync(lane.run(|| ())).unwrap(), Ok(()), "the loops have not closed it");
 }
 
 #[test]
 fn il39_of_many_jobs_every_one_ends_in_exactly_one_way() {
     const JOBS: usize = 5_000;
-    let io_loop = IoLoop::new().unwrap();
+    let io_loop = real_loop();
     let lane = io_loop.lane("test", LaneOptions::new().threads(4).queue(64).idle_timeout(Duration::ZERO));
     let ran = Arc::new(AtomicUsize::new(0));
     let seen: Rc<RefCell<[u64; 3]>> = Rc::default();
@@ -711,7 +710,7 @@ fn il39_a_loop_on_virtual_time_that_closes_gives_back_what_it_holds_of_a_shared_
     let owned = Arc::new(());
     let inside = Arc::clone(&owned);
     test.run_in_executor(move || panic!("was run: {inside:?}")).detach().unwrap();
-    let io_loop = IoLoop::new().unwrap();
+    let io_loop = real_loop();
     assert_eq!(
         io_loop.run_sync(lane.run(|| ())).unwrap(),
         Err(JobError::QueueFull),
@@ -727,7 +726,7 @@ fn il39_a_lane_works_where_no_loop_is() {
     let lane = Lane::new("test", LaneOptions::new());
     let nested = lane.clone();
     let outer = lane.run(move || nested.run(|| "from inside a job"));
-    let io_loop = IoLoop::new().unwrap();
+    let io_loop = real_loop();
     let inner = io_loop.run_sync(outer).unwrap().unwrap();
     assert_eq!(io_loop.run_sync(inner).unwrap(), Ok("from inside a job"));
 }

@@ -1,11 +1,14 @@
 //! Small turns of tasks share their polls; what is long does not.
 
+mod support;
+
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 use std::task::Poll;
 use std::time::{Duration, Instant};
 
 use ioloop::IoLoop;
+use support::real_loop;
 
 /// What work looks like.
 fn work(duration: Duration) {
@@ -27,7 +30,7 @@ fn chain(io_loop: &IoLoop, left: u32, link: Rc<dyn Fn()>) {
 
 #[test]
 fn il10_a_chain_of_callbacks_has_the_loop_poll_after_each() {
-    let io_loop = IoLoop::new().unwrap();
+    let io_loop = real_loop();
     chain(&io_loop, 50, Rc::new(|| {}));
     io_loop.start().unwrap();
     assert_eq!((io_loop.counters().polls, io_loop.counters().turns), (51, 51));
@@ -35,7 +38,7 @@ fn il10_a_chain_of_callbacks_has_the_loop_poll_after_each() {
 
 #[test]
 fn il10_a_chain_of_slow_callbacks_keeps_no_timer_waiting() {
-    let io_loop = IoLoop::new().unwrap();
+    let io_loop = real_loop();
     let link = Duration::from_millis(1);
     let (links, fired_after) = (Rc::new(Cell::new(0)), Rc::new(Cell::new(None)));
     let (ran, after) = (Rc::clone(&links), Rc::clone(&fired_after));
@@ -55,7 +58,7 @@ fn il10_a_chain_of_slow_callbacks_keeps_no_timer_waiting() {
 
 #[test]
 fn il10_tasks_that_are_not_quick_share_a_poll_among_eight_at_most() {
-    let io_loop = IoLoop::new().unwrap();
+    let io_loop = real_loop();
     let mut left = 80;
     let slow = std::future::poll_fn(|cx| {
         work(Duration::from_micros(101));
@@ -76,7 +79,7 @@ type Log = Rc<RefCell<Vec<(u64, u64)>>>;
 
 /// Goes through `crowd`, which `each` has write itself down, and looks whether it came in order, and some of it between two polls.
 fn in_bites(crowd: u64, each: impl Fn(&IoLoop, Box<dyn FnOnce()>)) {
-    let (io_loop, log) = (IoLoop::new().unwrap(), Log::default());
+    let (io_loop, log) = (real_loop(), Log::default());
     for number in 0..crowd {
         let log = Rc::clone(&log);
         let note = move || log.borrow_mut().push((number, IoLoop::current().counters().polls));

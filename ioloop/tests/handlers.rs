@@ -1,5 +1,7 @@
 //! Handlers on real sockets: what they are told, what ends them, and what happens to the source they own.
 
+mod support;
+
 use std::cell::{Cell, RefCell};
 use std::io::{self, Read, Write};
 use std::rc::Rc;
@@ -8,6 +10,7 @@ use ioloop::{HandlerId, Interest, IoLoop, Ready, UpdateError, yield_now};
 use mio::event::Source;
 use mio::net::UnixStream;
 use mio::{Registry, Token};
+use support::real_loop;
 
 /// Runs `n` turns, and the one that ends the run. No poll of them sleeps, and what a Unix socket was sent is there
 /// for the first.
@@ -67,7 +70,7 @@ impl Source for Shared {
 
 #[test]
 fn il2_a_handler_is_called_with_the_source_that_was_registered_and_gives_it_back_open() {
-    let io_loop = IoLoop::new().unwrap();
+    let io_loop = real_loop();
     let (ours, mut theirs) = readable();
     let address = std::os::fd::AsRawFd::as_raw_fd(&ours);
     let seen = Rc::new(Cell::new(None));
@@ -86,7 +89,7 @@ fn il2_a_handler_is_called_with_the_source_that_was_registered_and_gives_it_back
 
 #[test]
 fn il2_a_second_handler_for_the_same_descriptor_is_refused_and_leaves_nothing_behind() {
-    let io_loop = IoLoop::new().unwrap();
+    let io_loop = real_loop();
     let (ours, _theirs) = pair();
     let ours = Rc::new(RefCell::new(ours));
     io_loop.add_handler(Shared(Rc::clone(&ours)), Interest::READ, |_, _| {}).unwrap();
@@ -99,7 +102,7 @@ fn il2_a_second_handler_for_the_same_descriptor_is_refused_and_leaves_nothing_be
 
 #[test]
 fn a_handler_that_leaves_data_unread_hears_nothing_more_until_update_handler_reports_it_anew() {
-    let io_loop = IoLoop::new().unwrap();
+    let io_loop = real_loop();
     let (ours, _theirs) = readable();
     let calls = Rc::new(Cell::new(0));
     let counted = Rc::clone(&calls);
@@ -114,7 +117,7 @@ fn a_handler_that_leaves_data_unread_hears_nothing_more_until_update_handler_rep
 
 #[test]
 fn new_data_is_reported_even_if_the_old_was_left_unread() {
-    let io_loop = IoLoop::new().unwrap();
+    let io_loop = real_loop();
     let (ours, mut theirs) = readable();
     let calls = Rc::new(Cell::new(0));
     let counted = Rc::clone(&calls);
@@ -127,8 +130,8 @@ fn new_data_is_reported_even_if_the_old_was_left_unread() {
 
 #[test]
 fn il3_updating_a_handler_that_is_gone_or_of_another_loop_is_an_error() {
-    let io_loop = IoLoop::new().unwrap();
-    let other = IoLoop::new().unwrap();
+    let io_loop = real_loop();
+    let other = real_loop();
     let (ours, _theirs) = pair();
     let id = io_loop.add_handler(ours, Interest::READ, |_, _| {}).unwrap();
     let (same_slot, _peer) = pair();
@@ -142,7 +145,7 @@ fn il3_updating_a_handler_that_is_gone_or_of_another_loop_is_an_error() {
 
 #[test]
 fn il3_a_handler_may_change_its_own_interest_from_inside() {
-    let io_loop = IoLoop::new().unwrap();
+    let io_loop = real_loop();
     let (ours, mut theirs) = readable();
     let id: Rc<Cell<Option<HandlerId<UnixStream>>>> = Rc::default();
     let heard = Rc::new(RefCell::new(Vec::new()));
@@ -167,7 +170,7 @@ fn il3_a_handler_may_change_its_own_interest_from_inside() {
 
 #[test]
 fn a_handler_that_reads_a_part_and_updates_itself_gets_the_rest_without_starving_callbacks() {
-    let io_loop = IoLoop::new().unwrap();
+    let io_loop = real_loop();
     let (ours, mut theirs) = pair();
     theirs.write_all(b"abcdef").unwrap();
     let id: Rc<Cell<Option<HandlerId<UnixStream>>>> = Rc::default();
@@ -193,7 +196,7 @@ fn a_handler_that_reads_a_part_and_updates_itself_gets_the_rest_without_starving
 
 #[test]
 fn il4_of_two_handlers_ready_at_once_the_first_may_remove_the_second_which_then_does_not_run() {
-    let io_loop = IoLoop::new().unwrap();
+    let io_loop = real_loop();
     let ids: Rc<RefCell<Vec<HandlerId<UnixStream>>>> = Rc::default();
     let served = Rc::new(RefCell::new(Vec::new()));
     let mut peers = Vec::new();
@@ -217,7 +220,7 @@ fn il4_of_two_handlers_ready_at_once_the_first_may_remove_the_second_which_then_
 
 #[test]
 fn il4_il8_an_event_that_was_collected_for_a_removed_handler_does_not_reach_the_one_in_its_place() {
-    let io_loop = IoLoop::new().unwrap();
+    let io_loop = real_loop();
     let ids: Rc<RefCell<Vec<HandlerId<UnixStream>>>> = Rc::default();
     let quiet_calls = Rc::new(Cell::new(0));
     let (quiet, _quiet_peer) = pair();
@@ -246,7 +249,7 @@ fn il4_il8_an_event_that_was_collected_for_a_removed_handler_does_not_reach_the_
 
 #[test]
 fn il4_removing_a_handler_twice_is_harmless() {
-    let io_loop = IoLoop::new().unwrap();
+    let io_loop = real_loop();
     let (ours, _theirs) = pair();
     let id = io_loop.add_handler(ours, Interest::READ, |_, _| {}).unwrap();
     assert!(io_loop.remove_handler(id).is_some());
@@ -256,7 +259,7 @@ fn il4_removing_a_handler_twice_is_harmless() {
 
 #[test]
 fn il4_a_handler_that_removes_itself_keeps_its_source_until_it_returns() {
-    let io_loop = IoLoop::new().unwrap();
+    let io_loop = real_loop();
     let (ours, mut theirs) = readable();
     let id: Rc<Cell<Option<HandlerId<UnixStream>>>> = Rc::default();
     let (inside, own) = (io_loop.clone(), Rc::clone(&id));
@@ -276,7 +279,7 @@ fn il4_a_handler_that_removes_itself_keeps_its_source_until_it_returns() {
 
 #[test]
 fn il5_a_handler_that_waits_to_read_never_hears_of_writing() {
-    let io_loop = IoLoop::new().unwrap();
+    let io_loop = real_loop();
     let (ours, mut theirs) = pair();
     let heard = Rc::new(Cell::new(Ready::EMPTY));
     let log = Rc::clone(&heard);
@@ -295,7 +298,7 @@ fn il5_a_handler_that_waits_to_read_never_hears_of_writing() {
 
 /// What two handlers hear that are ready at once, both for reading and writing at first, each of which makes the other a reader.
 fn heard_by_two(with_input: bool) -> Vec<Ready> {
-    let io_loop = IoLoop::new().unwrap();
+    let io_loop = real_loop();
     let ids: Rc<RefCell<Vec<HandlerId<UnixStream>>>> = Rc::default();
     let heard = Rc::new(RefCell::new(Vec::new()));
     let mut peers = Vec::new();
@@ -333,7 +336,7 @@ fn il5_an_event_collected_before_the_interest_was_narrowed_is_narrowed_too() {
 #[test]
 fn il1_hang_ups_are_reported_to_whoever_waits_for_anything() {
     for interest in [Interest::READ, Interest::WRITE] {
-        let io_loop = IoLoop::new().unwrap();
+        let io_loop = real_loop();
         let (ours, theirs) = pair();
         let heard = Rc::new(Cell::new(Ready::EMPTY));
         let log = Rc::clone(&heard);
@@ -347,7 +350,7 @@ fn il1_hang_ups_are_reported_to_whoever_waits_for_anything() {
 
 #[test]
 fn il7_a_handler_that_panics_is_removed_with_its_source_and_the_others_go_on() {
-    let io_loop = IoLoop::new().unwrap();
+    let io_loop = real_loop();
     let (bad, mut bad_peer) = readable();
     io_loop.add_handler(bad, Interest::READ, |_, _| panic!("a handler")).unwrap();
     let calls = Rc::new(Cell::new(0));
@@ -362,7 +365,7 @@ fn il7_a_handler_that_panics_is_removed_with_its_source_and_the_others_go_on() {
 
 #[test]
 fn il36_closing_the_loop_closes_every_source_and_later_handlers_are_refused() {
-    let io_loop = IoLoop::new().unwrap();
+    let io_loop = real_loop();
     let (ours, mut theirs) = pair();
     let id = io_loop.add_handler(ours, Interest::READ, |_, _| {}).unwrap();
     io_loop.close();
@@ -376,7 +379,7 @@ fn il36_closing_the_loop_closes_every_source_and_later_handlers_are_refused() {
 
 #[test]
 fn a_handler_may_close_its_loop_and_no_other_handler_of_that_turn_runs() {
-    let io_loop = IoLoop::new().unwrap();
+    let io_loop = real_loop();
     let calls = Rc::new(Cell::new(0));
     let mut peers = Vec::new();
     for _ in 0..2 {

@@ -1,5 +1,7 @@
 //! Registrations: readiness that tasks wait for, from the operating system and from user space.
 
+mod support;
+
 use std::cell::Cell;
 use std::io::{self, Read, Write};
 use std::rc::Rc;
@@ -9,6 +11,7 @@ use std::time::Duration;
 use ioloop::testing::VirtualLoop;
 use ioloop::{BeforePoll, Interest, IoLoop, Ready, Registration, sleep, timeout, yield_now};
 use mio::net::UnixStream;
+use support::real_loop;
 
 const SECOND: Duration = Duration::from_secs(1);
 
@@ -29,7 +32,7 @@ fn attached(io_loop: &IoLoop) -> (Registration, UnixStream, UnixStream) {
 
 #[test]
 fn a_source_is_registered_once_and_its_waits_cost_no_registration() {
-    let io_loop = IoLoop::new().unwrap();
+    let io_loop = real_loop();
     let (registration, mut ours, mut theirs) = attached(&io_loop);
     io_loop
         .run_sync(async {
@@ -49,7 +52,7 @@ fn a_source_is_registered_once_and_its_waits_cost_no_registration() {
 
 #[test]
 fn a_new_socket_that_reports_writable_wakes_nobody_who_waits_to_read() {
-    let io_loop = IoLoop::new().unwrap();
+    let io_loop = real_loop();
     let (registration, _ours, mut theirs) = attached(&io_loop);
     let registration = Rc::new(registration);
     let polls = Rc::new(Cell::new(0));
@@ -67,7 +70,7 @@ fn a_new_socket_that_reports_writable_wakes_nobody_who_waits_to_read() {
 
 #[test]
 fn data_and_end_that_arrive_together_are_one_event_and_the_end_stays() {
-    let io_loop = IoLoop::new().unwrap();
+    let io_loop = real_loop();
     let (registration, mut ours, mut theirs) = attached(&io_loop);
     theirs.write_all(b"last words").unwrap();
     drop(theirs);
@@ -87,7 +90,7 @@ fn data_and_end_that_arrive_together_are_one_event_and_the_end_stays() {
 
 #[test]
 fn the_end_of_a_connection_is_told_while_nobody_reads() {
-    let io_loop = IoLoop::new().unwrap();
+    let io_loop = real_loop();
     let (registration, _ours, mut theirs) = attached(&io_loop);
     let registration = Rc::new(registration);
     let waiting = Rc::clone(&registration);
@@ -102,7 +105,7 @@ fn the_end_of_a_connection_is_told_while_nobody_reads() {
 
 #[test]
 fn il4_an_event_for_a_registration_that_is_gone_reaches_nobody() {
-    let io_loop = IoLoop::new().unwrap();
+    let io_loop = real_loop();
     let (old, _ours, mut theirs) = attached(&io_loop);
     theirs.write_all(b"x").unwrap(); // collected by the next poll, for a slot that is another's by then
     drop(old);
@@ -114,7 +117,7 @@ fn il4_an_event_for_a_registration_that_is_gone_reaches_nobody() {
 
 #[test]
 fn a_detached_source_reports_nothing_more_and_can_be_attached_elsewhere() {
-    let io_loop = IoLoop::new().unwrap();
+    let io_loop = real_loop();
     let (first, mut ours, mut theirs) = attached(&io_loop);
     first.detach(&mut ours).unwrap();
     theirs.write_all(b"x").unwrap();
@@ -128,7 +131,7 @@ fn a_detached_source_reports_nothing_more_and_can_be_attached_elsewhere() {
 
 #[test]
 fn what_cannot_be_polled_is_an_error() {
-    let io_loop = IoLoop::new().unwrap();
+    let io_loop = real_loop();
     let file = std::fs::File::open("Cargo.toml").unwrap();
     let descriptor = std::os::fd::AsRawFd::as_raw_fd(&file);
     let registration = Registration::new(&io_loop);
@@ -186,7 +189,7 @@ fn a_registration_dropped_after_it_was_made_ready_leaves_nothing_that_spins() {
 
 #[test]
 fn set_ready_before_a_poll_keeps_a_real_loop_from_sleeping() {
-    let io_loop = IoLoop::new().unwrap();
+    let io_loop = real_loop();
     let registration = Registration::new(&io_loop);
     registration.set_ready(Ready::WRITABLE);
     let seen = io_loop.run_sync(async { ready(&registration, Interest::WRITE).await });
@@ -362,7 +365,7 @@ fn a_hook_that_is_due_when_a_waker_closes_the_loop_is_not_kept() {
 
 #[test]
 fn on_a_closed_loop_nothing_is_ready_no_wait_spins_and_nothing_can_be_attached() {
-    let gone = IoLoop::new().unwrap();
+    let gone = real_loop();
     let (old, _ours, _theirs) = attached(&gone);
     gone.close();
     let late = Registration::new(&gone);

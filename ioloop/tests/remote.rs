@@ -1,5 +1,7 @@
 //! Other threads: what reaches the loop, in which order, at what cost, and what happens while it closes.
 
+mod support;
+
 use std::cell::RefCell;
 use std::rc::Rc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -8,6 +10,7 @@ use std::task::{Poll, Waker};
 use std::thread;
 
 use ioloop::{IoLoop, Remote, RunError, yield_now};
+use support::real_loop;
 
 fn is_send_and_sync<T: Send + Sync>() {}
 
@@ -30,7 +33,7 @@ fn only_the_remote_crosses_threads() {
 
 #[test]
 fn il9_a_callback_from_another_thread_wakes_a_sleeping_loop() {
-    let io_loop = IoLoop::new().unwrap();
+    let io_loop = real_loop();
     let remote = io_loop.remote();
     let other = thread::spawn(move || {
         let stop = remote.clone();
@@ -42,7 +45,7 @@ fn il9_a_callback_from_another_thread_wakes_a_sleeping_loop() {
 
 #[test]
 fn il9_a_callback_from_the_loops_own_thread_wakes_it_too() {
-    let io_loop = IoLoop::new().unwrap();
+    let io_loop = real_loop();
     let stop = io_loop.clone();
     io_loop.remote().add_callback(move || IoLoop::current().add_callback(|| IoLoop::current().stop()));
     stop.start().unwrap();
@@ -52,7 +55,7 @@ fn il9_a_callback_from_the_loops_own_thread_wakes_it_too() {
 fn il10_callbacks_of_one_thread_keep_their_order_also_among_many_threads() {
     const THREADS: usize = 4;
     const EACH: usize = 1_000;
-    let io_loop = IoLoop::new().unwrap();
+    let io_loop = real_loop();
     let (sender, receiver) = mpsc::channel();
     let arrived = Arc::new(AtomicUsize::new(0));
     let threads: Vec<_> = (0..THREADS)
@@ -83,7 +86,7 @@ fn il10_callbacks_of_one_thread_keep_their_order_also_among_many_threads() {
 
 #[test]
 fn a_thousand_posts_to_a_loop_that_is_busy_are_one_wakeup() {
-    let io_loop = IoLoop::new().unwrap();
+    let io_loop = real_loop();
     let remote = io_loop.remote();
     let ran = Arc::new(AtomicUsize::new(0));
     let count = Arc::clone(&ran);
@@ -109,7 +112,7 @@ fn a_thousand_posts_to_a_loop_that_is_busy_are_one_wakeup() {
 
 #[test]
 fn a_thousand_wakes_of_a_task_from_elsewhere_are_one_message_one_event_and_one_poll() {
-    let io_loop = IoLoop::new().unwrap();
+    let io_loop = real_loop();
     let waker: Rc<RefCell<Option<Waker>>> = Rc::default();
     let keep = Rc::clone(&waker);
     let polls = Rc::new(std::cell::Cell::new(0));
@@ -136,7 +139,7 @@ fn a_thousand_wakes_of_a_task_from_elsewhere_are_one_message_one_event_and_one_p
 #[test]
 fn no_wake_from_another_thread_is_lost_however_it_falls() {
     const ROUNDS: usize = 20_000;
-    let io_loop = IoLoop::new().unwrap();
+    let io_loop = real_loop();
     let asked = Arc::new(AtomicUsize::new(0));
     let (to_thread, requests) = mpsc::channel::<Waker>();
     let answered = Arc::clone(&asked);
@@ -170,7 +173,7 @@ fn no_wake_from_another_thread_is_lost_however_it_falls() {
 #[test]
 fn wakes_that_race_with_the_end_of_their_task_are_harmless() {
     const TASKS: usize = 2_000;
-    let io_loop = IoLoop::new().unwrap();
+    let io_loop = real_loop();
     let (to_thread, wakers) = mpsc::channel::<Waker>();
     let other = thread::spawn(move || {
         for waker in wakers {
@@ -198,7 +201,7 @@ fn wakes_that_race_with_the_end_of_their_task_are_harmless() {
 
 #[test]
 fn il12_adding_while_the_loop_closes_neither_fails_nor_runs() {
-    let io_loop = IoLoop::new().unwrap();
+    let io_loop = real_loop();
     let remote = io_loop.remote();
     let begin = Arc::new(Barrier::new(2));
     let closed = Arc::new(AtomicBool::new(false));
@@ -234,7 +237,7 @@ fn il12_a_callback_that_is_dropped_by_a_closed_loop_may_post_from_its_destructor
             self.0.add_callback(|| {});
         }
     }
-    let io_loop = IoLoop::new().unwrap();
+    let io_loop = real_loop();
     let (waiting, late) = (Posts(io_loop.remote()), Posts(io_loop.remote()));
     io_loop.remote().add_callback(move || drop(waiting));
     io_loop.close();
@@ -243,7 +246,7 @@ fn il12_a_callback_that_is_dropped_by_a_closed_loop_may_post_from_its_destructor
 
 #[test]
 fn a_future_that_cannot_cross_threads_is_made_where_it_runs() {
-    let io_loop = IoLoop::new().unwrap();
+    let io_loop = real_loop();
     let remote = io_loop.remote();
     let (sender, receiver) = mpsc::channel();
     let home = thread::current().id();
@@ -262,7 +265,7 @@ fn a_future_that_cannot_cross_threads_is_made_where_it_runs() {
 
 #[test]
 fn il13_a_panic_in_what_another_thread_sent_stops_nothing() {
-    let io_loop = IoLoop::new().unwrap();
+    let io_loop = real_loop();
     let remote = io_loop.remote();
     remote.add_callback(|| panic!("a callback"));
     remote.spawn(|| async { panic!("a task") });
@@ -280,7 +283,7 @@ fn il36_loops_made_run_and_closed_in_several_threads_at_once_do_not_disturb_each
             thread::spawn(move || {
                 begin.wait();
                 for n in 0..50 {
-                    let io_loop = IoLoop::new().unwrap();
+                    let io_loop = real_loop();
                     let task = io_loop.spawn(async move { me * n });
                     assert_eq!(io_loop.run_sync(task).unwrap(), Ok(me * n));
                     io_loop.close();

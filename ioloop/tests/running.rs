@@ -1,5 +1,7 @@
 //! Running: start, stop, run_sync, close, and which loop is current.
 
+mod support;
+
 use std::cell::{Cell, RefCell};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::rc::Rc;
@@ -7,6 +9,7 @@ use std::time::Duration;
 
 use ioloop::testing::VirtualLoop;
 use ioloop::{IoLoop, PeriodicCallback, RunError, sleep, yield_now};
+use support::real_loop;
 
 const SECOND: Duration = Duration::from_secs(1);
 
@@ -20,7 +23,7 @@ fn is(one: &IoLoop, other: &IoLoop) -> bool {
 
 #[test]
 fn il32_starting_a_running_loop_is_an_error_and_harms_nothing() {
-    let io_loop = IoLoop::new().unwrap();
+    let io_loop = real_loop();
     let errors = Rc::new(RefCell::new(Vec::new()));
     let (inside, log) = (io_loop.clone(), Rc::clone(&errors));
     io_loop.add_callback(move || {
@@ -37,7 +40,7 @@ fn il32_starting_a_running_loop_is_an_error_and_harms_nothing() {
 
 #[test]
 fn il32_a_loop_can_be_started_and_stopped_again_and_again() {
-    let io_loop = IoLoop::new().unwrap();
+    let io_loop = real_loop();
     let runs = Rc::new(Cell::new(0));
     for n in 1..=5 {
         let (inside, count) = (io_loop.clone(), Rc::clone(&runs));
@@ -52,7 +55,7 @@ fn il32_a_loop_can_be_started_and_stopped_again_and_again() {
 
 #[test]
 fn il33_stop_takes_effect_at_the_end_of_the_turn() {
-    let io_loop = IoLoop::new().unwrap();
+    let io_loop = real_loop();
     let order = Rc::new(RefCell::new(Vec::new()));
     let (inside, log) = (io_loop.clone(), Rc::clone(&order));
     io_loop.add_callback(move || {
@@ -73,7 +76,7 @@ fn il33_stop_takes_effect_at_the_end_of_the_turn() {
 
 #[test]
 fn il33_stop_before_start_lets_the_next_start_return_at_once_and_only_that_one() {
-    let io_loop = IoLoop::new().unwrap();
+    let io_loop = real_loop();
     let ran = Rc::new(Cell::new(false));
     let (inside, flag) = (io_loop.clone(), Rc::clone(&ran));
     io_loop.add_callback(move || {
@@ -89,7 +92,7 @@ fn il33_stop_before_start_lets_the_next_start_return_at_once_and_only_that_one()
 
 #[test]
 fn il33_a_remote_stop_before_start_is_a_stop_before_start() {
-    let io_loop = IoLoop::new().unwrap();
+    let io_loop = real_loop();
     io_loop.remote().stop();
     io_loop.add_callback(|| panic!("not in this run"));
     io_loop.start().unwrap();
@@ -98,7 +101,7 @@ fn il33_a_remote_stop_before_start_is_a_stop_before_start() {
 
 #[test]
 fn a_stop_from_before_does_not_stop_run_sync() {
-    let io_loop = IoLoop::new().unwrap();
+    let io_loop = real_loop();
     io_loop.stop();
     io_loop.remote().stop();
     assert_eq!(io_loop.run_sync(async { yield_now().await }).ok(), Some(()));
@@ -106,7 +109,7 @@ fn a_stop_from_before_does_not_stop_run_sync() {
 
 #[test]
 fn il34_run_sync_gives_the_output_of_a_future_that_may_borrow_from_its_caller() {
-    let io_loop = IoLoop::new().unwrap();
+    let io_loop = real_loop();
     let text = String::from("borrowed");
     let length = io_loop.run_sync(async {
         yield_now().await;
@@ -187,7 +190,7 @@ fn il35_a_timeout_is_told_apart_from_a_stop_and_leaves_no_timer() {
 
 #[test]
 fn il35_a_future_that_is_done_in_the_turn_of_a_stop_is_done() {
-    let io_loop = IoLoop::new().unwrap();
+    let io_loop = real_loop();
     let done = io_loop.run_sync(async {
         IoLoop::current().stop();
         "done"
@@ -198,7 +201,7 @@ fn il35_a_future_that_is_done_in_the_turn_of_a_stop_is_done() {
 
 #[test]
 fn il36_a_closed_loop_runs_nothing_and_says_so() {
-    let io_loop = IoLoop::new().unwrap();
+    let io_loop = real_loop();
     io_loop.close();
     io_loop.close();
     assert!(matches!(io_loop.start(), Err(RunError::Closed)));
@@ -219,7 +222,7 @@ fn il36_il37_a_current_loop_that_is_closed_stays_current_until_it_is_cleared() {
 
 #[test]
 fn il36_closing_from_inside_ends_the_run_and_drops_the_task_that_did_it() {
-    let io_loop = IoLoop::new().unwrap();
+    let io_loop = real_loop();
     let held = Rc::new(());
     let (inside, token) = (io_loop.clone(), Rc::clone(&held));
     io_loop.spawn_detached(async move {
@@ -233,7 +236,7 @@ fn il36_closing_from_inside_ends_the_run_and_drops_the_task_that_did_it() {
 
 #[test]
 fn il36_closing_from_inside_run_sync_stops_it() {
-    let io_loop = IoLoop::new().unwrap();
+    let io_loop = real_loop();
     let stopped = io_loop.run_sync(async {
         IoLoop::current().close();
         std::future::pending::<()>().await;
@@ -243,7 +246,7 @@ fn il36_closing_from_inside_run_sync_stops_it() {
 
 #[test]
 fn il36_the_last_handle_closes_the_loop_and_a_task_that_holds_no_handle_does_not_keep_it() {
-    let io_loop = IoLoop::new().unwrap();
+    let io_loop = real_loop();
     let held = Rc::new(());
     let inside = Rc::clone(&held);
     let registration = ioloop::Registration::new(&io_loop);
@@ -261,7 +264,7 @@ fn il36_the_last_handle_closes_the_loop_and_a_task_that_holds_no_handle_does_not
 
 #[test]
 fn il37_a_running_loop_is_current_and_the_one_before_is_restored() {
-    let (a, b) = (IoLoop::new().unwrap(), IoLoop::new().unwrap());
+    let (a, b) = (real_loop(), real_loop());
     assert!(IoLoop::try_current().is_none(), "making a loop does not make it current");
     a.run_sync(async {
         assert!(is(&IoLoop::current(), &a));
@@ -312,7 +315,7 @@ fn il38_a_thread_that_ends_closes_its_loop_even_if_destructors_ask_for_the_curre
 #[test]
 fn il37_work_for_a_loop_that_runs_stays_with_it_though_another_was_made_current() {
     let test = VirtualLoop::new();
-    let (other, remote) = (IoLoop::new().unwrap(), test.remote());
+    let (other, remote) = (real_loop(), test.remote());
     let calls = Rc::new(Cell::new(0));
     let count = Rc::clone(&calls);
     let ticks = PeriodicCallback::new_async(async move || count.set(count.get() + 1), SECOND).unwrap();

@@ -2,16 +2,19 @@
 //!
 //! A signal is the process's, so each test here uses a kind of its own.
 
+mod support;
+
 use std::process::Command;
 use std::rc::Rc;
 
 use ioloop::{IoLoop, SignalKind, signal, yield_now};
 use signal_hook::consts::{SIGHUP, SIGINT, SIGUSR1};
 use signal_hook::low_level::raise;
+use support::real_loop;
 
 #[test]
 fn il15_a_signal_that_came_before_the_wait_is_not_lost_and_several_are_one() {
-    let io_loop = IoLoop::new().unwrap();
+    let io_loop = real_loop();
     let received = Rc::new(std::cell::Cell::new(0));
     let count = Rc::clone(&received);
     let io = io_loop.clone();
@@ -44,7 +47,7 @@ fn il15_a_signal_that_came_before_the_wait_is_not_lost_and_several_are_one() {
 
 #[test]
 fn il15_a_signal_wakes_a_loop_that_sleeps() {
-    let io_loop = IoLoop::new().unwrap();
+    let io_loop = real_loop();
     io_loop
         .run_sync(async {
             let mut child = signal(SignalKind::Child).unwrap();
@@ -57,7 +60,7 @@ fn il15_a_signal_wakes_a_loop_that_sleeps() {
 
 #[test]
 fn every_listener_of_a_kind_hears_it_also_on_other_loops() {
-    let loops = [IoLoop::new().unwrap(), IoLoop::new().unwrap()];
+    let loops = [real_loop(), real_loop()];
     let mut signals = loops.each_ref().map(|io_loop| {
         let listening = io_loop.run_sync(async { signal(SignalKind::Hangup).unwrap() });
         listening.unwrap()
@@ -70,7 +73,7 @@ fn every_listener_of_a_kind_hears_it_also_on_other_loops() {
 
 #[test]
 fn a_signal_that_is_dropped_takes_its_source_with_it_and_the_default_action_stays_off() {
-    let io_loop = IoLoop::new().unwrap();
+    let io_loop = real_loop();
     io_loop
         .run_sync(async {
             drop(signal(SignalKind::Interrupt).unwrap());
@@ -82,7 +85,7 @@ fn a_signal_that_is_dropped_takes_its_source_with_it_and_the_default_action_stay
 
 #[test]
 fn a_wait_on_a_closed_loop_neither_spins_nor_ends() {
-    let io_loop = IoLoop::new().unwrap();
+    let io_loop = real_loop();
     let run = io_loop.run_sync(async {
         let mut quiet = signal(SignalKind::Terminate).unwrap();
         IoLoop::current().close();

@@ -1,11 +1,14 @@
 //! A loop that is stuck is reported while it still is.
 
+mod support;
+
 use std::cell::Cell;
 use std::rc::Rc;
 use std::sync::mpsc::{self, Receiver, Sender};
 use std::time::Duration;
 
 use ioloop::{Blocked, Interest, IoLoop, WorkKind};
+use support::real_loop;
 
 const THRESHOLD: Duration = Duration::from_millis(20);
 
@@ -17,7 +20,7 @@ fn reports() -> (impl FnMut(&Blocked) + Send + 'static, Receiver<Blocked>) {
 
 #[test]
 fn il40_a_stuck_handler_is_reported_with_its_label_and_line_while_it_is_still_stuck() {
-    let io_loop = IoLoop::new().unwrap();
+    let io_loop = real_loop();
     let (report, reports) = reports();
     let _watchdog = io_loop.watch_blocking(THRESHOLD, report).unwrap();
     let (ours, mut theirs) = mio::net::UnixStream::pair().unwrap();
@@ -51,7 +54,7 @@ fn il40_work_without_a_label_carries_the_name_of_its_function() {
             stop.stop();
         }
     }
-    let io_loop = IoLoop::new().unwrap();
+    let io_loop = real_loop();
     let (report, reports) = reports();
     let _watchdog = io_loop.watch_blocking(THRESHOLD, report).unwrap();
     io_loop.add_callback(resize_images(reports, io_loop.clone()));
@@ -61,7 +64,7 @@ fn il40_work_without_a_label_carries_the_name_of_its_function() {
 
 #[test]
 fn il40_a_task_a_timer_and_a_callback_from_another_thread_are_told_apart() {
-    let io_loop = IoLoop::new().unwrap();
+    let io_loop = real_loop();
     let (report, reports) = reports();
     let _watchdog = io_loop.watch_blocking(THRESHOLD, report).unwrap();
     let reports = std::sync::Arc::new(std::sync::Mutex::new(reports));
@@ -87,7 +90,7 @@ fn il40_a_task_a_timer_and_a_callback_from_another_thread_are_told_apart() {
 
 #[test]
 fn il40_a_report_comes_again_while_the_work_stays_stuck() {
-    let io_loop = IoLoop::new().unwrap();
+    let io_loop = real_loop();
     let (report, reports) = reports();
     let _watchdog = io_loop.watch_blocking(THRESHOLD, report).unwrap();
     let stop = io_loop.clone();
@@ -103,7 +106,7 @@ fn il40_a_report_comes_again_while_the_work_stays_stuck() {
 
 #[test]
 fn a_watchdog_that_was_dropped_has_ended_and_one_may_drop_itself() {
-    let io_loop = IoLoop::new().unwrap();
+    let io_loop = real_loop();
     let (told, reports) = mpsc::channel::<()>();
     let watchdog = io_loop.watch_blocking(THRESHOLD, move |_| drop(told.clone())).unwrap();
     drop(watchdog);
