@@ -509,6 +509,16 @@ impl<'s> Active<'s> {
         self.body_unread()
     }
 
+    /// How much of the body is still to come, if that is known.
+    pub(crate) fn missing_body(&self) -> Option<usize> {
+        #[cfg(feature = "gzip")]
+        if self.is_decoding() {
+            return None;
+        }
+        let missing = self.protocol.borrow().missing_body();
+        (missing > 0).then(|| usize::try_from(missing).unwrap_or(usize::MAX))
+    }
+
     /// Whether the request has a body that has not been read to its end.
     pub(crate) fn body_unread(&self) -> bool {
         !self.protocol.borrow().is_request_complete()

@@ -1,8 +1,13 @@
 //! A body that is gathered whole: what it takes is asked for before it is taken.
+//!
+//! Bodies that each hold a part and wait for each other's memory come to no end. So where memory is scarce a body gets all that it
+//! needs at once, or waits for that; then it waits for its peer alone. And memory that is moved while it grows leaves holes in the
+//! allocator's heap. So unless there is plenty, what a body takes lies apart from that.
 
 use std::future::poll_fn;
 
 use bytes::Bytes;
+use iostream::MemoryBudget;
 
 use crate::active::Active;
 use crate::error::HttpError;
@@ -10,38 +15,59 @@ use crate::error::HttpError;
 /// What is worth reading.
 const GROWTH_BYTES: usize = 4096;
 
+/// Where memory is not scarce, a body of known length takes at most so many times what has come of it.
+const GROWTH: usize = 8;
+
+/// The part of the soft mark up to which there is plenty.
+const PLENTY: usize = 4;
+
+/// The part of the budget that a body of unknown length is taken to need.
+const PART: usize = 4;
+
+/// Smaller bodies stay in the heap: the holes that they leave serve others.
+const LEAST_APART: usize = 128 * 1024;
+
+/// More than glibc's allocator keeps for itself in any case: what is as large it has from the operating system, to which it goes back
+/// when it is freed. What is not written to takes no memory.
+const APART: usize = 33 << 20;
+
 /// Pieces of a body, put together. What they take is part of what the request [holds](Active::hold).
 pub(crate) struct Gathering<'a> {
     active: &'a Active<'a>,
     /// The only piece, as long as it is that.
     first: Bytes,
     whole: Vec<u8>,
+    /// What `whole` may grow to; it has memory for it.
+    room: usize,
     /// The next piece, as long as it waits for memory.
     next: Bytes,
     counted: usize,
-    /// Whether what there is goes back to the request when this is dropped.
-    goes_back: bool,
+    /// There may be so many bytes, beside the limit on bodies.
+    limit: u64,
+    /// Whether this is the body itself and on its way in: what there is goes back to the request when this is dropped.
+    is_body: bool,
 }
 
 impl<'a> Gathering<'a> {
-    pub(crate) fn new(active: &'a Active<'a>) -> Gathering<'a> {
+    /// For a part of a body, of which there may be so many bytes.
+    pub(crate) fn of_part(active: &'a Active<'a>, limit: u64) -> Gathering<'a> {
         let (first, next) = (Bytes::new(), Bytes::new());
-        Gathering { active, first, whole: Vec::new(), next, counted: 0, goes_back: false }
+        Gathering { active, first, whole: Vec::new(), room: 0, next, counted: 0, limit, is_body: false }
     }
 
     /// Gathers all that is left of the body. Given up while it waits, it gives back what it has: nothing is lost.
     pub(crate) async fn of_body(active: &'a Active<'a>) -> Result<Gathering<'a>, HttpError> {
-        let mut all = Gathering::new(active);
-        all.goes_back = true;
+        let mut all = Gathering::of_part(active, u64::MAX);
+        all.is_body = true;
         let read = all.read_body().await;
-        all.goes_back = false;
+        all.is_body = false;
         read.map(|()| all)
     }
 
     async fn read_body(&mut self) -> Result<(), HttpError> {
         while let Some(chunk) = self.active.chunk().await? {
             self.add(chunk).await?;
-            self.room().await?;
+            self.make_room().await?;
         }
         Ok(())
     }
@@ -50,37 +76,83 @@ impl<'a> Gathering<'a> {
         self.first.len() + self.whole.len()
     }
 
-    /// Waits until there is memory for more, if memory is scarce: before more is read.
-    pub(crate) async fn room(&self) -> Result<(), HttpError> {
-        let (active, room) = (self.active, self.whole.capacity() - self.whole.len());
-        if self.len() == 0 || room >= GROWTH_BYTES || !active.has_more_body() {
-            return Ok(());
-        }
-        let stream = &active.session.stream;
-        let bytes = active.held.borrow().get() + GROWTH_BYTES.max(self.len() / 8);
-        if stream.has_memory(bytes) {
-            return Ok(());
-        }
-        Ok(poll_fn(|cx| stream.poll_memory(cx, bytes)).await?)
-    }
-
     /// Adds a piece, when there is memory for it.
     pub(crate) async fn add(&mut self, piece: Bytes) -> Result<(), HttpError> {
         // It is there already, whatever happens to it.
-        self.count(self.first.len() + self.whole.capacity() + piece.len());
+        self.count(self.first.len() + self.room + piece.len());
         if self.len() == 0 {
             self.first = piece;
             return Ok(());
         }
         let wanted = self.len() + piece.len();
         self.next = piece;
-        if wanted > self.whole.capacity() {
-            let capacity = self.memory_for(wanted).await?;
-            self.whole.reserve_exact(capacity - self.whole.len());
+        if wanted > self.room {
+            return self.grow(wanted).await;
         }
         self.join();
-        self.count(self.whole.capacity());
         Ok(())
+    }
+
+    /// Waits until there is memory for more, if memory is scarce: before more is read.
+    pub(crate) async fn make_room(&mut self) -> Result<(), HttpError> {
+        let more = self.missing().unwrap_or(usize::MAX).min(GROWTH_BYTES);
+        let has_room = self.len() == 0 || self.room - self.whole.len() >= more;
+        if has_room || !self.active.has_more_body() || MemoryBudget::is_ample(more) {
+            return Ok(());
+        }
+        self.grow(self.len() + more).await
+    }
+
+    /// Waits until there is memory for so many bytes at least, and has it.
+    async fn grow(&mut self, wanted: usize) -> Result<(), HttpError> {
+        let others = self.active.held.borrow().get() - self.counted;
+        let mut room = self.step(wanted);
+        if !MemoryBudget::is_ample(others + room) {
+            room = self.all(wanted);
+            let there = if self.whole.capacity() < room { 0 } else { self.room };
+            let stream = &self.active.session.stream;
+            poll_fn(|cx| stream.poll_memory(cx, others + room - there)).await?;
+        }
+        let soft = MemoryBudget::current().soft;
+        match MemoryBudget::is_ample((others + room).saturating_add(soft - soft / PLENTY)) {
+            true => self.whole.reserve_exact(room - self.whole.len()),
+            false => move_apart(&mut self.whole, room),
+        }
+        self.room = room;
+        self.join();
+        Ok(())
+    }
+
+    /// What is asked for where memory is not scarce: so much that copies stay few.
+    fn step(&self, wanted: usize) -> usize {
+        match self.length() {
+            Some(length) => length.min(wanted * GROWTH),
+            None => self.limit().min(self.room * 2),
+        }
+        .max(wanted)
+    }
+
+    /// All that will be needed. Of unknown length a small body is taken to need an eighth more, and so is what has turned out to be
+    /// larger than any was taken to be.
+    fn all(&self, wanted: usize) -> usize {
+        let part = if wanted < LEAST_APART { 0 } else { MemoryBudget::current().hard / PART };
+        let unknown = || self.limit().min(part.max(wanted + self.room / 8));
+        self.length().unwrap_or_else(unknown).max(wanted)
+    }
+
+    /// How long the body is, if that is known.
+    fn length(&self) -> Option<usize> {
+        Some(self.missing()?.saturating_add(self.len() + self.next.len()))
+    }
+
+    /// How much is still to come, if that is known.
+    fn missing(&self) -> Option<usize> {
+        if self.is_body { self.active.missing_body() } else { None }
+    }
+
+    fn limit(&self) -> usize {
+        let limit = self.limit.min(self.active.protocol.borrow().max_body_size());
+        usize::try_from(limit).unwrap_or(usize::MAX)
     }
 
     /// Puts together what lies apart.
@@ -88,6 +160,8 @@ impl<'a> Gathering<'a> {
         for piece in [std::mem::take(&mut self.first), std::mem::take(&mut self.next)] {
             self.whole.extend_from_slice(&piece);
         }
+        self.room = self.room.max(self.whole.len());
+        self.count(self.room);
     }
 
     /// All of it, which is its owner's from here on.
@@ -97,31 +171,19 @@ impl<'a> Gathering<'a> {
 
     /// All of it, which still counts as long as the request lasts.
     pub(crate) fn into_kept_bytes(mut self) -> Bytes {
+        let all = self.take();
         self.counted = 0;
-        self.take()
+        all
     }
 
     fn take(&mut self) -> Bytes {
-        match self.whole.is_empty() {
-            true => std::mem::take(&mut self.first),
-            false => std::mem::take(&mut self.whole).into(),
+        if self.whole.is_empty() {
+            return std::mem::take(&mut self.first);
         }
-    }
-
-    /// Waits until there is memory for so many bytes in one piece: twice what there was, so that copies stay few, or, where
-    /// memory is scarce, an eighth more.
-    async fn memory_for(&self, wanted: usize) -> Result<usize, HttpError> {
-        let (active, capacity) = (self.active, self.whole.capacity());
-        let stream = &active.session.stream;
-        let others = active.held.borrow().get() - self.counted;
-        let most = usize::try_from(active.protocol.borrow().max_body_size()).unwrap_or(usize::MAX);
-        let double = capacity.saturating_mul(2).min(most).max(wanted);
-        let capacity = match stream.has_memory(others + double) {
-            true => double,
-            false => wanted + capacity / 8,
-        };
-        poll_fn(|cx| stream.poll_memory(cx, others + capacity)).await?;
-        Ok(capacity)
+        let mut whole = std::mem::take(&mut self.whole);
+        whole.shrink_to_fit(); // in its place
+        self.count(whole.len());
+        whole.into()
     }
 
     fn count(&mut self, bytes: usize) {
@@ -134,15 +196,29 @@ impl<'a> Gathering<'a> {
 
 impl Drop for Gathering<'_> {
     fn drop(&mut self) {
+        if !self.next.is_empty() {
+            self.join();
+        }
+        let all = if self.is_body { self.take() } else { Bytes::new() };
         if self.counted > 0 {
             self.count(0);
         }
-        if self.goes_back && self.len() > 0 {
-            if !self.next.is_empty() {
-                self.join();
-            }
-            self.whole.shrink_to_fit(); // it counts by its length from here on
-            self.active.put_back(self.take());
+        if !all.is_empty() {
+            self.active.put_back(all);
         }
     }
+}
+
+/// Has `list` have room for so many bytes in memory that leaves no hole in the heap, neither while it grows nor when it is freed.
+fn move_apart(list: &mut Vec<u8>, room: usize) {
+    if list.capacity() >= room {
+        return; // it lies apart
+    }
+    let mut apart = Vec::new();
+    // Where not even addresses are to be had for nothing, there is the heap.
+    if room < LEAST_APART || apart.try_reserve_exact(room.max(APART)).is_err() {
+        return list.reserve_exact(room - list.len());
+    }
+    apart.extend_from_slice(list);
+    *list = apart;
 }

@@ -110,11 +110,18 @@ impl MemoryBudget {
         ACCOUNT.with(|account| account.budget.get())
     }
 
+    /// Whether the soft mark is not reached even with `more` bytes beside what all hold: nobody is asked how much it holds then.
+    #[must_use]
+    #[inline]
+    pub fn is_ample(more: usize) -> bool {
+        ACCOUNT.with(|account| account.total().saturating_add(more) < account.ample.get())
+    }
+
     /// Whether only what is kept for those who hold little is left.
     #[must_use]
     #[inline]
     pub fn is_short() -> bool {
-        !is_ample(LITTLE_BYTES)
+        !MemoryBudget::is_ample(LITTLE_BYTES)
             && MemoryBudget::current().for_many() < buffered_bytes().saturating_add(LITTLE_BYTES)
     }
 
@@ -179,16 +186,10 @@ impl Account {
     }
 }
 
-/// Whether there is enough for everybody, even when `more` bytes are added to what all hold.
-#[inline]
-pub(crate) fn is_ample(more: usize) -> bool {
-    ACCOUNT.with(|account| account.total().saturating_add(more) < account.ample.get())
-}
-
 /// What one stream may hold, if the soft mark is passed when `more` bytes are added to what all hold.
 #[inline]
 pub(crate) fn scarce(more: usize) -> Option<usize> {
-    if is_ample(more) { None } else { Some(share()) }
+    if MemoryBudget::is_ample(more) { None } else { Some(share()) }
 }
 
 #[cold]
