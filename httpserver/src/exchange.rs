@@ -365,7 +365,8 @@ impl Body<'_> {
     }
 
     /// All that is left of the body, in one piece, within the limit on bodies. While it is gathered it is part of the loop's
-    /// [`MemoryBudget`](iostream::MemoryBudget), and waits for memory if that is scarce; then it is the handler's.
+    /// [`MemoryBudget`](iostream::MemoryBudget), and waits, if memory is scarce, until it can have all that it needs: its length, or a quarter
+    /// of the budget where that is not known. Then it is the handler's.
     ///
     /// # Errors
     ///

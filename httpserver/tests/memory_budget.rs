@@ -108,7 +108,7 @@ fn uploads_of_unknown_length_are_taken_to_need_a_quarter_of_the_budget_and_come_
 
 #[test]
 fn a_body_that_has_hardly_begun_takes_eight_times_what_has_come_and_not_what_it_says_that_it_will_be() {
-    let stage = stage(16 * MIB, 32 * MIB);
+    let stage = stage(16 * MIB, 40 * MIB);
     let server = HttpServer::new(length).options(plain());
     let peer = stage.connect_with(&server, |peer| peer.send(post(10 * MIB)));
     for sent in 1..=40 {

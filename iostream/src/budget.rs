@@ -56,6 +56,9 @@ struct Account {
 /// ([`on_memory_shortage`](crate::on_memory_shortage)). When half of it is gone, the budget is [exhausted](MemoryBudget::is_exhausted), and servers
 /// turn new requests away.
 ///
+/// That keeps streams in motion whose bytes are taken as they come. Who gathers something whole asks for all of it at once
+/// ([`poll_memory`](crate::IoStream::poll_memory)), so that it never holds a part and waits for the rest; `httpserver` does so with bodies.
+///
 /// What is written is its writer's memory first, so nothing keeps it from being queued; but above the soft mark a stream that holds more than what is
 /// left has [no room](crate::IoStream::write) for more of it.
 ///

@@ -77,8 +77,8 @@ pub(super) fn compressed(target: &Target, extent: Extent) -> Findings {
         bytes(grown / ATTACKERS as i64),
         spent.as_secs_f64() * 1e3
     );
-    let holds = refused == ATTACKERS && grown <= ATTACKERS as i64 * (320 << 10);
-    Ok(vec![Finding::fact("64 gzip bombs at once, each of 1 GB in 1 MB", "413, 320 KiB each", seen, holds)])
+    let holds = refused == ATTACKERS && grown <= ATTACKERS as i64 * (256 << 10);
+    Ok(vec![Finding::fact("64 gzip bombs at once, each of 1 GB in 1 MB", "413, 256 KiB each", seen, holds)])
 }
 
 /// So many megabytes of nothing, compressed, a member of the file for every ten.
