@@ -30,7 +30,8 @@ const HIGH_WATER: usize = 64 * 1024;
 /// To read in one task and write in another make one of these from each of two clones of the stream. There is one reader at
 /// a time (IO6): while a read of the stream is under way, reading fails with `ResourceBusy`.
 ///
-/// The errors are `io::Error`s that have the kind of the cause, and the [`StreamError`] inside.
+/// The errors are `io::Error`s that have the kind of the cause, and the [`StreamError`] inside; writing behind the end of this side is a
+/// `BrokenPipe`, as with a socket.
 ///
 /// # Cancel safety
 ///
@@ -117,7 +118,12 @@ impl AsyncIo {
             ready!(self.stream.poll_flush_to(cx, most / 2))?;
         }
         if !inner.can_write() {
-            return Poll::Ready(Err(inner.write_error().into()));
+            let error = inner.write_error();
+            // Whose own side has ended gets what a socket says then, by which codecs tell that there is nobody to write to.
+            let has_ended = !inner.is_closed() && matches!(error, StreamError::Closed(_));
+            let error =
+                if has_ended { io::Error::new(io::ErrorKind::BrokenPipe, error) } else { error.into() };
+            return Poll::Ready(Err(error));
         }
         let mut taken = 0;
         inner.queue_with(|buffer| {
