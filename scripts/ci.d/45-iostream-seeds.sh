@@ -15,3 +15,7 @@ mixed_reads() { # bytes, name of the tests …
 }
 mixed_reads 500000 over_a_scripted_transport
 mixed_reads 100000 over_tcp over_a_unix_socket over_a_pipe over_a_pair_of_pipes over_a_pair_in_memory over_tls
+
+# Both sides at work at once, and conversations that move from stream to stream: a tenth of the seeds, as each is many tasks.
+IOSTREAM_SEEDS=$(((IOSTREAM_SEEDS + 9) / 10)) \
+  cargo test --quiet --release -p iostream --test both_ways --test detach_anywhere
