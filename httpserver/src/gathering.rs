@@ -19,7 +19,7 @@ const GROWTH_BYTES: usize = 4096;
 const GROWTH: usize = 8;
 
 /// The part of the soft mark up to which there is plenty.
-const PLENTY: usize = 4;
+const PLENTY: usize = 2;
 
 /// The part of the budget that a body of unknown length is taken to need.
 const PART: usize = 4;
@@ -181,8 +181,11 @@ impl<'a> Gathering<'a> {
             return std::mem::take(&mut self.first);
         }
         let mut whole = std::mem::take(&mut self.whole);
-        whole.shrink_to_fit(); // in its place
-        self.count(whole.len());
+        // What is given back counts by its length. In the heap a body keeps its room: the end of it would be trimmed, to be had anew.
+        if self.is_body || whole.capacity() > self.room {
+            whole.shrink_to_fit(); // in its place
+        }
+        self.count(whole.capacity());
         whole.into()
     }
 
