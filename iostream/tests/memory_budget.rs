@@ -223,6 +223,19 @@ fn who_can_give_memory_back_is_asked_when_it_runs_out_and_not_all_the_time() {
 }
 
 #[test]
+fn memory_is_ample_as_long_as_the_soft_mark_would_not_be_reached() {
+    run(async {
+        MemoryBudget::new(MIB, 2 * MIB).install();
+        let _others = held(MIB / 2);
+        assert!(MemoryBudget::is_ample(MIB / 2 - 1) && !MemoryBudget::is_ample(MIB / 2));
+        assert!(!MemoryBudget::is_ample(usize::MAX));
+        MemoryBudget::new(2 * MIB, 2 * MIB).install();
+        assert!(!MemoryBudget::is_ample(5 * MIB / 4), "the last eighth is for who holds little");
+        assert!(MemoryBudget::is_ample(5 * MIB / 4 - 1));
+    });
+}
+
+#[test]
 fn those_go_on_for_whom_what_is_left_has_become_enough() {
     run(async {
         let hard = 2 * MIB;
