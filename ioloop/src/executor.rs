@@ -59,6 +59,9 @@ impl FreeWakers {
     }
 }
 
+/// So many tasks are no crowd yet, but what is made for the first ones and lives on is there.
+const A_FEW: u32 = 16;
+
 /// Free wakers that are kept.
 const KEEP_WAKERS: usize = 64;
 
@@ -190,7 +193,11 @@ impl Inner {
 
     /// Makes a slot without a future in it. `run_sync` keeps its future on the stack and only the slot here.
     pub(crate) fn reserve(&self, place: Place) -> TaskKey {
-        self.tasks.borrow_mut().insert(place)
+        let key = self.tasks.borrow_mut().insert(place);
+        if key.slot == A_FEW {
+            self.take_memory_reserve();
+        }
+        key
     }
 
     /// Where a task that has not ended was spawned.

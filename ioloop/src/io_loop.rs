@@ -24,7 +24,7 @@ use crate::running::Dispatch;
 use crate::sources::{SourceKey, Sources, WAKER};
 use crate::thread_pool::Lanes;
 use crate::timers::{Nanos, TimerKey, Timers};
-use crate::trim::{merge_free_memory, move_to_fit};
+use crate::trim::{Reserve, merge_free_memory, move_to_fit};
 use crate::wake::{TaskKey, WakeTarget};
 
 /// Events taken from the operating system at a time. More wait for the next turn.
@@ -116,6 +116,7 @@ pub(crate) struct Inner {
     pub(crate) stopping: Cell<bool>,
     /// Whether the turn ends with [`shrink_to_fit`](IoLoop::shrink_to_fit).
     pub(crate) is_to_shrink: Cell<bool>,
+    memory_reserve: RefCell<Option<Reserve>>,
     pub(crate) closed: Cell<bool>,
     pub(crate) free_wakers: FreeWakers,
     /// The task that is being polled, with the address of its waker.
@@ -178,6 +179,7 @@ impl IoLoop {
             running: Cell::new(false),
             stopping: Cell::new(false),
             is_to_shrink: Cell::new(false),
+            memory_reserve: RefCell::default(),
             closed: Cell::new(false),
             polled: Cell::new(None),
             ran_since_poll: Cell::new(0),
@@ -437,9 +439,22 @@ impl Inner {
         // Twice: first into whatever hole there is, and when all are one, to its beginning.
         for _ in 0..2 {
             merge_free_memory();
+            self.give_memory_reserve_back();
             self.move_to_fit();
+            self.take_memory_reserve();
         }
         merge_free_memory();
+        self.give_memory_reserve_back();
+        self.take_memory_reserve();
+    }
+
+    /// Takes the reserve, if there is none.
+    pub(crate) fn take_memory_reserve(&self) {
+        self.memory_reserve.borrow_mut().get_or_insert_with(Reserve::new);
+    }
+
+    fn give_memory_reserve_back(&self) {
+        self.memory_reserve.take();
     }
 
     fn move_to_fit(&self) {

@@ -1,9 +1,17 @@
 //! How pages that a crowd has left behind come back to the operating system, without a word to the allocator.
 //!
-//! glibc gives back the end of its heap alone. A single small block near the end keeps all pages before it, and when a
-//! crowd has left two kinds of such blocks remain: lists that live on and were moved there while they grew, and freed
-//! blocks that a thread keeps for its next use, the first few of each size. So lists are moved, and those blocks are merged
-//! with what is free around them. Another allocator sees some thousand blocks come and go.
+//! glibc gives back the end of its heap alone, and keeps 128 KiB even of that. A single small block near the end keeps all pages
+//! before it, and when a crowd has left two kinds of such blocks remain: lists that live on and were moved there while they grew,
+//! and freed blocks that a thread keeps for its next use, the first few of each size. So lists are moved, and those blocks are merged
+//! with what is free around them; and what is kept of the end is memory that nobody has written to. Another allocator sees some
+//! thousand blocks come and go.
+//!
+//! ```text
+//!   a few are here        ▒▒▒▒▒▒▒▒│      reserve      │
+//!   a crowd is            ▒▒▒▒▒▒▒▒│      reserve      │▒▒▒▒▒▒▒▒▒▒▒▒▒▒▒▒▒▒▒▒▒▒▒▒▒▒▒▒▒▒▒▒▒▒▒▒▒▒▒▒▒▒▒▒▒▒
+//!   it has left           ▒▒▒▒    │      reserve      │▒▒▒ 128 KiB ▒▒▒│
+//!   the reserve goes too  ▒▒▒▒         128 KiB        │                   and is taken anew from the beginning of that
+//! ```
 
 use std::array;
 use std::hint::black_box;
@@ -17,14 +25,29 @@ const NOT_KEPT_BYTES: usize = 2 * 1024 + 128;
 /// To free a block that is as large sets glibc to merging what it has put off, and to looking at the end of its heap. Below
 /// what it maps by itself.
 const LARGE_BYTES: usize = 96 * 1024;
+/// Most of what is kept of the heap's end; not mapped by itself either.
+const RESERVE_BYTES: usize = 124 * 1024;
+/// Found in no small hole amid what is to be given back, but in one that the first of a crowd and buffers have left.
+const ROOM_BYTES: usize = 32 * 1024;
+
+/// Memory that is taken before a crowd comes and never written to, so that there are no pages in it. It does nothing where something
+/// that lives on lies behind it.
+pub(crate) struct Reserve {
+    _memory: Vec<u8>,
+}
+
+impl Reserve {
+    pub(crate) fn new() -> Reserve {
+        Reserve { _memory: black_box(Vec::with_capacity(RESERVE_BYTES)) }
+    }
+}
 
 /// Moves what is in `list` to memory of just its size. Shrunk, it would stay where it is.
 pub(crate) fn move_to_fit<T>(list: &mut Vec<T>) {
     let mut moved = Vec::new();
     if !list.is_empty() {
-        // Asks for much, which is to be had at the beginning of a large hole and not of any small one amid what is to be
-        // given back. Nothing is written to what is too much.
-        moved.reserve_exact(list.len() + LARGE_BYTES / size_of::<T>().max(1));
+        // Nothing is written to what is too much.
+        moved.reserve_exact(list.len() + ROOM_BYTES / size_of::<T>().max(1));
         moved.append(list);
         moved.shrink_to_fit();
     }

@@ -36,8 +36,9 @@ const MOST_FOR_HTTP: i64 = 600;
 const MOST_FOR_LINES: i64 = 512;
 const MOST_FOR_HTTPS: i64 = 10 * 1024;
 const MOST_FOR_A_DRIBBLER: i64 = 4 * 1024;
-/// So much may stay when all have gone, of whatever crowd: the last 128 KiB of its heap, which glibc keeps in any case.
-const MOST_THAT_STAYS: i64 = 128 * 1024;
+/// This part of what there was before may stay when all have gone, of whatever crowd; and so much by which pages differ from run to run.
+const MOST_THAT_STAYS: i64 = 10;
+const NOISE: i64 = 4 * 4096;
 
 /// Crowds that come and leave, one after the other. What stays is what the worst of them leaves.
 const CROWDS: usize = 5;
@@ -200,7 +201,7 @@ fn row(server: Server, place: &Place, missed: &mut Vec<String>) -> Result<(), Bo
         Server::Lines => MOST_FOR_LINES,
     };
     let bounds = [
-        (after - before <= MOST_THAT_STAYS, "memory that stays of a crowd"),
+        (after - before <= before / MOST_THAT_STAYS + NOISE, "memory that stays of a crowd"),
         (each(first) <= most, "memory of an idle connection"),
         (wakes == 0 && cpu.is_zero(), "idle CPU"),
         (dribbler.is_none_or(|bytes| bytes < MOST_FOR_A_DRIBBLER), "memory of a head that has begun"),
