@@ -95,9 +95,11 @@ impl<'a> Gathering<'a> {
 
     /// Waits until there is memory for more, if memory is scarce: before more is read.
     pub(crate) async fn make_room(&mut self) -> Result<(), HttpError> {
+        if self.len() == 0 || !self.active.has_more_body() {
+            return Ok(());
+        }
         let more = self.missing().unwrap_or(usize::MAX).min(GROWTH_BYTES);
-        let has_room = self.len() == 0 || self.room - self.whole.len() >= more;
-        if has_room || !self.active.has_more_body() || MemoryBudget::is_ample(more) {
+        if self.room - self.whole.len() >= more || MemoryBudget::is_ample(more) {
             return Ok(());
         }
         self.grow(self.len() + more).await
