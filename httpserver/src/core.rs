@@ -3,7 +3,7 @@
 use std::cell::OnceCell;
 use std::time::Instant;
 
-use ioloop::caught;
+use ioloop::{Spares, caught};
 use tcpserver::PeerAddr;
 
 use crate::ambient::AmbientCache;
@@ -11,7 +11,6 @@ use crate::error::{Fault, HttpError};
 use crate::http1::RequestHead;
 use crate::log_limit::LogLimit;
 use crate::options::HttpOptions;
-use crate::store::Store;
 use crate::watch::Watcher;
 use crate::worker::Worker;
 
@@ -27,9 +26,9 @@ pub(crate) struct Core {
     log_limits: [LogLimit; 3],
     /// When the first connection came, from which ages are counted.
     epoch: OnceCell<Instant>,
-    heads: Store<RequestHead>,
+    heads: Spares<RequestHead>,
     /// A few kilobytes each.
-    workers: Store<Worker>,
+    workers: Spares<Worker>,
 }
 
 impl Core {
@@ -43,8 +42,8 @@ impl Core {
             watcher,
             log_limits,
             epoch: OnceCell::new(),
-            heads: Store::default(),
-            workers: Store::default(),
+            heads: Spares::default(),
+            workers: Spares::default(),
         }
     }
 
@@ -110,7 +109,8 @@ impl Core {
 
     /// Keeps none of them: the next requests make their own.
     pub(crate) fn release_memory(&self) {
-        drop((self.heads.take(), self.workers.take()));
+        self.heads.clear();
+        self.workers.clear();
     }
 
     /// Before a head is kept for another request.
@@ -119,5 +119,19 @@ impl Core {
         if head.memory() > KEEP_HEAD_BYTES {
             *head = RequestHead::new();
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn of_many_heads_none_is_kept_when_memory_is_released() {
+        let core = Core::new(HttpOptions::default());
+        let heads: Vec<_> = (0..10).map(|_| core.lease_head()).collect();
+        heads.into_iter().for_each(|head| core.return_head(head));
+        core.release_memory();
+        assert!(core.heads.take().is_none());
     }
 }

@@ -86,7 +86,6 @@ mod set_cookie;
 mod span;
 mod start;
 mod static_file;
-mod store;
 mod takeover;
 mod watch;
 mod whole;

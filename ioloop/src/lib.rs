@@ -79,6 +79,7 @@ mod running;
 #[cfg(unix)]
 mod signal;
 mod sources;
+mod spares;
 mod table;
 #[cfg(feature = "testing")]
 pub mod testing;
@@ -119,6 +120,7 @@ pub use run_loops::{
 pub use running::label;
 #[cfg(unix)]
 pub use signal::{Signal, SignalKind, signal};
+pub use spares::Spares;
 pub use thread_pool::{Job, JobError, Lane, LaneMetrics, LaneOptions};
 pub use time::{Deadline, Sleep, Timeout, give_way, sleep, sleep_until, timeout, yield_now};
 pub use watchdog::{Blocked, Watchdog};

@@ -69,7 +69,6 @@ mod read_buffer;
 mod read_until_regex;
 mod search;
 mod shortage;
-mod store;
 mod stream;
 #[cfg(all(unix, feature = "process"))]
 mod subprocess;

@@ -6,22 +6,23 @@
 
 use std::cell::Cell;
 
+use ioloop::Spares;
+
 use crate::budget::{self, Away};
-use crate::store::{KEEP, Store};
 use crate::write_buffer::WriteBuffer;
 
 /// The size of a pooled block.
 pub(crate) const BLOCK_BYTES: usize = 64 * 1024;
 
-const _: () = assert!(KEEP * BLOCK_BYTES == 4 << 20, "so much a thread keeps of them");
+const _: () = assert!(Spares::<Piece>::KEEP * BLOCK_BYTES == 4 << 20, "so much a thread keeps of them");
 
 thread_local! {
     static POOL: Pool = const { Pool::new() };
 }
 
 struct Pool {
-    free: Store<Piece>,
-    free_writes: Store<WriteBuffer>,
+    free: Spares<Piece>,
+    free_writes: Spares<WriteBuffer>,
     leased: Cell<usize>,
 }
 
@@ -202,7 +203,7 @@ pub(crate) fn return_write_buffer(mut buffer: Box<WriteBuffer>) {
 
 impl Pool {
     const fn new() -> Pool {
-        Pool { free: Store::new(), free_writes: Store::new(), leased: Cell::new(0) }
+        Pool { free: Spares::new(), free_writes: Spares::new(), leased: Cell::new(0) }
     }
 
     fn count_return(&self) {
