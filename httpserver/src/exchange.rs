@@ -370,7 +370,7 @@ impl Body<'_> {
     ///
     /// # Errors
     ///
-    /// As for [`chunk`](Body::chunk); [`HttpError::OverBudget`].
+    /// As for [`chunk`](Body::chunk); [`HttpError::OverBudget`]. The next read begins with what has come.
     ///
     /// # Cancel safety
     ///

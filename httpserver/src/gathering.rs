@@ -55,13 +55,13 @@ impl<'a> Gathering<'a> {
         Gathering { active, first, whole: Vec::new(), room: 0, next, counted: 0, limit, is_body: false }
     }
 
-    /// Gathers all that is left of the body. Given up while it waits, it gives back what it has: nothing is lost.
+    /// Gathers all that is left of the body. Given up while it waits, or failed, it gives back what it has: nothing is lost.
     pub(crate) async fn of_body(active: &'a Active<'a>) -> Result<Gathering<'a>, HttpError> {
         let mut all = Gathering::of_part(active, u64::MAX);
         all.is_body = true;
-        let read = all.read_body().await;
+        all.read_body().await?;
         all.is_body = false;
-        read.map(|()| all)
+        Ok(all)
     }
 
     async fn read_body(&mut self) -> Result<(), HttpError> {
@@ -99,7 +99,7 @@ impl<'a> Gathering<'a> {
             return Ok(());
         }
         let more = self.missing().unwrap_or(usize::MAX).min(GROWTH_BYTES);
-        if self.room - self.whole.len() >= more || MemoryBudget::is_ample(more) {
+        if self.room - self.whole.len() >= more || !is_scarce(more) {
             return Ok(());
         }
         self.grow(self.len() + more).await
@@ -109,7 +109,7 @@ impl<'a> Gathering<'a> {
     async fn grow(&mut self, wanted: usize) -> Result<(), HttpError> {
         let others = self.active.held.borrow().get() - self.counted;
         let mut room = self.step(wanted);
-        if !MemoryBudget::is_ample(others + room) {
+        if is_scarce(others + room) {
             room = self.all(wanted);
             let there = if self.whole.capacity() < room { 0 } else { self.room };
             let stream = &self.active.session.stream;
@@ -184,7 +184,7 @@ impl<'a> Gathering<'a> {
         }
         let mut whole = std::mem::take(&mut self.whole);
         // What is given back counts by its length. In the heap a body keeps its room: the end of it would be trimmed, to be had anew.
-        if self.is_body || whole.capacity() > self.room {
+        if self.is_body || whole.capacity() >= APART {
             whole.shrink_to_fit(); // in its place
         }
         self.count(whole.capacity());
@@ -212,6 +212,13 @@ impl Drop for Gathering<'_> {
             self.active.put_back(all);
         }
     }
+}
+
+/// Whether bodies are no longer to take memory bit by bit: when so many bytes more pass the soft mark, or half of the budget, lest those who
+/// have begun, and need the other half to come to their end, leave none of it.
+fn is_scarce(more: usize) -> bool {
+    let MemoryBudget { soft, hard, .. } = MemoryBudget::current();
+    !MemoryBudget::is_ample(more.saturating_add(soft.saturating_sub(hard / 2)))
 }
 
 /// Has `list` have room for so many bytes in memory that leaves no hole in the heap, neither while it grows nor when it is freed.

@@ -8,7 +8,7 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use http::StatusCode;
-use httpserver::{Exchange, Handler, HttpMetrics, HttpOptions, HttpServer, Request, Response};
+use httpserver::{Exchange, Handler, HttpError, HttpMetrics, HttpOptions, HttpServer, Request, Response};
 use iostream::{HeldBytes, MemoryBudget, buffered_bytes};
 use support::{Peer, Stage, answer, plain};
 
@@ -65,8 +65,12 @@ fn run(stage: &Stage, most: &Cell<usize>) {
 #[test]
 fn uploads_that_are_more_than_there_is_stay_within_the_budget_and_all_come_to_their_end_while_small_requests_are_served()
  {
+    [4 * MIB, 16 * MIB].into_iter().for_each(uploads_come_to_their_end);
+}
+
+fn uploads_come_to_their_end(soft: usize) {
     const BYTES: usize = 256 * KIB;
-    let stage = stage(4 * MIB, 16 * MIB);
+    let stage = stage(soft, 16 * MIB);
     let budget = MemoryBudget::current();
     let server = HttpServer::new(length).options(plain());
     let (small, most) = (stage.connect(&server), Cell::new(0));
@@ -323,6 +327,56 @@ fn what_is_gathered_and_kept_of_a_request_counts_as_long_as_it_lasts() {
     }
     stage.exchange(&peer, format!("GET / HTTP/1.1\r\nHost: a\r\nX: {}\r\n\r\n", "x".repeat(50 * KIB)));
     assert!(seen.get() >= 50 * KIB, "a large head counts: {}", seen.get());
+    assert_eq!(buffered_bytes(), 0);
+}
+
+#[test]
+fn a_body_of_unknown_length_counts_by_its_length_once_it_is_there() {
+    let stage = stage(256 * MIB, 512 * MIB);
+    let seen = Rc::new(Cell::new(0));
+    let server = {
+        let seen = Rc::clone(&seen);
+        HttpServer::new(async move |request: Request| {
+            ioloop::yield_now().await;
+            seen.set(buffered_bytes());
+            Response::text(request.body().len().to_string())
+        })
+    };
+    let others = held(256 * MIB);
+    let peer = stage.connect(&server);
+    peer.send("POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n");
+    for _ in 0..20 {
+        peer.send([b"4000\r\n", &[b'x'; 16 * KIB][..], b"\r\n"].concat());
+        stage.time.run_until_stalled();
+    }
+    peer.send("0\r\n\r\n");
+    stage.time.run_until_stalled();
+    assert_eq!(answer(peer.received()).text(), (320 * KIB).to_string());
+    assert!(seen.get() - others.get() <= 400 * KIB, "{} bytes", seen.get() - others.get());
+}
+
+#[test]
+fn a_body_for_which_there_was_no_memory_in_time_is_there_whole_for_who_asks_again() {
+    let stage = stage(MIB, 2 * MIB);
+    let others = Rc::new(Cell::new(Some(held(MIB))));
+    let server = {
+        let others = Rc::clone(&others);
+        HttpServer::new(async move |exchange: &mut Exchange<'_>| {
+            assert!(matches!(exchange.read_body().await, Err(HttpError::OverBudget)));
+            drop(others.take());
+            let sum: usize = exchange.read_body().await?.iter().map(|byte| usize::from(*byte)).sum();
+            exchange.send(Response::text(sum.to_string())).await
+        })
+    };
+    let peer = stage.connect(&server);
+    peer.send(post(900 * KIB));
+    for byte in 0..900 {
+        peer.send([(1 + byte % 7) as u8; KIB]);
+        stage.time.run_until_stalled();
+    }
+    stage.time.advance(Duration::from_secs(12));
+    let sum: usize = (0..900).map(|byte| (1 + byte % 7) * KIB).sum();
+    assert_eq!(answer(peer.received()).text(), sum.to_string());
     assert_eq!(buffered_bytes(), 0);
 }
 
