@@ -94,7 +94,10 @@ impl AsyncIo {
         self.refuse_second_reader()?;
         let inner = &self.stream.inner;
         if inner.read_side.len() == 0 {
-            ready!(inner.poll_fill(cx))?;
+            let filled = ready!(inner.poll_fill(cx));
+            if inner.read_side.len() == 0 {
+                filled?; // else it is what the peer said last
+            }
         }
         self.shown = inner.read_side.take();
         Poll::Ready(Ok(self.shown.filled()))

@@ -33,7 +33,7 @@ impl IoStream {
     /// # Errors
     ///
     /// [`Closed`](StreamError::Closed), with [`ReadBufferFull`](CloseReason::ReadBufferFull) when a byte comes for which
-    /// the buffer has no room.
+    /// the buffer has no room. What the peer said before it took no more may be in the buffer then.
     ///
     /// # Cancel safety
     ///
@@ -285,7 +285,13 @@ impl Inner {
     ) -> Poll<Result<usize, StreamError>> {
         let room = target.len();
         let memory = |_: &mut Context<'_>| Poll::Ready(Ok(())); // it is the caller's
-        self.poll_transport(cx, memory, |socket, ()| (socket.read(target), room))
+        match self.poll_transport(cx, memory, |socket, ()| (socket.read(target), room)) {
+            // Sending before waiting has failed: what the peer said last is in the buffer.
+            Poll::Ready(Err(_)) if self.read_side.len() > 0 => {
+                Poll::Ready(Ok(self.read_side.with(|buffer| buffer.copy_to(target))))
+            }
+            polled => polled,
+        }
     }
 
     /// Reads once, waiting if need be: for something to read, then for memory. `read` gives the transport's result with the room that
@@ -379,6 +385,7 @@ impl Inner {
                         if self.may_read() {
                             // A side is reported closed, yet there is nothing to show for it: the next event may tell.
                             self.registration.wait_for_event(cx, Interest::READ);
+                            self.send_before_waiting();
                             return Poll::Pending;
                         }
                     }

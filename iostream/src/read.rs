@@ -505,11 +505,25 @@ impl Inner {
             match std::task::ready!(self.poll_fill(cx)) {
                 Ok(0) => break Err(StreamError::end_of_stream()),
                 Ok(_) => {}
-                Err(error) => break Err(error),
+                Err(error) => break self.look_once_more(look, error),
             }
         };
         self.end_read(std::mem::take(reading));
         Poll::Ready(result)
+    }
+
+    /// A reader sends before it waits. If that fails, the peer's last words have come into the buffer with the failure.
+    #[cold]
+    fn look_once_more(
+        &self,
+        look: impl FnOnce(&[u8]) -> Found,
+        error: StreamError,
+    ) -> Result<Option<usize>, StreamError> {
+        match self.read_side.with(|buffer| look(buffer.filled())) {
+            Found::At(n) => Ok(Some(n)),
+            Found::TooLate => Ok(None),
+            Found::NotYet => Err(error),
+        }
     }
 
     fn end_read(&self, reading: bool) {

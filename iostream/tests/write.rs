@@ -10,8 +10,8 @@ use std::rc::Rc;
 use std::task::{Context, Waker};
 
 use bytes::Bytes;
-use ioloop::IoLoop;
-use iostream::{CloseReason, StreamError, StreamOptions, leased_blocks};
+use ioloop::{IoLoop, Ready};
+use iostream::{AsyncIo, CloseReason, IoStream, StreamError, StreamOptions, leased_blocks};
 use support::{assert_closed_here, assert_failed_with, noise, poll_once, run, stream, stream_with, turns};
 
 #[test]
@@ -162,6 +162,38 @@ fn io33_an_error_of_the_transport_closes_the_stream_and_is_the_cause() {
         assert_failed_with(stream.write("x").await, ErrorKind::StorageFull);
         assert!(script.is_closed());
         assert_failed_with(stream.read_bytes(1).await, ErrorKind::StorageFull);
+    });
+}
+
+#[test]
+fn io33_a_read_whose_turn_to_send_meets_the_end_gives_what_the_peer_said_last() {
+    async fn after_the_end<T>(read: impl AsyncFn(&IoStream) -> T) -> T {
+        let (stream, script) = stream();
+        assert!(poll_once(stream.fill()).await.is_none());
+        turns(2).await;
+        script.send("go away\n");
+        script.fail_behind(ErrorKind::BrokenPipe); // of neither has the loop told yet
+        drop(stream.write("more"));
+        let read = read(&stream).await;
+        assert!(stream.is_closed());
+        assert_failed_with(stream.read_bytes(1).await, ErrorKind::BrokenPipe);
+        read
+    }
+    run(async {
+        assert_eq!(after_the_end(async |stream| stream.read_until(b"\n").await).await.unwrap(), "go away\n");
+        assert_eq!(after_the_end(async |stream| stream.read_bytes(8).await).await.unwrap(), "go away\n");
+        assert_eq!(after_the_end(async |stream| stream.read_into(&mut [0; 20]).await).await.unwrap(), 8);
+        let read = after_the_end(async |stream| {
+            futures_lite::AsyncReadExt::read(&mut AsyncIo::new(stream.clone()), &mut [0; 20]).await
+        });
+        assert_eq!(read.await.unwrap(), 8);
+        let shown = after_the_end(async |stream| {
+            let mut io = AsyncIo::new(stream.clone());
+            let mut line = String::new();
+            futures_lite::AsyncBufReadExt::read_line(&mut io, &mut line).await.map(|_| line)
+        });
+        assert_eq!(shown.await.unwrap(), "go away\n");
+        assert_eq!(leased_blocks(), 0);
     });
 }
 
@@ -333,6 +365,19 @@ fn what_is_appended_leaves_when_the_reader_waits_or_when_the_loop_is_told() {
         turns(1).await;
         assert_eq!(script.received(), b"three four", "with what is written otherwise, and in order");
         assert_eq!((script.calls().writes, stream.pending(), leased_blocks()), (3, 0, 0));
+    });
+}
+
+#[test]
+fn what_is_appended_leaves_too_when_a_side_is_reported_closed_and_there_is_nothing_to_show_for_it() {
+    run(async {
+        let (stream, script) = stream();
+        assert!(poll_once(stream.fill()).await.is_none());
+        script.notify(Ready::READABLE | Ready::READ_CLOSED);
+        turns(2).await;
+        stream.append_with(|out| out.extend_from_slice(b"said")).unwrap();
+        assert!(poll_once(stream.fill()).await.is_none());
+        assert_eq!(script.received(), b"said");
     });
 }
 
