@@ -11,6 +11,7 @@ use crate::counters::count;
 use crate::error::{NoSuchHandler, RunError, UpdateError};
 use crate::io_loop::Inner;
 use crate::origin::{Place, WorkKind};
+use crate::panics::logged;
 use crate::ready::{Interest, Ready};
 use crate::sources::{Handler, Listener, SourceKey};
 
@@ -143,7 +144,7 @@ impl IoLoop {
         let slot = self.inner.sources.borrow_mut().remove(self.key_of(id))?;
         let mut handler = slot.listener.into_handler()?.handler?;
         if let Err(error) = handler.source().deregister(&self.inner.registry) {
-            tracing::debug!(%error, "a source could not be deregistered");
+            logged(|| tracing::debug!(%error, "a source could not be deregistered"));
         }
         handler.into_any().downcast::<S>().ok().map(|source| *source)
     }
@@ -185,7 +186,9 @@ impl Inner {
                 slot.interest
             };
             if let Err(error) = self.reregister(key, &mut *handler, interest) {
-                tracing::error!(%error, "a handler's interest could not be changed; it is removed");
+                logged(
+                    || tracing::error!(%error, "a handler's interest could not be changed; it is removed"),
+                );
                 break;
             }
         }

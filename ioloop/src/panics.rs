@@ -43,7 +43,7 @@ pub(crate) fn discard(panic: Box<dyn Any + Send>) {
 
 /// Writes a line into the log, whose listener is somebody's code too: `eprintln!`, to which many of them come in the end, panics when
 /// nobody reads the standard error any more.
-fn logged(line: impl FnOnce()) {
+pub(crate) fn logged(line: impl FnOnce()) {
     catch_unwind(AssertUnwindSafe(line)).unwrap_or_else(discard);
 }
 

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use crate::inbox::Inbox;
 use crate::io_loop::Inner;
 use crate::origin::{Place, WorkKind};
+use crate::panics::logged;
 use crate::wake::TaskWaker;
 
 /// What another thread can ask of a loop.
@@ -31,7 +32,7 @@ impl Shared {
     pub(crate) fn post(&self, message: Message) {
         self.inbox.post(message, || {
             if let Err(error) = self.waker.wake() {
-                tracing::error!(%error, "cannot wake the loop");
+                logged(|| tracing::error!(%error, "cannot wake the loop"));
             }
         });
     }

@@ -8,7 +8,7 @@ use super::error::{LoopsError, WorkerFailure};
 use super::group::{Group, Settled, Step};
 use super::watched::Watched;
 use super::worker::Worker;
-use crate::panics::caught;
+use crate::panics::{caught, logged};
 
 /// One life of a worker, whatever the type of its function.
 pub(crate) type Live = dyn Fn(Worker) -> Result<(), WorkerFailure> + Send + Sync;
@@ -38,7 +38,7 @@ impl Supervisor {
         // What the worker's function holds is let go before anybody hears that all has ended.
         let Supervisor { group, name, live, .. } = self;
         if let Err(panic) = caught(|| drop(live)) {
-            tracing::error!(name, panic, "the worker function panicked while it was dropped");
+            logged(|| tracing::error!(name, panic, "the worker function panicked while it was dropped"));
         }
         group.update(Group::finish)
     }
@@ -61,8 +61,7 @@ impl Supervisor {
             let _ended = thread.join();
         }
         let settled = self.group.update(|group| group.settle(index, Instant::now()));
-        // The log is somebody's code too, and nobody would wait for the workers if it ended this thread.
-        let _logged = caught(|| log(&self.name, index, &settled));
+        logged(|| log(&self.name, index, &settled)); // nobody would wait for the workers if it ended this thread
     }
 }
 

@@ -9,7 +9,7 @@ use std::time::Instant;
 
 use slab::Slab;
 
-use crate::panics::caught;
+use crate::panics::{caught, logged};
 
 /// A value that changes rarely, and that each change of wakes everybody who waits for one.
 pub(crate) struct Watched<T> {
@@ -44,7 +44,7 @@ impl<T> Watched<T> {
         for waker in woken {
             // Outside the lock, for it may be anybody's code; and nobody's panic may cost the others their wake.
             if let Err(panic) = caught(|| waker.wake()) {
-                tracing::error!(what = "waker", panic, "a callback panicked");
+                logged(|| tracing::error!(what = "waker", panic, "a callback panicked"));
             }
         }
         result

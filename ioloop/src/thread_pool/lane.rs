@@ -8,7 +8,7 @@ use super::metrics::LaneMetrics;
 use super::options::LaneOptions;
 use super::pool::{Pool, Runner, Ticket, Work};
 use crate::IoLoop;
-use crate::panics::caught;
+use crate::panics::{caught, logged};
 
 /// A bounded pool of threads of its own, so that what is slow here keeps nobody waiting elsewhere. `Send`, `Sync`,
 /// cheap to clone; every clone is the same lane.
@@ -133,7 +133,7 @@ where
         let result = caught(f);
         report(result.is_ok());
         if let Err(panic) = &result {
-            tracing::error!(%asked_at, panic, "a job panicked");
+            logged(|| tracing::error!(%asked_at, panic, "a job panicked"));
         }
         promise.keep(result.map_err(JobError::Panicked));
     })

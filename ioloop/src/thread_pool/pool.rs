@@ -11,7 +11,7 @@ use slab::Slab;
 use super::job::JobError;
 use super::metrics::LaneMetrics;
 use super::options::LaneOptions;
-use crate::panics::caught;
+use crate::panics::{caught, logged};
 
 /// A job to run. It reports once whether it returned (`true`) or panicked, before it gives its result away.
 pub(super) type Work = Box<dyn FnOnce(&dyn Fn(bool)) + Send>;
@@ -172,7 +172,7 @@ impl Pool {
         };
         // The job's own panic is caught inside; what is left is a foreign waker's, or the result's destructor's.
         if let Err(panic) = caught(|| work(&report)) {
-            tracing::error!(lane = self.name, panic, "handing over a job's result panicked");
+            logged(|| tracing::error!(lane = self.name, panic, "handing over a job's result panicked"));
         }
     }
 
@@ -223,7 +223,7 @@ impl Pool {
     /// Drops a job, which breaks its promise. A panic in a destructor costs nothing else.
     fn drop_unrun(&self, work: Work) {
         if let Err(panic) = caught(|| drop(work)) {
-            tracing::error!(lane = self.name, panic, "a job panicked while it was dropped");
+            logged(|| tracing::error!(lane = self.name, panic, "a job panicked while it was dropped"));
         }
     }
 
