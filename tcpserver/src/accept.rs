@@ -95,7 +95,7 @@ impl AcceptHandle {
     pub fn remove(&self) -> Option<Listener> {
         let mut listener = self.accepting.listener.take()?;
         if let Err(error) = listener.detach(&self.accepting.registration) {
-            tracing::debug!(%error, "a listener could not be deregistered");
+            logged(|| tracing::debug!(%error, "a listener could not be deregistered"));
         }
         // Either ends the task, whatever it waits for.
         self.accepting.registration.close();

@@ -218,7 +218,7 @@ impl Admission {
         let by_ip = self.per_ip.enter(ip).ok();
         if by_ip.is_none() {
             self.tally.count(|metrics| metrics.shed.per_ip += 1);
-            tracing::debug!(%client, "closed: it has as many connections as one address may");
+            logged(|| tracing::debug!(%client, "closed: it has as many connections as one address may"));
         }
         by_ip
     }

@@ -8,6 +8,7 @@ use crate::error::ListenError;
 use crate::handle::{ServerHandle, remove_all};
 use crate::handler::HandleStream;
 use crate::listener::{Connection, Listener};
+use crate::log::logged;
 use crate::peer::PeerAddr;
 use crate::server::TcpServer;
 
@@ -74,7 +75,8 @@ impl AnyServer {
         let state = &self.handle().state;
         if self.entrance.gate.is_full() {
             state.tally.count(|metrics| metrics.shed.max_connections += 1);
-            return tracing::debug!(%peer, label = self.entrance.label(), "closed: this way in is full");
+            let label = self.entrance.label();
+            return logged(|| tracing::debug!(%peer, label, "closed: this way in is full"));
         }
         self.serve(connection, peer);
     }

@@ -7,6 +7,7 @@ use ioloop::IoLoop;
 use iostream::MemoryBudget;
 
 use crate::handle::{ServerHandle, State};
+use crate::log::logged;
 use crate::quiet::Quiet;
 use crate::reset::reset;
 
@@ -49,6 +50,8 @@ fn evict(state: &State) {
     }
     state.tally.count(|metrics| metrics.shed.memory += evicted);
     if let Some(left_out) = state.eviction.lines.line(IoLoop::current().now()) {
-        tracing::warn!(evicted, left_out, "memory is used up: connections that take nothing are reset");
+        logged(|| {
+            tracing::warn!(evicted, left_out, "memory is used up: connections that take nothing are reset");
+        });
     }
 }

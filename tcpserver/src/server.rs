@@ -24,6 +24,7 @@ use crate::error::ListenError;
 use crate::handle::ServerHandle;
 use crate::handler::HandleStream;
 use crate::listener::{Connection, Listener};
+use crate::log::logged;
 use crate::metrics::Metrics;
 use crate::peer::PeerAddr;
 use crate::serving::run;
@@ -324,12 +325,12 @@ impl<H: HandleStream> TcpServer<H> {
     pub(crate) fn serve(&self, connection: Connection, peer: PeerAddr) {
         let Some(admitted) = self.entrance.admit(&peer, IoLoop::current().now()) else { return };
         if let Err(error) = connection.set_nodelay() {
-            tracing::debug!(%error, %peer, "cannot turn Nagle's algorithm off");
+            logged(|| tracing::debug!(%error, %peer, "cannot turn Nagle's algorithm off"));
         }
         let stream = match connection.into_stream(Rc::clone(&self.entrance.stream_options)) {
             Ok(stream) => stream,
             Err(error) => {
-                tracing::warn!(%error, %peer, "an accepted connection cannot be used");
+                logged(|| tracing::warn!(%error, %peer, "an accepted connection cannot be used"));
                 return self.entrance.leave(&peer, &admitted);
             }
         };

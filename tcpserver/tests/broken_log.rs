@@ -8,7 +8,7 @@ use std::thread;
 use std::time::Duration;
 
 use ioloop::IoLoop;
-use iostream::IoStream;
+use iostream::{IoStream, StreamOptions};
 use rustix::process::{Signal, getpid, kill_process};
 use tcpserver::{ConnectionContext, TcpServer};
 use tracing::{Event, Metadata, Subscriber, span};
@@ -52,9 +52,13 @@ fn ask(address: SocketAddr, line: &str) -> String {
     answer
 }
 
+fn break_the_log() {
+    let _by_another_test = tracing::subscriber::set_global_default(Broken);
+}
+
 #[test]
 fn ts8_a_server_whose_log_panics_serves_on_and_ends_in_good_order() {
-    tracing::subscriber::set_global_default(Broken).unwrap();
+    break_the_log();
     let io_loop = IoLoop::new().unwrap();
     io_loop.make_current();
     let server = TcpServer::new(answer).max_connections(1);
@@ -78,4 +82,21 @@ fn ts8_a_server_whose_log_panics_serves_on_and_ends_in_good_order() {
     clients.join().unwrap();
     let metrics = server.metrics();
     assert_eq!((metrics.accepted, metrics.handler_errors, metrics.handler_panics), (4, 1, 1));
+}
+
+#[test]
+fn connections_that_cannot_be_used_take_nobodys_place_though_the_log_panics() {
+    break_the_log();
+    let io_loop = IoLoop::new().unwrap();
+    io_loop.make_current();
+    let mut options = StreamOptions::new();
+    options.read_chunk_size = 0;
+    let server = TcpServer::new(answer).stream_options(options).max_connections(1);
+    let address = SocketAddr::from(([127, 0, 0, 1], server.listen(0).unwrap()[0].port()));
+    let clients = io_loop.run_in_executor(move || {
+        let read = |_| TcpStream::connect(address).unwrap().read(&mut [0]).unwrap();
+        (0..3).map(read).sum::<usize>()
+    });
+    assert_eq!(io_loop.run_sync_timeout(Duration::from_secs(60), clients).unwrap().unwrap(), 0);
+    assert_eq!(server.open_connections(), 0);
 }

@@ -8,6 +8,7 @@ use iostream::{CloseReason, StreamError};
 use crate::connections::Facts;
 use crate::ending::unless;
 use crate::handle::OpenConnection;
+use crate::log::logged;
 
 /// Waits for a place, then for the handshake. Each has the time that the acceptor gives a handshake.
 pub(super) async fn shake_hands(connection: &OpenConnection, acceptor: &TlsAcceptor) -> Option<()> {
@@ -34,7 +35,7 @@ pub(super) async fn shake_hands(connection: &OpenConnection, acceptor: &TlsAccep
 }
 
 fn note_timeout(facts: &Facts) {
-    tracing::debug!(peer = %facts.peer(), id = facts.id, "the TLS handshake timed out");
+    logged(|| tracing::debug!(peer = %facts.peer(), id = facts.id, "the TLS handshake timed out"));
     facts.server().state.tally.count(|metrics| metrics.timed_out.handshake += 1);
 }
 
@@ -45,6 +46,6 @@ fn note_failure(facts: &Facts, error: &StreamError) {
     let now = ioloop::IoLoop::current().now();
     if let Some(left_out) = state.handshakes.failures.line(now) {
         let label = entrance.label();
-        tracing::warn!(%error, %peer, id, label, left_out, "a TLS handshake failed");
+        logged(|| tracing::warn!(%error, %peer, id, label, left_out, "a TLS handshake failed"));
     }
 }

@@ -6,6 +6,7 @@ use super::policy::Expected;
 use super::{ProxyError, ProxyHeader, ProxyProtocol};
 use crate::connections::Facts;
 use crate::handle::OpenConnection;
+use crate::log::logged;
 
 /// Reads the header, as far as `policy` expects one. `None` if the connection is not fit to be served; why not has been counted
 /// then.
@@ -41,7 +42,7 @@ fn note_failure(facts: &Facts, error: ProxyError) {
     });
     if let Some(left_out) = state.proxy_failures.line(ioloop::IoLoop::current().now()) {
         let label = entrance.label();
-        tracing::warn!(%error, %peer, id, label, left_out, "closed for its PROXY protocol header");
+        logged(|| tracing::warn!(%error, %peer, id, label, left_out, "closed for its PROXY protocol header"));
     }
 }
 

@@ -8,6 +8,7 @@ use crate::accept::accept_admitted;
 use crate::entrance::{Entrance, ListenOptions};
 use crate::error::ListenError;
 use crate::handle::ServerHandle;
+use crate::log::logged;
 use crate::servers::member::{Gauge, Group, Member, Registered, hand_over};
 
 /// Accepts on the current loop, once the others are ready, until they have ended.
@@ -18,7 +19,7 @@ pub(crate) async fn dispatch(group: Arc<Group>, loops: LoopsHandle) {
     match begin(&group) {
         Ok(_registered) => _ = loops.ended().await,
         Err(error) => {
-            tracing::error!(%error, "cannot accept for the loops; they are stopped");
+            logged(|| tracing::error!(%error, "cannot accept for the loops; they are stopped"));
             group.close_queue();
             loops.stop();
         }
