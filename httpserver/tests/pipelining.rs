@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use httpserver::{Exchange, HttpError, HttpServer, Method, Request, Response, StatusCode};
-use support::{Answer, Seeded, Stage, answers, answers_with, plain};
+use support::{Answer, Seeded, Stage, answer, answers, answers_with, plain};
 
 /// Answers with what was asked, in each of the ways an answer can be framed.
 async fn mirror(exchange: &mut Exchange<'_>) -> Result<(), HttpError> {
@@ -132,6 +132,16 @@ fn nothing_that_is_answered_waits_behind_a_slow_handler() {
     stage.time.advance(Duration::from_secs(5));
     let back = answers(peer.received());
     assert_eq!(back.iter().map(Answer::text).collect::<Vec<_>>(), ["/slow", "/third"]);
+}
+
+#[test]
+fn what_is_answered_leaves_also_where_an_end_is_announced_and_does_not_come() {
+    let stage = Stage::new();
+    let peer = stage.connect(&HttpServer::new(async |_: Request| "answered").options(plain()));
+    peer.send("GET / HTTP/1.1\r\nHost: a\r\n\r\n");
+    peer.notify(ioloop::Ready::READ_CLOSED); // half a record of TLS may be left behind it
+    stage.time.run_until_stalled();
+    assert_eq!(answer(peer.received()).text(), "answered");
 }
 
 #[test]
