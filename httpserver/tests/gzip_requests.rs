@@ -179,6 +179,21 @@ fn h1_55_the_limit_on_bodies_holds_after_decoding_too() {
 }
 
 #[test]
+fn what_was_wrong_with_a_body_stays_so_for_who_reads_on() {
+    let stage = Stage::new();
+    let server = HttpServer::new(async |exchange: &mut Exchange<'_>| {
+        while exchange.body().chunk().await.is_ok_and(|chunk| chunk.is_some()) {}
+        for _ in 0..100 {
+            assert!(exchange.body().chunk().await.is_err(), "what lies behind is no part of anything whole");
+        }
+        exchange.send(Response::text("refused")).await
+    });
+    let body = gzip(&[vec![b'x'; 2_000_000], text(1_000_000)].concat());
+    let peer = stage.connect(&server.options(decoding()));
+    assert_eq!(answer(stage.exchange(&peer, sized("gzip", &body))).text(), "refused");
+}
+
+#[test]
 fn h1_55_row_29_a_bomb_is_a_413_before_it_has_grown() {
     let seen = std::rc::Rc::new(std::cell::Cell::new(0));
     let see = std::rc::Rc::clone(&seen);

@@ -29,6 +29,8 @@ pub(crate) struct Decoder {
     decoded: u64,
     max_inflation: u64,
     is_over: bool,
+    /// What was wrong with the body stays so: what came before it in a step is lost.
+    failed: Option<HttpError>,
     _held: HeldBytes,
 }
 
@@ -76,6 +78,7 @@ impl Decoder {
             decoded: 0,
             max_inflation: u64::from(max_inflation.max(1)),
             is_over: false,
+            failed: None,
             _held: held,
         })
     }
@@ -102,6 +105,15 @@ impl Decoder {
         if let Some(piece) = self.returned.take() {
             return Ok(Step::Piece(piece));
         }
+        if let Some(error) = &self.failed {
+            return Err(error.clone());
+        }
+        let step = self.next(limit);
+        self.failed = step.as_ref().err().cloned();
+        step
+    }
+
+    fn next(&mut self, limit: u64) -> Result<Step, HttpError> {
         let mut filled = 0;
         while filled < PIECE_BYTES && !self.is_over {
             match self.read(filled) {
