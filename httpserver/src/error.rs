@@ -11,9 +11,8 @@ use crate::set_cookie::CookieError;
 
 /// Why an exchange did not come to its good end.
 ///
-/// A handler may return it with `?`: if no response has begun, the peer gets the status that goes with it (the one of
-/// [`status`](HttpError::status)); otherwise the connection closes, as the only honest way to end a response that
-/// cannot be completed.
+/// A handler may return it with `?`: if no response has begun, the peer gets its [`status`](HttpError::status); otherwise the
+/// connection closes, as the only honest way to end a response that cannot be completed.
 #[derive(Debug, Clone, Error)]
 #[non_exhaustive]
 pub enum HttpError {

@@ -22,11 +22,11 @@
 //! A request on a keep-alive connection costs one read and one write; so do sixteen that arrive in one segment. There is no syscall and no allocation
 //! per header; a head is copied once, into memory that is reused. An idle connection holds neither a buffer nor request state.
 //! Response bodies of 16 KiB and more are not copied.
-
 //!
 //! # What is logged
 //!
 //! - `error`: a handler that failed or panicked.
+//! - `warn`: a request that was turned away because the loop holds as much for its peers as it may.
 //! - `info`: a request that was refused, and a peer that stopped reading its response.
 //! - `debug`: each request's handler runs in a span `request`, with OpenTelemetry's fields.
 //!

@@ -255,7 +255,7 @@ impl Response {
     /// Adds what this error's response is to say beside its status.
     pub(crate) fn fields_of(self, error: &crate::HttpError) -> Response {
         let crate::HttpError::UpgradeRequired(protocols) = error else { return self };
-        // Names that cannot be sent are the handler's own, for those of a request or of a response were checked.
+        // What `switch` names was a field of the handler's response; a handler may name anything, also what is no field.
         self.clone().header("Upgrade", protocols.as_bytes()).unwrap_or(self)
     }
 }
