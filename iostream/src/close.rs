@@ -75,11 +75,11 @@ impl IoStream {
         // Unlike `flush` this goes on while others write, so that nothing of theirs is cut off.
         poll_fn(|cx| self.poll_flush_to(cx, 0)).await?;
         let output = &self.inner.flags.output;
-        let first = output.get() == Side::Open;
-        if first {
-            output.set(Side::Ended);
+        if output.get() == Side::Open {
+            output.set(Side::Ending);
         }
-        if first || self.inner.with_socket(|socket| socket.wants_flush()) == Some(true) {
+        if output.get() == Side::Ending || self.inner.with_socket(|socket| socket.wants_flush()) == Some(true)
+        {
             poll_fn(|cx| self.inner.poll_end_output(cx)).await?;
         }
         Ok(())

@@ -307,7 +307,7 @@ impl Inner {
                 return Poll::Ready(Err(error));
             }
             match self.flags.input.get() {
-                Side::Open => {}
+                Side::Open | Side::Ending => {}
                 Side::Ended => return Poll::Ready(Ok(0)),
                 Side::Missing => return Poll::Ready(Err(StreamError::NotReadable)),
             }

@@ -118,7 +118,7 @@ impl Inner {
     pub(crate) fn write_error(&self) -> StreamError {
         self.closed_error().unwrap_or(match self.flags.output.get() {
             Side::Missing => StreamError::NotWritable,
-            Side::Open | Side::Ended => StreamError::Closed(CloseReason::Local), // it was this side that ended its output
+            _ => StreamError::Closed(CloseReason::Local), // it was this side that ended its output
         })
     }
 
@@ -236,7 +236,11 @@ impl Inner {
                 Poll::Pending
             }
             Some(Err(error)) => Poll::Ready(Err(self.fail_writing(error))),
-            Some(Ok(())) | None => Poll::Ready(Ok(())),
+            Some(Ok(())) => {
+                self.flags.output.set(Side::Ended);
+                Poll::Ready(Ok(()))
+            }
+            None => Poll::Ready(Ok(())),
         }
     }
 

@@ -62,7 +62,7 @@ pub(crate) struct Flags {
     pub(crate) news: Cell<News>,
     /// Ended when the transport has said that the peer will send nothing more.
     pub(crate) input: Cell<Side>,
-    /// Ended when nothing more may be written.
+    /// Not open when nothing more may be written, ended when the transport has told the peer.
     pub(crate) output: Cell<Side>,
     /// A read is under way.
     pub(crate) reading: Cell<bool>,
@@ -77,6 +77,8 @@ pub(crate) struct Flags {
 pub(crate) enum Side {
     #[default]
     Open,
+    /// That it ends has still to be said.
+    Ending,
     Ended,
     /// The transport does not go that way.
     Missing,

@@ -89,6 +89,21 @@ fn a_transport_whose_end_needs_room_is_asked_again_when_there_is_some() {
 }
 
 #[test]
+fn who_has_given_up_waiting_for_that_room_may_ask_again() {
+    run(async {
+        let (wire, script) = scripted();
+        let transport = Reluctant { wire, refusals: Rc::new(Cell::new(2)), attachable: true };
+        let stream = IoStream::new(Box::new(transport)).unwrap();
+        assert!(poll_once(stream.shutdown_write()).await.is_none());
+        assert!(poll_once(stream.shutdown_write()).await.is_none(), "the end has not been told");
+        let ending = IoLoop::current().spawn(async move { stream.shutdown_write().await });
+        turns(5).await;
+        ending.await.unwrap().unwrap();
+        assert!(script.is_shut());
+    });
+}
+
+#[test]
 fn who_waits_for_that_room_hears_of_a_stream_that_closes_over_it() {
     run(async {
         let (wire, _script) = scripted();
