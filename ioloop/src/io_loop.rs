@@ -274,7 +274,7 @@ impl IoLoop {
     /// anew. A loop that runs does it at the end of the turn, when what the turn has used is free too.
     ///
     /// It also has the allocator find that the end of its heap is free, as far as it is. glibc's gives that back to the operating system,
-    /// where it would keep all that is before a few small blocks; to others it is some hundred blocks that come and go.
+    /// where it would keep all that is before a few small blocks; to others it is some thousand blocks that come and go.
     pub fn shrink_to_fit(&self) {
         match self.inner.running.get() {
             true => self.inner.is_to_shrink.set(true),
