@@ -10,10 +10,13 @@
 set -euo pipefail
 cd "$(dirname "$0")/.."
 seconds=${1:-60}
+known=false
 for target in */fuzz/fuzz_targets/*.rs; do
   crate=${target%%/*}
   name=$(basename "$target" .rs)
   [ "${2:-$name}" = "$name" ] || continue
+  known=true
   printf '\n==> %s: %s\n' "$crate" "$name"
   (cd "$crate" && cargo +nightly fuzz run "$name" -- -max_total_time="$seconds" -timeout=10 -max_len=1024 -print_final_stats=1)
 done
+$known || { echo "fuzz: there is no target $2" >&2; exit 1; }
