@@ -38,6 +38,16 @@ async fn length(request: Request) -> Response {
     Response::text(request.body().len().to_string())
 }
 
+/// The same, and notes what is held while it works.
+fn noting(seen: &Rc<Cell<usize>>) -> HttpServer<impl Handler<httpserver::Whole>, httpserver::Whole> {
+    let seen = Rc::clone(seen);
+    HttpServer::new(async move |request: Request| {
+        ioloop::yield_now().await;
+        seen.set(buffered_bytes());
+        Response::text(request.body().len().to_string())
+    })
+}
+
 fn post(bytes: usize) -> String {
     format!("POST / HTTP/1.1\r\nHost: a\r\nContent-Length: {bytes}\r\n\r\n")
 }
@@ -306,14 +316,7 @@ fn a_thousand_that_are_turned_away_and_do_not_read_it_do_not_pass_the_hard_mark(
 fn what_is_gathered_and_kept_of_a_request_counts_as_long_as_it_lasts() {
     let stage = stage(8 * MIB, 16 * MIB);
     let seen = Rc::new(Cell::new(0));
-    let server = {
-        let seen = Rc::clone(&seen);
-        HttpServer::new(async move |request: Request| {
-            ioloop::yield_now().await;
-            seen.set(buffered_bytes());
-            Response::text(request.body().len().to_string())
-        })
-    };
+    let server = noting(&seen);
     let peer = stage.connect(&server);
     for bytes in [300 * KIB, 30 * KIB, 3 * MIB] {
         peer.send(post(bytes));
@@ -334,14 +337,7 @@ fn what_is_gathered_and_kept_of_a_request_counts_as_long_as_it_lasts() {
 fn a_body_of_unknown_length_counts_by_its_length_once_it_is_there() {
     let stage = stage(256 * MIB, 512 * MIB);
     let seen = Rc::new(Cell::new(0));
-    let server = {
-        let seen = Rc::clone(&seen);
-        HttpServer::new(async move |request: Request| {
-            ioloop::yield_now().await;
-            seen.set(buffered_bytes());
-            Response::text(request.body().len().to_string())
-        })
-    };
+    let server = noting(&seen);
     let others = held(256 * MIB);
     let peer = stage.connect(&server);
     peer.send("POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n");
