@@ -123,3 +123,19 @@ fn a_tls_session_wakes_the_stream_that_it_has_come_to() {
         });
     }
 }
+
+#[test]
+fn a_tls_session_that_has_said_its_end_takes_no_more_wherever_it_has_come_to_and_reads_on() {
+    for tls in Tls::each(|| Memory(Faults::new())) {
+        tls.run(async {
+            let (ended, other) = tls.connect(StreamOptions::new()).await;
+            ended.shutdown_write().await.unwrap();
+            let parts = ended.detach().unwrap();
+            let moved = IoStream::new(parts.transport).unwrap();
+            other.write("a record").await.unwrap();
+            assert!(other.read_until_close().await.unwrap().is_empty());
+            assert_eq!(moved.read_bytes(8).await.unwrap(), "a record");
+            assert!(moved.write("more").await.unwrap_err().is_disconnect(), "as with a socket");
+        });
+    }
+}

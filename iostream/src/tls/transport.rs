@@ -190,6 +190,9 @@ impl TlsTransport {
         if let Some(End::Failed(error)) = &self.end {
             return Err(error.clone().into());
         }
+        if matches!(self.output, Output::Ending | Output::Ended) {
+            return Err(io::ErrorKind::BrokenPipe.into()); // in a stream that it has come to since
+        }
         self.flush()?;
         if self.connection.is_handshaking() {
             return Err(io::ErrorKind::WouldBlock.into()); // the end of the handshake makes the stream writable
