@@ -11,7 +11,9 @@ use std::task::{Context, Waker};
 
 use bytes::Bytes;
 use ioloop::{IoLoop, Ready};
-use iostream::{AsyncIo, CloseReason, IoStream, StreamError, StreamOptions, leased_blocks};
+use iostream::{
+    AsyncIo, CloseReason, IoStream, MemoryBudget, StreamError, StreamOptions, buffered_bytes, leased_blocks,
+};
 use support::{assert_closed_here, assert_failed_with, noise, poll_once, run, stream, stream_with, turns};
 
 #[test]
@@ -195,6 +197,25 @@ fn io33_a_read_whose_turn_to_send_meets_the_end_gives_what_the_peer_said_last() 
         assert_eq!(shown.await.unwrap(), "go away\n");
         assert_eq!(leased_blocks(), 0);
     });
+}
+
+#[test]
+fn io33_what_is_kept_of_a_peer_that_takes_no_more_is_8_mib_and_less_where_memory_is_scarce() {
+    const MIB: usize = 1 << 20;
+    for (budget, most) in [(MemoryBudget::default(), 8 * MIB), (MemoryBudget::new(MIB, 2 * MIB), MIB)] {
+        run(async {
+            budget.install();
+            let (stream, script) = stream();
+            script.send(vec![b'x'; 10 * MIB]);
+            script.fail_behind(ErrorKind::BrokenPipe);
+            assert_failed_with(stream.write("more").await, ErrorKind::BrokenPipe);
+            assert!((most / 2..=most).contains(&stream.buffered()), "{} of {most}", stream.buffered());
+            assert!(buffered_bytes() <= budget.hard, "{}", buffered_bytes());
+            drop(stream);
+            assert_eq!((buffered_bytes(), leased_blocks()), (0, 0));
+            MemoryBudget::default().install();
+        });
+    }
 }
 
 #[test]
