@@ -13,7 +13,7 @@ use crate::budget;
 use crate::error::{CloseReason, StreamError};
 use crate::held_back::{self, StreamId, Wish};
 use crate::options::StreamOptions;
-use crate::read_buffer::ReadBuffer;
+use crate::read_buffer::{GROWTH_BYTES, ReadBuffer};
 use crate::stream::{Inner, IoStream, News, Side};
 use crate::transport::Socket;
 
@@ -22,9 +22,6 @@ const BYTES_PER_TURN: usize = 256 * 1024;
 
 /// What is read at most of a stream that cannot be written to any more: a kernel keeps less for a connection, unless it was told to.
 const LAST_WORDS: usize = 8 << 20;
-
-/// While memory is scarce a buffer grows by so much at least.
-const GROWTH_BYTES: usize = 4 * 1024;
 
 impl IoStream {
     /// Reads once from the transport into the buffer and gives the number of new bytes: zero when the peer has

@@ -12,6 +12,7 @@ use std::io;
 
 use bytes::Bytes;
 
+use crate::budget::MemoryBudget;
 use crate::pool::{BLOCK_BYTES, Block, Piece};
 
 /// Below this a result is copied out; from here on, if it is most of its block, the block itself is given away.
@@ -20,6 +21,9 @@ pub(crate) const GIVE_AWAY_BYTES: usize = BLOCK_BYTES / 2;
 /// A remainder up to this size is moved to memory of its own while the stream waits for more, so that a peer
 /// that sends a little and stops does not keep a block.
 const PARK_BYTES: usize = BLOCK_BYTES / 4;
+
+/// While memory is scarce a buffer grows by so much at least.
+pub(crate) const GROWTH_BYTES: usize = 4 * 1024;
 
 /// The bytes between transport and reader. A pointer is all that an idle stream pays.
 #[derive(Debug, Default)]
@@ -212,8 +216,9 @@ impl ReadBuffer {
         {
             self.move_to(Block::lease()); // a parked remainder comes back into a block
         } else {
-            // Doubling keeps the sum of copies linear.
-            self.move_to(Block::of((2 * size).max(len.saturating_add(chunk)).min(limit)));
+            // Doubling keeps the sum of copies linear. Where it would pass the budget's hard mark, what is left has to do.
+            let most = size.saturating_add(MemoryBudget::left().max(GROWTH_BYTES));
+            self.move_to(Block::of((2 * size).max(len.saturating_add(chunk)).min(limit).min(most)));
         }
     }
 

@@ -223,6 +223,22 @@ fn who_can_give_memory_back_is_asked_when_it_runs_out_and_not_all_the_time() {
 }
 
 #[test]
+fn a_buffer_that_doubles_does_not_pass_a_hard_mark_that_is_close_to_the_soft_one() {
+    run(async {
+        let budget = MemoryBudget::new(4 * MIB, 4 * MIB);
+        budget.install();
+        let _others = held(MIB + MIB / 3);
+        let (script, _reading) = upload(64 * MIB);
+        script.send(vec![7; 64 * MIB]);
+        for _ in 0..200 {
+            turns(1).await;
+            assert!(buffered_bytes() <= budget.hard, "{}", buffered_bytes());
+        }
+        assert!(buffered_bytes() > budget.hard - MIB, "{}: it does not come near the mark", buffered_bytes());
+    });
+}
+
+#[test]
 fn memory_is_ample_as_long_as_the_soft_mark_would_not_be_reached() {
     run(async {
         MemoryBudget::new(MIB, 2 * MIB).install();
