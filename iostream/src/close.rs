@@ -37,7 +37,8 @@ impl IoStream {
     /// Closes the stream gracefully: sends everything, tells the peer that nothing more will come, reads and drops
     /// what the peer still sends until it ends its side too, then closes. When `deadline` has passed since the call it
     /// closes in any case, and also when 256 MiB were dropped, which takes a line of more than a gigabit two seconds. If
-    /// another task has a read under way, nothing is dropped: that task gets what the peer still sends, in this read and in later ones.
+    /// another task has a read under way, nothing is dropped: that task gets what the peer still sends, in this read and in later ones. If
+    /// that task does not read on to the end, this closes at the deadline.
     ///
     /// Waiting for the peer's end matters: closing while bytes arrive makes the kernel send a reset, which can
     /// overtake what was sent last.
