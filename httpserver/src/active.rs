@@ -1,6 +1,7 @@
 //! One request under way: the protocol's state beside the session, and every step that needs both.
 
 use std::cell::{Cell, RefCell};
+use std::future::poll_fn;
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
@@ -38,7 +39,7 @@ pub(crate) struct Active<'s> {
     /// Borrowed for one step at a time; none of them runs anybody else's code.
     pub(crate) protocol: RefCell<Connection>,
     body_clock: Cell<BodyClock>,
-    /// Since when the body is waited for, while it is.
+    /// Since when the body is waited for, or memory for it, while it is.
     awaits_body: Cell<Option<Instant>>,
     /// Whether the handler speaks to the peer by itself now, and no longer HTTP.
     pub(crate) taken_over: Cell<bool>,
@@ -69,6 +70,8 @@ struct Tally {
 #[derive(Clone, Copy, Default)]
 struct BodyClock {
     waited: Duration,
+    /// The same for memory for it, which is not the peer's affair.
+    held_back: Duration,
     received: u64,
 }
 
@@ -264,11 +267,10 @@ impl<'s> Active<'s> {
     /// takes between two waits is not the peer's and does not count.
     async fn more_body(&self) -> Result<(), HttpError> {
         let options = &self.session.core.options;
-        let BodyClock { waited, received } = self.body_clock.get();
+        let BodyClock { waited, received, .. } = self.body_clock.get();
         let earned = Duration::from_secs(received / u64::from(options.minimum_body_rate.max(1)));
         let left = options.body_timeout.saturating_add(earned).saturating_sub(waited);
-        let waiting = BodyWait { active: self, began: self.session.now() };
-        self.awaits_body.set(Some(waiting.began));
+        let waiting = BodyWait::begin(self, |clock| &mut clock.waited);
         let deadline = self.session.after(left.min(options.body_timeout));
         let before = self.session.stream.buffered();
         let arrival = self.session.arrival(Some(deadline)).await;
@@ -284,6 +286,12 @@ impl<'s> Active<'s> {
             Arrival::Timeout => Err(RemoteError::BodyTimeout.into()),
             Arrival::Failure(error) => Err(error.into()),
         }
+    }
+
+    /// Waits until so many bytes more of the body may be held than the stream holds.
+    pub(crate) async fn memory_for_body(&self, bytes: usize) -> Result<(), HttpError> {
+        let _waiting = BodyWait::begin(self, |clock| &mut clock.held_back);
+        Ok(poll_fn(|cx| self.session.stream.poll_memory(cx, bytes)).await?)
     }
 
     fn send_continue_if_wanted(&self) -> Result<(), HttpError> {
@@ -490,11 +498,12 @@ impl<'s> Active<'s> {
         self.session.stream.append_with(|out| step(&mut self.protocol.borrow_mut(), out))?
     }
 
-    /// How long the peer has kept whoever reads the request's body waiting.
+    /// How long whoever reads the request's body has waited, for the peer or for memory.
     pub(crate) fn waited_for_body(&self) -> Duration {
         let now = self.session.now();
         let current = self.awaits_body.get().map(|since| now.saturating_duration_since(since));
-        self.body_clock.get().waited + current.unwrap_or_default()
+        let BodyClock { waited, held_back, .. } = self.body_clock.get();
+        waited + held_back + current.unwrap_or_default()
     }
 
     /// Whether there is something of the body that the handler has not read.
@@ -529,12 +538,21 @@ impl<'s> Active<'s> {
 struct BodyWait<'a> {
     active: &'a Active<'a>,
     began: Instant,
+    hand: fn(&mut BodyClock) -> &mut Duration,
+}
+
+impl<'a> BodyWait<'a> {
+    fn begin(active: &'a Active<'a>, hand: fn(&mut BodyClock) -> &mut Duration) -> BodyWait<'a> {
+        let began = active.session.now();
+        active.awaits_body.set(Some(began));
+        BodyWait { active, began, hand }
+    }
 }
 
 impl Drop for BodyWait<'_> {
     fn drop(&mut self) {
         let mut clock = self.active.body_clock.get();
-        clock.waited += self.active.session.now().saturating_duration_since(self.began);
+        *(self.hand)(&mut clock) += self.active.session.now().saturating_duration_since(self.began);
         self.active.body_clock.set(clock);
         self.active.awaits_body.set(None);
     }

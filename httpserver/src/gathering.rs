@@ -4,8 +4,6 @@
 //! needs at once, or waits for that; then it waits for its peer alone. And memory that is moved while it grows leaves holes in the
 //! allocator's heap. So unless there is plenty, what a body takes lies apart from that.
 
-use std::future::poll_fn;
-
 use bytes::Bytes;
 use iostream::MemoryBudget;
 
@@ -112,8 +110,7 @@ impl<'a> Gathering<'a> {
         if is_scarce(others + room) {
             room = self.all(wanted);
             let there = if self.whole.capacity() < room { 0 } else { self.room };
-            let stream = &self.active.session.stream;
-            poll_fn(|cx| stream.poll_memory(cx, others + room - there)).await?;
+            self.active.memory_for_body(others + room - there).await?;
         }
         let soft = MemoryBudget::current().soft;
         match MemoryBudget::is_ample((others + room).saturating_add(soft - soft / PLENTY)) {

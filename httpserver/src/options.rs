@@ -52,8 +52,8 @@ pub struct HttpOptions {
     /// For every so many bytes sent, such a wait gets one more second than `write_timeout`: a peer that reads a large response at one
     /// byte a second is disconnected, one on a slow link is not. Zero counts as one.
     pub minimum_send_rate: u32,
-    /// How long a handler may take to begin its response; `None` for ever. Time spent waiting for the request's body does not count,
-    /// nor does what comes after the head of the response: events may be streamed for days. A
+    /// How long a handler may take to begin its response; `None` for ever. Time spent waiting for the request's body, or for memory for
+    /// it, does not count, nor does what comes after the head of the response: events may be streamed for days. A
     /// handler that is late is dropped at its `.await`. One that computes without ever awaiting cannot be stopped by this: see
     /// `IoLoop::watch_blocking`.
     pub handler_timeout: Option<Duration>,

@@ -278,6 +278,24 @@ fn a_body_for_which_there_is_no_memory_in_time_is_a_503_and_not_its_peers_fault(
 }
 
 #[test]
+fn a_handler_that_waits_for_memory_for_a_body_is_not_late() {
+    let stage = stage(MIB, 2 * MIB);
+    let server = HttpServer::new(length).options(plain().handler_timeout(Duration::from_secs(5)));
+    let others = held(MIB);
+    let peer = stage.connect(&server);
+    peer.send(post(900 * KIB));
+    peer.send([b'x'; KIB]);
+    stage.time.run_until_stalled();
+    stage.time.advance(Duration::from_secs(9));
+    assert_eq!(peer.received(), b"");
+    drop(others);
+    stage.time.run_until_stalled();
+    peer.send(vec![b'x'; 899 * KIB]);
+    stage.time.run_until_stalled();
+    assert_eq!(answer(peer.received()).text(), (900 * KIB).to_string());
+}
+
+#[test]
 fn a_head_for_which_there_is_no_memory_in_time_ends_its_connection_and_is_not_its_peers_fault() {
     let stage = stage(MIB, 2 * MIB);
     MemoryBudget::current().patience(Duration::from_secs(20)).install(); // longer than a head may take
