@@ -5,7 +5,7 @@ use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
 use bytes::{Bytes, BytesMut};
-use ioloop::IoLoop;
+use ioloop::{IoLoop, caught};
 use iostream::HeldBytes;
 
 use crate::error::HttpError;
@@ -82,7 +82,50 @@ impl Drop for Unfinished {
         if !self.is_finished
             && let Err(error) = fs::remove_file(&self.path)
         {
-            tracing::warn!(path = %self.path.display(), %error, "an unfinished upload stays behind");
+            // A log that panics here, amid a panic perhaps, would end the process.
+            let _logged = caught(|| {
+                tracing::warn!(path = %self.path.display(), %error, "an unfinished upload stays behind");
+            });
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::env;
+    use std::panic::resume_unwind;
+    use std::process;
+
+    use tracing::{Event, Metadata, Subscriber, span};
+
+    use super::*;
+
+    struct Broken;
+
+    impl Subscriber for Broken {
+        fn enabled(&self, metadata: &Metadata<'_>) -> bool {
+            metadata.is_event()
+        }
+
+        fn new_span(&self, _: &span::Attributes<'_>) -> span::Id {
+            span::Id::from_u64(1)
+        }
+
+        fn event(&self, _: &Event<'_>) {
+            resume_unwind(Box::new("failed printing to stderr"));
+        }
+
+        fn record(&self, _: &span::Id, _: &span::Record<'_>) {}
+        fn record_follows_from(&self, _: &span::Id, _: &span::Id) {}
+        fn enter(&self, _: &span::Id) {}
+        fn exit(&self, _: &span::Id) {}
+    }
+
+    #[test]
+    fn an_upload_that_stays_behind_costs_a_line_and_not_the_process_where_the_log_panics() {
+        let path = env::temp_dir().join(format!("waterspout-unfinished-{}", process::id()));
+        let unfinished = Unfinished::create(path.clone()).unwrap();
+        fs::remove_file(path).unwrap();
+        tracing::subscriber::with_default(Broken, || drop(unfinished));
     }
 }
