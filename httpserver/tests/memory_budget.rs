@@ -278,6 +278,26 @@ fn a_body_for_which_there_is_no_memory_in_time_is_a_503_and_not_its_peers_fault(
 }
 
 #[test]
+fn who_has_waited_for_memory_for_too_long_is_told_so_also_while_others_who_want_more_come() {
+    let stage = stage(MIB, 2 * MIB);
+    let server = HttpServer::new(length).options(plain());
+    let _others = held(MIB);
+    let begin = |bytes| {
+        let peer = stage.connect(&server);
+        peer.send(post(bytes));
+        peer.send([b'x'; KIB]);
+        stage.time.run_until_stalled();
+        peer
+    };
+    let first = begin(900 * KIB);
+    let _later = [(); 3].map(|()| {
+        stage.time.advance(Duration::from_secs(4));
+        begin(1000 * KIB)
+    });
+    assert_eq!(answer(first.received()).status, 503);
+}
+
+#[test]
 fn a_handler_that_waits_for_memory_for_a_body_is_not_late() {
     let stage = stage(MIB, 2 * MIB);
     let server = HttpServer::new(length).options(plain().handler_timeout(Duration::from_secs(5)));

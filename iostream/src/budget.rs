@@ -63,7 +63,7 @@ struct Account {
 /// left has [no room](crate::IoStream::write) for more of it.
 ///
 /// What is held back goes on as soon as memory that it waits for has been given back. Streams could wait for each other's, where
-/// no deadline ends them; so when the one that holds most has waited for `patience`, its read fails with
+/// no deadline ends them; so of those that have waited for `patience` the one that wants most fails with
 /// [`OverBudget`](crate::StreamError::OverBudget), and then the next.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]

@@ -167,21 +167,25 @@ impl HeldBack {
         budget::watch(!(self.order.is_empty() && self.failing.is_empty() && self.resumed.is_empty()));
     }
 
-    /// Has those fail that hold most, if they have waited for so long: one, and then twice as many at each look, until what
+    /// Has those fail that want most of all who have waited for so long: one, and then twice as many at each look, until what
     /// they had is enough for the others.
     fn end_largest(&mut self, now: Instant, patience: Duration) {
         let most = (2 * self.failed).max(1);
-        let largest: Vec<StreamId> = self.order.iter().rev().take(most).map(|(_, stream)| *stream).collect();
-        self.failed = 0;
+        let has_waited = |stream: &StreamId| {
+            let waiting = self.streams.get(stream);
+            waiting.is_some_and(|waiting| now.saturating_duration_since(waiting.since) >= patience)
+        };
+        // Whoever has come since does not keep the others from their end, however much it wants.
+        let waited = self.order.iter().rev().map(|(_, stream)| *stream).filter(has_waited);
+        let largest: Vec<StreamId> = waited.take(most).collect();
+        self.failed = largest.len();
         for stream in largest {
-            let Some(waiting) = self.streams.get(&stream) else { continue };
-            if now.saturating_duration_since(waiting.since) >= patience {
+            if let Some(waiting) = self.remove(stream) {
                 waiting.notifier.set_ready(Ready::READABLE);
                 self.failing.insert(stream);
-                self.failed += 1;
-                drop(self.remove(stream));
             }
         }
+        self.say_whether_somebody_waits();
     }
 
     fn forget_who_has_gone_on(&mut self) {
