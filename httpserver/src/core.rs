@@ -4,7 +4,7 @@ use std::cell::OnceCell;
 use std::time::Instant;
 
 use ioloop::{Spares, caught};
-use tcpserver::PeerAddr;
+use tcpserver::{ConnectionContext, PeerAddr};
 
 use crate::ambient::AmbientCache;
 use crate::error::{Fault, HttpError};
@@ -17,11 +17,20 @@ use crate::worker::Worker;
 /// A head that grew beyond this gives its memory back before it is kept.
 const KEEP_HEAD_BYTES: usize = 8192;
 
-#[derive(Debug)]
+/// The handler, whatever its type: connections find it here, so that none has a pointer of its own to it.
+pub(crate) trait Answers {
+    /// What serves requests by it.
+    fn new_worker(&self) -> Box<Worker>;
+
+    /// See [`Handler::connection_closed`](crate::Handler::connection_closed).
+    fn connection_closed(&self, connection: &ConnectionContext);
+}
+
 pub(crate) struct Core {
     pub(crate) options: HttpOptions,
     pub(crate) ambient: AmbientCache,
     pub(crate) watcher: Option<Watcher>,
+    pub(crate) handler: Box<dyn Answers>,
     /// Of lines about peers, about handlers, and about the server.
     log_limits: [LogLimit; 3],
     /// When the first connection came, from which ages are counted.
@@ -32,7 +41,7 @@ pub(crate) struct Core {
 }
 
 impl Core {
-    pub(crate) fn new(options: HttpOptions) -> Core {
+    pub(crate) fn new(options: HttpOptions, handler: Box<dyn Answers>) -> Core {
         let ambient = AmbientCache::new(options.ambient.clone());
         let watcher = Watcher::of(&options);
         let log_limits = <[LogLimit; 3]>::default();
@@ -40,6 +49,7 @@ impl Core {
             options,
             ambient,
             watcher,
+            handler,
             log_limits,
             epoch: OnceCell::new(),
             heads: Spares::default(),
@@ -89,9 +99,9 @@ impl Core {
         }
     }
 
-    /// A worker that waits, if there is one.
-    pub(crate) fn lease_worker(&self) -> Option<Box<Worker>> {
-        self.workers.take()
+    /// A worker that waits, or a new one.
+    pub(crate) fn lease_worker(&self) -> Box<Worker> {
+        self.workers.take().unwrap_or_else(|| self.handler.new_worker())
     }
 
     pub(crate) fn return_worker(&self, worker: Box<Worker>) {
@@ -124,11 +134,15 @@ impl Core {
 
 #[cfg(test)]
 mod tests {
+    use std::rc::Rc;
+
     use super::*;
+    use crate::driver::Answering;
+    use crate::exchange::Exchange;
 
     #[test]
     fn of_many_heads_none_is_kept_when_memory_is_released() {
-        let core = Core::new(HttpOptions::default());
+        let core = Core::new(HttpOptions::default(), Answering::by(Rc::new(|_: &mut Exchange<'_>| {})));
         let heads: Vec<_> = (0..10).map(|_| core.lease_head()).collect();
         heads.into_iter().for_each(|head| core.return_head(head));
         core.release_memory();

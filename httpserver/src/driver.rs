@@ -23,8 +23,10 @@ use std::time::{Duration, Instant};
 
 use ioloop::{Deadline, caught};
 use iostream::MemoryBudget;
+use tcpserver::ConnectionContext;
 
 use crate::active::{Active, HEAD_BYTES, MOST_DROPPED};
+use crate::core::Answers;
 use crate::error::HttpError;
 use crate::exchange::Exchange;
 use crate::handler::Handler;
@@ -53,25 +55,23 @@ enum Then {
 }
 
 /// Serves one connection from its first byte to its last.
-pub(crate) struct Serve<M, H> {
-    handler: Rc<H>,
+pub(crate) struct Serve {
     /// Here while it idles; else on the worker's desk. In neither place when the connection has ended.
     session: Option<Session>,
     worker: Option<Box<Worker>>,
-    marker: PhantomData<fn() -> M>,
 }
 
-impl<M, H> Serve<M, H> {
-    pub(crate) fn new(handler: Rc<H>, session: Session) -> Serve<M, H> {
-        Serve { handler, session: Some(session), worker: None, marker: PhantomData }
+impl Serve {
+    pub(crate) fn new(session: Session) -> Serve {
+        Serve { session: Some(session), worker: None }
     }
 }
 
-impl<M: 'static, H: Handler<M>> Future for Serve<M, H> {
+impl Future for Serve {
     type Output = ();
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
-        let Serve { handler, session: place, worker: busy, .. } = &mut *self;
+        let Serve { session: place, worker: busy } = &mut *self;
         loop {
             let mut worker = match busy.take() {
                 Some(worker) => worker,
@@ -81,8 +81,7 @@ impl<M: 'static, H: Handler<M>> Future for Serve<M, H> {
                         session.stream.flush_at_end_of_turn();
                         return Poll::Pending;
                     };
-                    let new = || Worker::new(|desk| work(Rc::clone(handler), desk));
-                    let worker = session.core.lease_worker().unwrap_or_else(new);
+                    let worker = session.core.lease_worker();
                     worker.begin(place, arrival);
                     worker
                 }
@@ -96,11 +95,33 @@ impl<M: 'static, H: Handler<M>> Future for Serve<M, H> {
             if let Some(session) = place {
                 session.core.return_worker(worker);
                 if !may_idle {
-                    handler.connection_closed(&session.context);
+                    session.core.handler.connection_closed(&session.context);
                     *place = None;
                 }
             }
         }
+    }
+}
+
+/// Answers by a handler of one of the three shapes.
+pub(crate) struct Answering<M, H> {
+    handler: Rc<H>,
+    marker: PhantomData<fn() -> M>,
+}
+
+impl<M: 'static, H: Handler<M>> Answering<M, H> {
+    pub(crate) fn by(handler: Rc<H>) -> Box<dyn Answers> {
+        Box::new(Answering { handler, marker: PhantomData })
+    }
+}
+
+impl<M: 'static, H: Handler<M>> Answers for Answering<M, H> {
+    fn new_worker(&self) -> Box<Worker> {
+        Worker::new(|desk| work(Rc::clone(&self.handler), desk))
+    }
+
+    fn connection_closed(&self, connection: &ConnectionContext) {
+        self.handler.connection_closed(connection);
     }
 }
 

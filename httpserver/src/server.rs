@@ -13,7 +13,7 @@ use tcpserver::{
 };
 
 use crate::core::Core;
-use crate::driver::Serve;
+use crate::driver::{Answering, Serve};
 use crate::handler::Handler;
 use crate::options::HttpOptions;
 use crate::session::Session;
@@ -54,15 +54,17 @@ impl<M: 'static, H: Handler<M>> HttpServer<H, M> {
     /// [`Handler`]. It does not listen yet.
     #[must_use]
     pub fn new(handler: H) -> HttpServer<H, M> {
-        let core = Rc::new(Core::new(HttpOptions::default()));
-        let http = Http { handler: Rc::new(handler), core: Rc::new(RefCell::new(core)), marker: PhantomData };
+        let handler = Rc::new(handler);
+        let core = Core::new(HttpOptions::default(), Answering::by(Rc::clone(&handler)));
+        let http = Http { handler, core: Rc::new(RefCell::new(Rc::new(core))), marker: PhantomData };
         HttpServer { tcp: TcpServer::new(http.clone()), http }
     }
 
     /// Sets the options of connections that are accepted from now on.
     #[must_use]
     pub fn options(self, options: HttpOptions) -> HttpServer<H, M> {
-        self.http.core.replace(Rc::new(Core::new(options)));
+        let core = Core::new(options, Answering::by(Rc::clone(&self.http.handler)));
+        self.http.core.replace(Rc::new(core));
         self
     }
 
@@ -156,7 +158,7 @@ impl<M: 'static, H: Handler<M>> HandleStream for Http<H, M> {
         context: ConnectionContext,
     ) -> impl Future<Output: Outcome> + 'static {
         let core = Rc::clone(&self.core.borrow());
-        Serve::new(Rc::clone(&self.handler), Session::new(stream, core, context))
+        Serve::new(Session::new(stream, core, context))
     }
 
     fn release_memory(&self) {
