@@ -208,7 +208,7 @@ impl<H: HandleStream> TcpServer<H> {
     }
 
     /// Stops accepting and closes the listeners; live connections go on (TS6). May be called again; a handler
-    /// reaches it through [`ConnectionContext::server`]. The server may listen again afterwards.
+    /// reaches it through [`ConnectionContext::server`](crate::ConnectionContext::server). The server may listen again afterwards.
     pub fn stop(&self) {
         self.handle().stop();
     }
@@ -225,13 +225,14 @@ impl<H: HandleStream> TcpServer<H> {
     }
 
     /// Begins a graceful end: goes on accepting, while clients are told to leave, if their protocol can say so
-    /// ([`ConnectionContext::is_leaving`]). This is for the time that a load balancer takes to notice; [`drain`](TcpServer::drain) comes next.
+    /// ([`ConnectionContext::is_leaving`](crate::ConnectionContext::is_leaving)). This is for the time that a load balancer
+    /// takes to notice; [`drain`](TcpServer::drain) comes next.
     pub fn lame_duck(&self) {
         self.handle().lame_duck();
     }
 
     /// Ends gracefully (TS6): accepts the connections that are queued already and no others, closes those that are
-    /// [idle](ConnectionContext::until_drained), lets the others finish what they are doing, and closes what is left
+    /// [idle](crate::ConnectionContext::until_drained), lets the others finish what they are doing, and closes what is left
     /// when `grace` has passed. Handlers that never ask whether the server drains run until then.
     ///
     /// Connections accepted last may still make one request. A client that connects while the listener closes is refused by the kernel; only
