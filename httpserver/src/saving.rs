@@ -91,35 +91,16 @@ impl Drop for Unfinished {
 }
 
 #[cfg(test)]
+#[path = "../../ioloop/tests/support/broken_log.rs"]
+mod broken_log;
+
+#[cfg(test)]
 mod tests {
     use std::env;
-    use std::panic::resume_unwind;
     use std::process;
 
-    use tracing::{Event, Metadata, Subscriber, span};
-
+    use super::broken_log::Broken;
     use super::*;
-
-    struct Broken;
-
-    impl Subscriber for Broken {
-        fn enabled(&self, metadata: &Metadata<'_>) -> bool {
-            metadata.is_event()
-        }
-
-        fn new_span(&self, _: &span::Attributes<'_>) -> span::Id {
-            span::Id::from_u64(1)
-        }
-
-        fn event(&self, _: &Event<'_>) {
-            resume_unwind(Box::new("failed printing to stderr"));
-        }
-
-        fn record(&self, _: &span::Id, _: &span::Record<'_>) {}
-        fn record_follows_from(&self, _: &span::Id, _: &span::Id) {}
-        fn enter(&self, _: &span::Id) {}
-        fn exit(&self, _: &span::Id) {}
-    }
 
     #[test]
     fn an_upload_that_stays_behind_costs_a_line_and_not_the_process_where_the_log_panics() {

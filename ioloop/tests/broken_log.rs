@@ -1,5 +1,7 @@
 //! A log that panics costs nothing but its lines. In a program of its own: the log is the process's.
 
+#[path = "support/broken_log.rs"]
+mod broken_log;
 mod support;
 
 use std::cell::Cell;
@@ -8,35 +10,13 @@ use std::panic::resume_unwind;
 use std::rc::Rc;
 use std::time::Duration;
 
+use broken_log::Broken;
 use ioloop::testing::VirtualLoop;
 use ioloop::{HandlerId, Interest, JobError, LaneOptions};
 use mio::event::Source;
 use mio::net::UnixStream;
 use mio::{Registry, Token};
 use support::real_loop;
-use tracing::{Event, Metadata, Subscriber, span};
-
-/// What `eprintln!` makes of many a listener once nobody reads the standard error any more.
-struct Broken;
-
-impl Subscriber for Broken {
-    fn enabled(&self, metadata: &Metadata<'_>) -> bool {
-        metadata.is_event()
-    }
-
-    fn new_span(&self, _: &span::Attributes<'_>) -> span::Id {
-        span::Id::from_u64(1)
-    }
-
-    fn event(&self, _: &Event<'_>) {
-        resume_unwind(Box::new("failed printing to stderr"));
-    }
-
-    fn record(&self, _: &span::Id, _: &span::Record<'_>) {}
-    fn record_follows_from(&self, _: &span::Id, _: &span::Id) {}
-    fn enter(&self, _: &span::Id) {}
-    fn exit(&self, _: &span::Id) {}
-}
 
 struct FailsWhenDropped;
 

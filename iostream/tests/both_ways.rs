@@ -3,6 +3,9 @@
 //!
 //! `IOSTREAM_SEEDS=1000 cargo test -p iostream --test both_ways` tries more.
 
+#[macro_use]
+#[path = "support/over_each.rs"]
+mod over_each;
 mod support;
 #[path = "support/tls_over.rs"]
 #[allow(dead_code, reason = "each test file uses its part")]
@@ -18,11 +21,8 @@ use std::time::Duration;
 use ioloop::{IoLoop, JoinHandle, timeout};
 use iostream::{AsyncIo, CloseReason, IoStream, StreamError, StreamOptions, leased_blocks};
 use support::random::Random;
-use support::transports::{BothWays, Memory, Tcp};
-#[cfg(unix)]
-use support::transports::{Pipes, Unix};
+use support::transports::BothWays;
 use support::{noise, turns};
-use tls_over::Tls;
 
 /// A slow wire has all the time it wants.
 const NEVER: Duration = Duration::MAX;
@@ -154,34 +154,4 @@ fn relayed(here: IoStream, there: IoStream) -> JoinHandle<(u64, u64)> {
     })
 }
 
-#[test]
-fn over_a_pair_in_memory() {
-    both_ways(Memory::seeded);
-}
-
-#[test]
-fn over_tcp() {
-    both_ways(|_| Tcp);
-}
-
-#[cfg(unix)]
-#[test]
-fn over_a_unix_socket() {
-    both_ways(|_| Unix);
-}
-
-#[cfg(unix)]
-#[test]
-fn over_a_pair_of_pipes() {
-    both_ways(|_| Pipes);
-}
-
-#[test]
-fn over_tls_over_tcp() {
-    both_ways(|seed| Tls::seeded(Tcp, seed));
-}
-
-#[test]
-fn over_tls_over_a_pair_in_memory() {
-    both_ways(|seed| Tls::seeded(Memory::seeded(seed), seed));
-}
+over_each_transport!(both_ways);

@@ -2,6 +2,9 @@
 //!
 //! `IOSTREAM_SEEDS=1000 cargo test -p iostream --test detach_anywhere` tries more.
 
+#[macro_use]
+#[path = "support/over_each.rs"]
+mod over_each;
 mod support;
 #[path = "support/tls_over.rs"]
 #[allow(dead_code, reason = "each test file uses its part")]
@@ -14,9 +17,7 @@ use ioloop::IoLoop;
 use iostream::testing::Faults;
 use iostream::{IoStream, StreamOptions, leased_blocks};
 use support::random::Random;
-use support::transports::{BothWays, Connect, Memory, Tcp};
-#[cfg(unix)]
-use support::transports::{Pipes, Unix};
+use support::transports::{BothWays, Connect, Memory};
 use support::{noise, poll_once};
 use tls_over::Tls;
 
@@ -76,37 +77,7 @@ fn anywhere<C: BothWays>(transport: impl Fn(u64) -> C) {
     }
 }
 
-#[test]
-fn over_a_pair_in_memory() {
-    anywhere(Memory::seeded);
-}
-
-#[test]
-fn over_tcp() {
-    anywhere(|_| Tcp);
-}
-
-#[cfg(unix)]
-#[test]
-fn over_a_unix_socket() {
-    anywhere(|_| Unix);
-}
-
-#[cfg(unix)]
-#[test]
-fn over_a_pair_of_pipes() {
-    anywhere(|_| Pipes);
-}
-
-#[test]
-fn over_tls_over_tcp() {
-    anywhere(|seed| Tls::seeded(Tcp, seed));
-}
-
-#[test]
-fn over_tls_over_a_pair_in_memory() {
-    anywhere(|seed| Tls::seeded(Memory::seeded(seed), seed));
-}
+over_each_transport!(anywhere);
 
 /// A record that comes byte by byte takes several shares of reading, between which TLS wakes its stream by itself: the one that it is
 /// in now.

@@ -1,39 +1,20 @@
 //! A log that panics ends neither a listener nor an orderly end. In a program of its own: the log is the process's.
 #![cfg(unix)]
 
+#[path = "../../ioloop/tests/support/broken_log.rs"]
+mod broken_log;
+
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::panic::resume_unwind;
 use std::thread;
 use std::time::Duration;
 
+use broken_log::Broken;
 use ioloop::IoLoop;
 use iostream::{IoStream, StreamOptions};
 use rustix::process::{Signal, getpid, kill_process};
 use tcpserver::{ConnectionContext, TcpServer};
-use tracing::{Event, Metadata, Subscriber, span};
-
-/// What `eprintln!` makes of many a listener once nobody reads the standard error any more.
-struct Broken;
-
-impl Subscriber for Broken {
-    fn enabled(&self, metadata: &Metadata<'_>) -> bool {
-        metadata.is_event() && metadata.target().starts_with("tcpserver")
-    }
-
-    fn new_span(&self, _: &span::Attributes<'_>) -> span::Id {
-        span::Id::from_u64(1)
-    }
-
-    fn event(&self, _: &Event<'_>) {
-        resume_unwind(Box::new("failed printing to stderr"));
-    }
-
-    fn record(&self, _: &span::Id, _: &span::Record<'_>) {}
-    fn record_follows_from(&self, _: &span::Id, _: &span::Id) {}
-    fn enter(&self, _: &span::Id) {}
-    fn exit(&self, _: &span::Id) {}
-}
 
 async fn answer(stream: IoStream, _: ConnectionContext) -> Result<(), String> {
     match &stream.read_until(b"\n").await.map_err(|error| error.to_string())?[..] {

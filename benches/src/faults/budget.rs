@@ -94,7 +94,7 @@ fn wave(target: &Target, uploads: Uploads) -> Result<Wave, Box<dyn Error>> {
             return Err(format!("somebody else is answered {status}").into());
         }
         wave.others += u64::from(status == 200);
-        thread::sleep(Duration::from_millis(5));
+        thread::sleep(Duration::from_millis(5)); // somebody else, and no load of its own
     }
     for (is_chunked, client) in clients {
         let answer = client.join().map_err(|_| io::Error::other("an upload panicked"))?;
