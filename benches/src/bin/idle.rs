@@ -218,6 +218,6 @@ fn dribbled(server: Server, place: &Place) -> Result<i64, Box<dyn Error>> {
     crowd.is(FEW)?;
     let before = memory(running.pid())?;
     crowd.dribble(DRIBBLERS)?;
-    std::thread::sleep(Duration::from_secs(1));
+    std::thread::sleep(Duration::from_secs(1)); // the server reads what is on its way
     Ok((i64::try_from(memory(running.pid())?)? - i64::try_from(before)?) / DRIBBLERS as i64)
 }

@@ -33,7 +33,7 @@ fn one(kind: Kind, place: &Place, start: Start<'_>, which: &str, extent: Extent)
     for _ in 0..CLIENTS {
         clients.push(Client::new(target.connect()?));
     }
-    std::thread::sleep(Duration::from_millis(300));
+    std::thread::sleep(Duration::from_millis(300)); // from here on it only waits
     let share = target.cpu_share(extent.pick(Duration::from_secs(2), Duration::from_millis(500)))?;
     let lines = target.log().len() - logged;
     let seconds = began.elapsed().as_secs_f64();
