@@ -207,7 +207,9 @@ fn ts7_a_dispatcher_that_waits_for_room_sets_no_timer_and_hears_of_it_from_the_l
     let waits = connect(address);
     let paused = async { while servers.metrics().await.acceptor.paused == 0 {} };
     run(&io_loop, paused);
-    with_client(&io_loop, move || {
+    // They stay until the timers are counted: when more leave than wait there is room and nobody queues, and it is looked, by a
+    // timer, whether that lasts.
+    let clients = with_client(&io_loop, move || {
         let (mut clients, mut waits) = (clients, waits);
         for _ in 0..50 {
             drop(clients.pop());
@@ -216,8 +218,10 @@ fn ts7_a_dispatcher_that_waits_for_room_sets_no_timer_and_hears_of_it_from_the_l
             clients.push((waits, char::from(place[0])));
             waits = connect(address);
         }
+        (clients, waits)
     });
     assert_eq!(io_loop.counters().timers_inserted, timers);
+    drop(clients);
     end(&io_loop, &servers);
 }
 

@@ -1,6 +1,6 @@
 //! One loop of a server that stands on several: its life, and how others reach it.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
 use std::rc::Rc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -50,9 +50,9 @@ pub(crate) type Key = usize;
 #[derive(Default)]
 pub(crate) struct Gauge {
     alive: Mutex<Option<Alive>>,
-    open: AtomicUsize,
-    /// Connections that were handed to it, and have not arrived.
-    on_the_way: AtomicUsize,
+    /// Connections that it has, or that were handed to it and have not arrived. One number, because of two one might be read before
+    /// a connection arrives and the other after: it would count in neither, and one too many be let in.
+    load: AtomicUsize,
 }
 
 /// A loop while it lives, and what its server allows.
@@ -72,7 +72,7 @@ impl Gauge {
     }
 
     fn load(&self) -> usize {
-        self.open.load(Ordering::SeqCst) + self.on_the_way.load(Ordering::SeqCst)
+        self.load.load(Ordering::SeqCst)
     }
 
     fn remote(&self) -> Option<Remote> {
@@ -215,7 +215,7 @@ pub(crate) async fn live(worker: Worker, plan: Plan, group: Arc<Group>) -> Resul
     worker.ready();
     worker.stopping().await;
     // Whoever was handed out has been accepted, and comes still.
-    while group.gauges[index].on_the_way.load(Ordering::Relaxed) > 0 {
+    while group.gauges[index].load() > server.open_connections() {
         ioloop::yield_now().await;
     }
     let grace = *lock(&group.grace);
@@ -252,9 +252,10 @@ impl<'a> Life<'a> {
         if group.strategy == AcceptStrategy::Dispatch {
             let alive = Alive { remote: IoLoop::current().remote(), settings: server.settings() };
             *lock(&gauge.alive) = Some(alive);
-            let group = Arc::clone(group);
+            let (group, last) = (Arc::clone(group), Cell::new(0));
             server.state.admission.watch_open(move |open| {
-                let before = group.gauges[index].open.swap(open, Ordering::SeqCst);
+                let before = last.replace(open);
+                group.gauges[index].load.fetch_add(open.wrapping_sub(before), Ordering::SeqCst); // or less
                 if open <= before {
                     group.note_room();
                 }
@@ -306,14 +307,14 @@ struct OnTheWay {
 
 impl OnTheWay {
     fn begin(group: &Arc<Group>, index: usize) -> OnTheWay {
-        group.gauges[index].on_the_way.fetch_add(1, Ordering::SeqCst);
+        group.gauges[index].load.fetch_add(1, Ordering::SeqCst);
         OnTheWay { group: Arc::clone(group), index }
     }
 }
 
 impl Drop for OnTheWay {
     fn drop(&mut self) {
-        self.group.gauges[self.index].on_the_way.fetch_sub(1, Ordering::SeqCst);
+        self.group.gauges[self.index].load.fetch_sub(1, Ordering::SeqCst);
         self.group.note_room(); // it may not have been let in
     }
 }
@@ -321,4 +322,44 @@ impl Drop for OnTheWay {
 /// Nothing that is done under these locks can panic half-way.
 pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+#[cfg(test)]
+mod tests {
+    use ioloop::testing::VirtualLoop;
+    use iostream::IoStream;
+
+    use super::*;
+    use crate::admission::Gate;
+    use crate::any_server::Server;
+    use crate::{ConnectionContext, TcpServer};
+
+    #[test]
+    fn ts7_who_was_handed_over_counts_from_then_until_it_has_left_also_when_its_loop_begins_anew() {
+        let test = VirtualLoop::new();
+        test.make_current();
+        let make = |_| TcpServer::new(|_: IoStream, _: ConnectionContext| async {}).erased();
+        let plan = Plan { make: Arc::new(make), settings: None };
+        let group = Group::new(AcceptStrategy::Dispatch, Vec::new(), 1);
+        let load = || group.gauges[0].load();
+        for _life in 0..2 {
+            let life = Life::begin(&group, &plan, 0).expect("it listens nowhere");
+            let admission = &life.registered.member.server.state.admission;
+            let (gate, peer) = (Gate::default(), PeerAddr::Unix(None));
+            let arrives = |on_the_way: OnTheWay| {
+                let admitted = admission.admit(&gate, &peer, None, test.now()).expect("there is room");
+                drop(on_the_way);
+                admitted
+            };
+            let on_the_way = [(); 3].map(|()| OnTheWay::begin(&group, 0));
+            assert_eq!(load(), 3);
+            let [first, second, never] = on_the_way;
+            let open = [arrives(first), arrives(second)];
+            assert_eq!((load(), admission.open()), (3, 2));
+            drop(never);
+            assert_eq!(load(), 2);
+            open.iter().for_each(|admitted| admission.leave(&gate, &peer, admitted));
+            assert_eq!(load(), 0);
+        }
+    }
 }
