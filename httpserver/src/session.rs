@@ -102,7 +102,11 @@ impl Session {
         if self.renews_deadline.get() {
             self.deadline.set_after(self.patience());
         }
-        let arrival = self.poll_arrival(cx);
+        let arrival = match self.stream.buffered() {
+            0 => self.poll_arrival(cx),
+            // Whoever had the stream before, to read a PROXY protocol header perhaps, has read this too: it does not arrive again.
+            _ => Poll::Ready(Arrival::Bytes),
+        };
         self.context.set_idle(arrival.is_pending());
         if arrival.is_pending() {
             self.in_a_row.set(0);

@@ -2,12 +2,16 @@
 
 mod support;
 
+use std::io::{Read, Write};
+use std::net::TcpStream;
+
 use httpserver::{
-    ConnectionContext, HttpOptions, HttpServer, PeerAddr, ProxyHeader, ProxyHeaders, Request, TrustedProxies,
+    ConnectionContext, HttpOptions, HttpServer, ListenOptions, PeerAddr, ProxyHeader, ProxyHeaders,
+    ProxyProtocol, Request, TrustedProxies,
 };
 use iostream::IoStream;
 use iostream::testing::scripted;
-use support::{Stage, answer, answers, plain};
+use support::{Running, Stage, answer, answers, plain};
 
 async fn tell(request: Request) -> String {
     format!("{} {}", request.protocol(), request.remote_ip().map_or("none".to_owned(), |ip| ip.to_string()))
@@ -221,4 +225,46 @@ fn hu22_the_protocol_is_https_where_the_proxy_has_ended_tls() {
     };
     assert_eq!(seen_behind(&header(1), None, ""), "https 203.0.113.9");
     assert_eq!(seen_behind(&header(0), None, ""), "http 203.0.113.9");
+}
+
+#[test]
+fn a_request_in_the_segment_of_the_proxy_protocol_header_is_answered() {
+    let running = Running::start_with(|| {
+        let server = HttpServer::new(tell);
+        let expecting = ListenOptions::new().proxy_protocol(ProxyProtocol::required());
+        let addresses = server.with(expecting).listen(0).unwrap();
+        (server, addresses)
+    });
+    let header = "PROXY TCP4 203.0.113.9 198.51.100.7 4660 443\r\n";
+    let request = "GET / HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n";
+    let mut client = TcpStream::connect(running.address()).unwrap();
+    client.write_all(format!("{header}{request}").as_bytes()).unwrap();
+    let mut received = Vec::new();
+    client.read_to_end(&mut received).unwrap();
+    assert_eq!(answer(received).text(), "http 203.0.113.9");
+}
+
+#[test]
+fn what_was_read_of_a_stream_before_it_is_served_belongs_to_its_requests() {
+    let request = "GET / HTTP/1.1\r\nHost: a\r\n\r\n";
+    for split in [1, request.len() - 1, request.len()] {
+        let stage = Stage::new();
+        let (transport, script) = scripted();
+        let stream = IoStream::new(transport).unwrap();
+        let server = HttpServer::new(tell).options(plain());
+        script.send(format!("hello\n{}", &request[..split]));
+        stage.time.spawn_detached(async move {
+            stream.read_until(b"\n").await.unwrap();
+            let peer = PeerAddr::Tcp("192.0.2.1:9".parse().unwrap());
+            server.serve_stream(stream, ConnectionContext::new(peer)).await;
+        });
+        stage.time.run_until_stalled();
+        script.send(&request[split..]);
+        stage.time.run_until_stalled();
+        assert_eq!(
+            answer(script.received()).text(),
+            "http 192.0.2.1",
+            "the first {split} bytes were read before"
+        );
+    }
 }
