@@ -165,9 +165,11 @@ impl<'s> Active<'s> {
         }
     }
 
-    /// By whose doing it is. Of a stream of the handler's own it is an error like any other.
+    /// By whose doing it is. Of a stream of the handler's own it is an error like any other; but a connection that was taken over
+    /// ends as connections do, by one side's leaving.
     fn fault(&self, error: &HttpError) -> Fault {
         match error {
+            HttpError::Stream(error) if self.taken_over.get() && error.is_disconnect() => Fault::Network,
             HttpError::Stream(_) if !self.session.stream.is_peer_gone() => Fault::Handler,
             error => error.fault(),
         }

@@ -6,7 +6,7 @@ use std::fmt::Write as _;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use httpserver::{Exchange, HttpError, HttpServer, Request, Response, log_request};
+use httpserver::{Exchange, HttpError, HttpServer, Request, Response, StatusCode, log_request};
 use support::{Stage, plain};
 use tracing::field::{Field, Visit};
 use tracing::{Event, Level, Metadata, Subscriber, span};
@@ -145,11 +145,38 @@ fn a_fault_is_written_once_and_a_flood_of_them_ten_times_a_second() {
 }
 
 #[test]
+fn a_client_that_leaves_a_connection_that_was_taken_over_is_not_logged() {
+    async fn lines(exchange: &mut Exchange<'_>) -> Result<(), HttpError> {
+        let response = exchange.respond(StatusCode::SWITCHING_PROTOCOLS).header("Upgrade", "lines");
+        let stream = response.switch().await?;
+        loop {
+            let line = stream.read_until_max(b"\n", 4).await?;
+            stream.write(line).await?;
+        }
+    }
+    let upgrade = "GET / HTTP/1.1\r\nHost: a\r\nConnection: upgrade\r\nUpgrade: lines\r\n\r\n";
+    let ends = |last_words: &str| {
+        logged(Level::INFO, |stage| {
+            let peer = stage.connect(&HttpServer::new(lines).options(plain()));
+            let back = stage.exchange(&peer, format!("{upgrade}one\n{last_words}"));
+            assert!(back.ends_with(b"\r\n\r\none\n"), "{}", back.escape_ascii());
+            peer.finish();
+            stage.time.run_until_stalled();
+        })
+        .events
+    };
+    assert_eq!(ends(""), [""; 0]);
+    assert_eq!(ends("tw"), [""; 0], "in the middle of a line");
+    let [event] = &ends("a line too long\n")[..] else { panic!("the handler's own failures are") };
+    assert!(event.contains("a request handler failed"), "{event}");
+}
+
+#[test]
 fn hs17_the_ready_line_has_tornados_levels() {
     let events = logged(Level::INFO, |stage| {
         let server = HttpServer::new(async |exchange: &mut Exchange<'_>| {
             let status = exchange.path()[1..].parse().map_err(HttpError::handler)?;
-            exchange.send(Response::new(httpserver::StatusCode::from_u16(status).unwrap())).await
+            exchange.send(Response::new(StatusCode::from_u16(status).unwrap())).await
         });
         let server = server.options(plain().access_log(log_request));
         for status in [200, 304, 404, 503] {
