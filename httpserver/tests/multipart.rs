@@ -47,6 +47,14 @@ fn hu29_parts_are_found_whatever_stands_around_them() {
         Err(MultipartError::InvalidBoundaryLine),
         "a boundary with something behind it"
     );
+    for behind in [" -", " --", "\t x", " \n", " \r "] {
+        let line = part("form-data; name=a", "1").replace("1234\r", &format!("1234{behind}\r"));
+        assert_eq!(
+            read(line.as_bytes()),
+            Err(MultipartError::InvalidBoundaryLine),
+            "blanks alone are padding: {behind:?}"
+        );
+    }
     let parts = part("form-data; name=\"a\"", "1")
         + &part("form-data; name=b", "\r\n--123\r\n-1234\r\n\r\n--\r--1234");
     for body in [
@@ -56,6 +64,8 @@ fn hu29_parts_are_found_whatever_stands_around_them() {
         format!("\r\n{parts}--1234--"),
         format!("a preamble --1234, and\r\nmore of it\r\n{parts}--1234--"),
         format!("--123\r\n{parts}--1234--"),
+        format!("{parts}--1234-- \t"),
+        format!("{parts}--1234--").replace("--1234\r\nC", "--1234 \t \r\nC"),
     ] {
         let found = read(body.as_bytes()).unwrap();
         assert_eq!((found[0].name.as_str(), found[0].data.as_slice()), ("a", &b"1"[..]));

@@ -31,6 +31,8 @@ enum State {
     Preamble,
     /// Behind a boundary.
     Boundary,
+    /// The same, behind blanks.
+    Padding,
     /// In the head of a part, of which so many bytes hold no end.
     Head {
         searched: usize,
@@ -107,6 +109,7 @@ impl Parser {
                 State::Start => Ok(self.start(rest)),
                 State::Preamble => Ok(self.preamble(rest)),
                 State::Boundary => self.boundary(rest),
+                State::Padding => self.line_end(rest),
                 State::Head { searched } => self.part_head(rest, searched),
                 State::Data { left } => self.data(rest, left),
                 State::Epilogue => return Ok(Event::End),
@@ -159,10 +162,22 @@ impl Parser {
 
     fn boundary(&mut self, input: &[u8]) -> Result<Step, MultipartError> {
         match input {
-            [] | [b'-' | b'\r'] => Ok(Step::Wait { skip: 0 }),
+            [] | [b'-'] => Ok(Step::Wait { skip: 0 }),
             [b'-', b'-', ..] => {
                 self.state = State::Epilogue;
                 Ok(Step::GoOn { skip: 2 })
+            }
+            _ => self.line_end(input),
+        }
+    }
+
+    /// The end of a line with a boundary: blanks before it are padding that receivers must bear (RFC 2046 §5.1.1).
+    fn line_end(&mut self, input: &[u8]) -> Result<Step, MultipartError> {
+        match input {
+            [] | [b'\r'] => Ok(Step::Wait { skip: 0 }),
+            [b' ' | b'\t', ..] => {
+                self.state = State::Padding;
+                Ok(Step::GoOn { skip: 1 })
             }
             [b'\r', b'\n', ..] if self.parts >= self.limits.parts => Err(MultipartError::TooManyParts),
             [b'\r', b'\n', ..] => {
@@ -170,7 +185,6 @@ impl Parser {
                 self.state = State::Head { searched: 0 };
                 Ok(Step::GoOn { skip: 2 })
             }
-            // RFC 2046 allows padding here, which nobody writes and few read: what two parties read differently is refused.
             _ => Err(MultipartError::InvalidBoundaryLine),
         }
     }
