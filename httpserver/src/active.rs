@@ -78,7 +78,7 @@ struct BodyClock {
 impl<'s> Active<'s> {
     pub(crate) fn new(session: &'s Session) -> Active<'s> {
         let mut protocol = Connection::after_empty_lines(session.empty_lines.take());
-        if !session.core.options.keep_alive {
+        if !session.core.options.keeps_alive() {
             protocol.close_after_response();
         }
         Active {

@@ -89,6 +89,11 @@ impl RequestFacts {
         }
     }
 
+    #[cfg(feature = "gzip")]
+    pub(crate) fn options(&self) -> &crate::options::HttpOptions {
+        &self.core.options
+    }
+
     pub(crate) fn set_body(&mut self, body: Bytes) {
         self.body = Some(body);
     }

@@ -36,7 +36,8 @@ pub struct HttpOptions {
     /// How long the head of a request may take, from its first byte to its last; on a new connection from the accept
     /// (H1-4). Ten seconds suffice for the slowest honest link; they are what a slow-loris can hold.
     pub header_timeout: Duration,
-    /// How long a connection may idle between requests; `None` for ever (HS3). It is idle once the peer has taken the last
+    /// How long a connection may idle between requests; `None` for ever (HS3), zero not at all, as
+    /// [`no_keep_alive`](HttpOptions::no_keep_alive) has it. It is idle once the peer has taken the last
     /// response; empty lines do not count as a request. 75 seconds is what common proxies and servers use, so that their connection
     /// pools agree with ours.
     pub idle_connection_timeout: Option<Duration>,
@@ -209,6 +210,11 @@ impl HttpOptions {
     pub fn minimum_send_rate(mut self, bytes_per_second: u32) -> HttpOptions {
         self.minimum_send_rate = bytes_per_second;
         self
+    }
+
+    /// Whether a connection is kept behind a response, so that the response need not say that it is not.
+    pub(crate) fn keeps_alive(&self) -> bool {
+        self.keep_alive && self.idle_connection_timeout != Some(Duration::ZERO)
     }
 
     /// Sets [`handler_timeout`](HttpOptions::handler_timeout).

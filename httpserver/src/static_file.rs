@@ -159,6 +159,11 @@ impl StaticFile {
                 }
             },
         };
+        #[cfg(feature = "gzip")]
+        let answer = match crate::content_coding::varies(request.options(), &self.content_type, self.len) {
+            true => answer.header("Vary", "Accept-Encoding")?,
+            false => answer,
+        };
         self.with_validators(answer)
     }
 

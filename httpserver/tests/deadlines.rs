@@ -98,6 +98,14 @@ fn hs3_no_idle_connection_timeout_is_for_ever() {
 }
 
 #[test]
+fn hs3_with_no_time_to_idle_each_response_says_that_it_is_the_last() {
+    let stage = Stage::new();
+    let server = HttpServer::new(hello).options(defaults().idle_connection_timeout(Duration::ZERO));
+    let back = answer(stage.ask(&server, GET.repeat(2)));
+    assert_eq!((back.status, back.closes()), (200, true));
+}
+
+#[test]
 fn empty_lines_that_come_with_the_connection_do_not_keep_it_open() {
     let stage = Stage::new();
     let server = HttpServer::new(hello).options(defaults());

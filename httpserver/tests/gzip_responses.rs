@@ -286,6 +286,13 @@ fn a_file_is_compressed_as_a_whole_and_never_in_parts() {
     assert_eq!((head.header("content-encoding"), head.header("etag")), (Some("gzip"), whole.header("etag")));
     let part = get("GET", "Range: bytes=0-43\r\n");
     assert_eq!((part.status, part.header("content-encoding"), part.text()), (206, None, LINE));
+    let whole_tag = part.header("etag").unwrap();
+    let unchanged = get("HEAD", &format!("If-None-Match: {whole_tag}\r\n"));
+    assert_eq!((unchanged.status, unchanged.header("etag")), (304, Some(whole_tag)));
+    let parts = get("GET", "Range: bytes=0-4,50-54\r\n");
+    for answer in [&whole, &head, &part, &unchanged, &parts] {
+        assert_eq!(answer.header("vary"), Some("Accept-Encoding"), "{}", answer.head);
+    }
     let still_good = get("HEAD", &format!("If-None-Match: {}\r\n", tag.take().unwrap()));
     assert_eq!((still_good.status, still_good.header("etag")), (304, whole.header("etag")));
     std::fs::remove_file(&path).unwrap();

@@ -15,10 +15,11 @@ use crate::error::HttpError;
 use crate::exchange::Exchange;
 use crate::headers::Headers;
 use crate::http1::{BodyLength, LocalError, RequestHead, ResponseHead, ResponseLength};
+use crate::options::HttpOptions;
 use crate::response::Response;
 use decoder::{Decoder, Step};
 use encoder::{ENCODER_BYTES, Encoder};
-use negotiation::{Accepted, Verdict};
+use negotiation::{Accepted, Verdict, is_compressible};
 
 /// What is encoded at once before others get their turn; a body that is no larger gets a Content-Length.
 const BLOCK_BYTES: usize = 64 * 1024;
@@ -237,6 +238,13 @@ impl Exchange<'_> {
         response.headers = headers;
         Ok(Some(response))
     }
+}
+
+/// Whether a whole body of this type and length may be encoded for one client and not for another. Where it may, Vary says so in answers with
+/// a part of it too, and in those that it has not changed (RFC 9110 §15.3.7, §15.4.5).
+pub(crate) fn varies(options: &HttpOptions, content_type: &str, length: u64) -> bool {
+    let compression = options.compress_response;
+    compression.is_some_and(|it| length >= it.minimum_bytes) && is_compressible(content_type.as_bytes())
 }
 
 /// Whether a status may come with a body of its own that encoding changes.

@@ -116,7 +116,7 @@ fn forbids_transforming(headers: &Headers) -> bool {
 }
 
 /// Not `text/event-stream`: each of its clients would hold the encoder's memory for days.
-fn is_compressible(content_type: &[u8]) -> bool {
+pub(super) fn is_compressible(content_type: &[u8]) -> bool {
     const TYPES: [&[u8]; 8] = [
         b"application/javascript",
         b"application/json",
