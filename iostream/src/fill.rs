@@ -13,8 +13,9 @@ use crate::budget;
 use crate::error::{CloseReason, StreamError};
 use crate::held_back::{self, StreamId, Wish};
 use crate::options::StreamOptions;
+use crate::pool;
 use crate::read_buffer::{GROWTH_BYTES, ReadBuffer};
-use crate::stream::{Inner, IoStream, News, Side};
+use crate::stream::{Due, Inner, IoStream, News, Side};
 use crate::transport::Socket;
 
 /// Bytes that one stream may read in one turn of the loop before the others get theirs.
@@ -368,6 +369,9 @@ impl Inner {
                 Ok(n) => {
                     let n = n.min(room);
                     self.shares.count_read(turn, n);
+                    if pool::lends_many() {
+                        self.do_at_end_of_turn(Due::TIDY);
+                    }
                     self.received.set(self.received.get() + n as u64);
                     if n == room || !short_means_drained {
                         self.note_left(was_reported);

@@ -13,7 +13,7 @@ use crate::budget;
 use crate::error::{CloseReason, StreamError};
 use crate::held_back;
 use crate::pool::{lease_write_buffer, return_write_buffer};
-use crate::stream::{Inner, Rare, Side};
+use crate::stream::{Due, Inner, Rare, Side};
 use crate::transport::Socket;
 use crate::write_buffer::{SLICES, WriteBuffer};
 
@@ -160,8 +160,15 @@ impl Inner {
 
     #[inline]
     pub(crate) fn flush_at_end_of_turn(self: &Rc<Self>) {
-        if !self.flags.flush_due.get() && !self.flags.awaits_room.get() && self.pending() > 0 {
-            self.flags.flush_due.set(true);
+        if !self.flags.due.get().has(Due::FLUSH) && !self.flags.awaits_room.get() && self.pending() > 0 {
+            self.do_at_end_of_turn(Due::FLUSH);
+        }
+    }
+
+    pub(crate) fn do_at_end_of_turn(self: &Rc<Self>, what: Due) {
+        let due = self.flags.due.get();
+        self.flags.due.set(due.and(what));
+        if due == Due::NOTHING {
             self.registration.before_poll(Rc::clone(self) as Rc<dyn BeforePoll>);
         }
     }
@@ -246,7 +253,7 @@ impl Inner {
 
     /// Sends what would else be sent at the end of the turn.
     pub(crate) fn send_before_waiting(self: &Rc<Self>) {
-        if (self.flags.flush_due.get() || self.pending() > 0) && !self.flags.awaits_room.get() {
+        if (self.flags.due.get().has(Due::FLUSH) || self.pending() > 0) && !self.flags.awaits_room.get() {
             self.send_now();
         }
     }
@@ -254,9 +261,9 @@ impl Inner {
     /// Sends what would else be sent at the end of the turn, which then need not be reminded of it.
     fn send_now(self: &Rc<Self>) {
         self.send();
-        if self.flags.flush_due.get() && self.pending() == 0 && self.registration.take_back_before_poll(self)
-        {
-            self.flags.flush_due.set(false);
+        let is_needless = self.flags.due.get() == Due::FLUSH && self.pending() == 0;
+        if is_needless && self.registration.take_back_before_poll(self) {
+            self.flags.due.set(Due::NOTHING);
         }
     }
 
@@ -380,7 +387,9 @@ impl Inner {
 
 impl BeforePoll for Inner {
     fn before_poll(self: Rc<Self>) {
-        self.flags.flush_due.set(false);
+        if self.flags.due.take().has(Due::TIDY) {
+            self.read_side.with(|buffer| buffer.park(self.options.read_chunk_size));
+        }
         if self.is_closed() {
             return;
         }

@@ -35,6 +35,13 @@ pub fn leased_blocks() -> usize {
     POOL.with(|pool| pool.leased.get())
 }
 
+/// Whether more blocks are borrowed than a thread keeps for its streams: then a reader that leaves a little unread is not left a
+/// whole block for it.
+#[inline]
+pub(crate) fn lends_many() -> bool {
+    leased_blocks() > Spares::<Piece>::KEEP
+}
+
 /// Gives the blocks that this thread keeps for the next reads and writes back to the allocator: for after a spike. The next ones
 /// make their own.
 pub fn release_free_blocks() {

@@ -66,8 +66,8 @@ pub(crate) struct Flags {
     pub(crate) output: Cell<Side>,
     /// A read is under way.
     pub(crate) reading: Cell<bool>,
-    /// The loop will flush at the end of the turn.
-    pub(crate) flush_due: Cell<bool>,
+    /// What the loop will do at the end of the turn.
+    pub(crate) due: Cell<Due>,
     /// The loop will flush when the transport has room.
     pub(crate) awaits_room: Cell<bool>,
 }
@@ -87,6 +87,26 @@ pub(crate) enum Side {
 impl Side {
     fn unless(is_missing: bool) -> Side {
         if is_missing { Side::Missing } else { Side::Open }
+    }
+}
+
+/// What is to be done at the end of a turn, all of it by one call of the loop.
+#[derive(Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) struct Due(u8);
+
+impl Due {
+    pub(crate) const NOTHING: Due = Due(0);
+    /// Send what waits.
+    pub(crate) const FLUSH: Due = Due(1);
+    /// Move what is left unread to memory of its own size, if it is little.
+    pub(crate) const TIDY: Due = Due(2);
+
+    pub(crate) fn has(self, other: Due) -> bool {
+        self.0 & other.0 != 0
+    }
+
+    pub(crate) fn and(self, other: Due) -> Due {
+        Due(self.0 | other.0)
     }
 }
 

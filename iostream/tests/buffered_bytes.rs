@@ -35,6 +35,39 @@ fn what_is_read_counts_by_the_memory_it_is_in_until_it_is_taken() {
     });
 }
 
+/// A handler that is slow keeps what its peer has sent ahead, if only a byte: not a block for each of a crowd of them.
+#[test]
+fn a_crowd_of_readers_that_leave_a_little_unread_holds_a_few_blocks_and_else_just_that() {
+    const CROWD: usize = 500;
+    const FEW: usize = 64;
+    run(async {
+        let streams: Vec<_> = (0..CROWD).map(|_| stream()).collect();
+        for (stream, script) in &streams {
+            script.send(b"a line\nahead");
+            assert_eq!(stream.read_until(b"\n").await.unwrap(), "a line\n");
+            support::turns(1).await;
+        }
+        let little = (CROWD - FEW) * "ahead".len();
+        assert!(buffered_bytes() <= FEW * BLOCK + little, "{} bytes", buffered_bytes());
+
+        // Those who answer in the same turn are flushed in it.
+        let (last, script) = streams.last().unwrap();
+        script.send(b"\nmore");
+        assert_eq!(last.read_until(b"\n").await.unwrap(), "ahead\n");
+        drop(last.write("an answer"));
+        support::turns(2).await;
+        assert_eq!(script.received(), b"an answer");
+        assert!(buffered_bytes() <= FEW * BLOCK + little, "{} bytes", buffered_bytes());
+
+        for (stream, script) in &streams[..CROWD - 1] {
+            script.send(b"\n");
+            assert_eq!(stream.read_until(b"\n").await.unwrap(), "ahead\n");
+        }
+        assert_eq!(last.read_bytes(4).await.unwrap(), "more");
+        assert_eq!(buffered_bytes(), 0);
+    });
+}
+
 #[test]
 fn what_is_written_counts_until_it_is_sent_and_not_where_others_hold_it_too() {
     run(async {
