@@ -4,7 +4,7 @@
 use std::cell::Cell;
 use std::io::{self, IoSlice};
 use std::rc::Rc;
-use std::task::{Context, Poll, Waker};
+use std::task::{Context, Poll};
 
 use bytes::Bytes;
 use ioloop::{BeforePoll, Ready};
@@ -204,25 +204,27 @@ impl Inner {
         if waiting.is_empty() {
             return;
         }
-        let mut reached: Vec<_> = waiting.extract_if(.., |(position, _)| *position <= sent).collect();
+        let behind = waiting.partition_point(|(position, _)| *position <= sent);
+        let reached: Vec<_> = waiting.drain(..behind).collect();
         if !waiting.is_empty() {
             rare.waiting.set(waiting);
         }
-        reached.sort_by_key(|(position, _)| *position);
         reached.into_iter().for_each(|(_, waker)| waker.wake());
     }
 
     /// Has the task woken after the next round of sending that finds `position` sent, or when the stream closes.
     fn wake_when_sent(&self, cx: &mut Context<'_>, position: u64) {
-        let waits = |(at, waker): &(u64, Waker)| *at == position && waker.will_wake(cx.waker());
         let place = &self.rare().waiting;
         let waiting = place.take();
-        let waits_already = waiting.iter().any(waits);
+        let from = waiting.partition_point(|(at, _)| *at < position);
+        let mut here = waiting.range(from..).take_while(|(at, _)| *at == position);
+        let waits_already = here.any(|(_, waker)| waker.will_wake(cx.waker()));
         place.set(waiting);
         if !waits_already {
             let waker = cx.waker().clone(); // while the list is in its place: it may be foreign code
             let mut waiting = place.take();
-            waiting.push((position, waker));
+            let behind = waiting.partition_point(|(at, _)| *at <= position);
+            waiting.insert(behind, (position, waker));
             place.set(waiting);
         }
     }
