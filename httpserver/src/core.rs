@@ -1,6 +1,5 @@
 //! What all connections of one server share: options, the date, and heads and workers to use again.
 
-use std::cell::OnceCell;
 use std::time::Instant;
 
 use ioloop::{Spares, caught};
@@ -33,8 +32,6 @@ pub(crate) struct Core {
     pub(crate) handler: Box<dyn Answers>,
     /// Of lines about peers, about handlers, and about the server.
     log_limits: [LogLimit; 3],
-    /// When the first connection came, from which ages are counted.
-    epoch: OnceCell<Instant>,
     heads: Spares<RequestHead>,
     /// A few kilobytes each.
     workers: Spares<Worker>,
@@ -51,16 +48,9 @@ impl Core {
             watcher,
             handler,
             log_limits,
-            epoch: OnceCell::new(),
             heads: Spares::default(),
             workers: Spares::default(),
         }
-    }
-
-    /// How long there have been connections, in seconds.
-    pub(crate) fn age(&self, now: Instant) -> u32 {
-        let epoch = *self.epoch.get_or_init(|| now);
-        u32::try_from(now.saturating_duration_since(epoch).as_secs()).unwrap_or(u32::MAX)
     }
 
     /// Writes down what went wrong, once, and counts it. A peer that has simply gone is counted and not written down, a panic was

@@ -36,8 +36,6 @@ pub(crate) struct Session {
     requests: Cell<u32>,
     /// Empty lines that have come before the next request (RFC 9112 §2.2).
     pub(crate) empty_lines: Cell<u8>,
-    /// When it was made, in seconds since the server was.
-    born: u32,
     /// Whether idling begins anew.
     renews_deadline: Cell<bool>,
     /// Requests that have begun since the peer was last waited for, or the others had their turn.
@@ -57,7 +55,6 @@ pub(crate) enum Arrival {
 impl Session {
     pub(crate) fn new(stream: IoStream, core: Rc<Core>, context: ConnectionContext) -> Session {
         let deadline = Deadline::new(&stream.io_loop());
-        let born = core.age(stream.now());
         Session {
             stream,
             core,
@@ -65,7 +62,6 @@ impl Session {
             deadline,
             requests: Cell::new(0),
             empty_lines: Cell::new(0),
-            born,
             renews_deadline: Cell::new(true),
             in_a_row: Cell::new(0),
             #[cfg(feature = "tls")]
@@ -173,7 +169,7 @@ impl Session {
     }
 
     fn age(&self) -> Duration {
-        Duration::from_secs(u64::from(self.core.age(self.now()).saturating_sub(self.born)))
+        self.now().saturating_duration_since(self.context.opened())
     }
 
     /// The age that this connection may reach: up to a tenth more or less than the option says. Multiples of the golden ratio

@@ -4,6 +4,7 @@ use std::net::SocketAddr;
 use std::rc::Rc;
 use std::time::Instant;
 
+use ioloop::IoLoop;
 use iostream::IoStream;
 
 use crate::admission::Admitted;
@@ -20,12 +21,13 @@ pub struct ConnectionContext {
 }
 
 impl ConnectionContext {
-    /// The context of a stream that no server has accepted: a socket pair, or the scripted transport of a test. Its
-    /// number is 0, and its server is one that never listens.
+    /// The context of a stream that no server has accepted: a socket pair, or the scripted transport of a test. It opens
+    /// now, by the time of the current loop if there is one. Its number is 0, and its server is one that never listens.
     #[must_use]
     pub fn new(peer: PeerAddr) -> ConnectionContext {
         let entrance = Entrance::new(ServerHandle::new(), ListenOptions::new());
-        let facts = Facts::new(0, None, peer, entrance, Instant::now(), Admitted::default());
+        let now = IoLoop::try_current().map_or_else(Instant::now, |io_loop| io_loop.now());
+        let facts = Facts::new(0, None, peer, entrance, now, Admitted::default());
         ConnectionContext { facts }
     }
 
@@ -44,6 +46,12 @@ impl ConnectionContext {
     #[must_use]
     pub fn id(&self) -> u64 {
         self.facts.id
+    }
+
+    /// When the connection was accepted, by the time of its loop.
+    #[must_use]
+    pub fn opened(&self) -> Instant {
+        self.facts.opened()
     }
 
     /// The address of the other end of the socket (TS11), which may be a proxy's.
