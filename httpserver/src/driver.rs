@@ -54,16 +54,25 @@ enum Then {
     Nothing,
 }
 
-/// Serves one connection from its first byte to its last.
-pub(crate) struct Serve {
-    /// Here while it idles; else on the worker's desk. In neither place when the connection has ended.
-    session: Option<Session>,
-    worker: Option<Box<Worker>>,
+/// Serves one connection from its first byte to its last. As large as what idles, and no larger.
+pub(crate) enum Serve {
+    Idle(Session),
+    /// The session lies on the worker's desk. Without a worker the connection has ended.
+    Busy(Option<Box<Worker>>),
 }
 
 impl Serve {
     pub(crate) fn new(session: Session) -> Serve {
-        Serve { session: Some(session), worker: None }
+        Serve::Idle(session)
+    }
+
+    /// Takes the session of a connection that idles.
+    #[inline]
+    fn take_session(&mut self) -> Option<Session> {
+        match std::mem::replace(self, Serve::Busy(None)) {
+            Serve::Idle(session) => Some(session),
+            Serve::Busy(_) => None,
+        }
     }
 }
 
@@ -71,34 +80,34 @@ impl Future for Serve {
     type Output = ();
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
-        let Serve { session: place, worker: busy } = &mut *self;
         loop {
-            let mut worker = match busy.take() {
-                Some(worker) => worker,
-                None => {
-                    let Some(session) = place else { return Poll::Ready(()) };
+            let mut worker = match &mut *self {
+                Serve::Idle(session) => {
                     let Poll::Ready(arrival) = session.poll_idle(cx) else {
                         session.stream.flush_at_end_of_turn();
                         return Poll::Pending;
                     };
                     let worker = session.core.lease_worker();
-                    worker.begin(place, arrival);
+                    worker.begin(self.take_session(), arrival);
                     worker
                 }
+                Serve::Busy(worker) => match worker.take() {
+                    Some(worker) => worker,
+                    None => return Poll::Ready(()),
+                },
             };
             let Poll::Ready(may_idle) = worker.poll(cx) else {
                 worker.with_session(|session| session.stream.flush_at_end_of_turn());
-                *busy = Some(worker);
+                *self = Serve::Busy(Some(worker));
                 return Poll::Pending;
             };
-            worker.end(place);
-            if let Some(session) = place {
-                session.core.return_worker(worker);
-                if !may_idle {
-                    session.core.handler.connection_closed(&session.context);
-                    *place = None;
-                }
+            let session = worker.end();
+            session.core.return_worker(worker);
+            if !may_idle {
+                session.core.handler.connection_closed(&session.context);
+                return Poll::Ready(());
             }
+            *self = Serve::Idle(session);
         }
     }
 }
@@ -442,5 +451,16 @@ fn end_with(active: &Active<'_>, error: &HttpError) -> Then {
         // Part of a response is out: ending the connection is all that can still be said (matrix row 35).
         Ok(false) => Then::Close,
         Err(_) => Then::Abandon,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_idle_connection_is_a_session_and_nothing_else() {
+        assert_eq!(size_of::<Serve>(), size_of::<Session>());
+        assert!(size_of::<Serve>() <= 56, "{} bytes", size_of::<Serve>());
     }
 }

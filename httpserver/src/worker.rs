@@ -18,6 +18,9 @@ use std::task::{Context, Poll};
 
 use crate::session::{Arrival, Session};
 
+/// Why there is a session on the desk.
+const LAID_DOWN: &str = "a session that was laid down";
+
 /// One such future, and what a connection has to do with it.
 pub(crate) struct Worker {
     work: Pin<Box<dyn Future<Output = Infallible>>>,
@@ -43,26 +46,21 @@ impl Worker {
         Box::new(Worker { work: Box::pin(work(Rc::clone(&desk))), desk })
     }
 
-    /// Gives the worker the session in `place`, on which something has arrived. It is to be polled until it is done with it;
-    /// dropped before, it takes the session along.
+    /// Gives the worker a session on which something has arrived. It is to be polled until it is done with it; dropped before, it
+    /// takes the session along.
     #[inline]
-    pub(crate) fn begin(&self, place: &mut Option<Session>, arrival: Arrival) {
-        self.trade(place);
+    pub(crate) fn begin(&self, session: Option<Session>, arrival: Arrival) {
+        *self.desk.session.borrow_mut() = session;
         self.desk.begun.set(Some(arrival));
     }
 
-    /// Puts the session that was served back into its `place`.
+    /// Gives back the session that was served.
     #[inline]
-    pub(crate) fn end(&self, place: &mut Option<Session>) {
-        self.trade(place);
+    pub(crate) fn end(&self) -> Session {
+        self.desk.session.borrow_mut().take().expect(LAID_DOWN)
     }
 
-    #[inline]
-    fn trade(&self, place: &mut Option<Session>) {
-        std::mem::swap(&mut *self.desk.session.borrow_mut(), place);
-    }
-
-    /// Ready when the session is served and can be [put back](Worker::end): `true` if its connection may idle.
+    /// Ready when the session is served and can be [taken back](Worker::end): `true` if its connection may idle.
     #[inline]
     pub(crate) fn poll(&mut self, cx: &mut Context<'_>) -> Poll<bool> {
         match self.work.as_mut().poll(cx) {
@@ -86,7 +84,7 @@ impl Desk {
 
     /// The session that was laid down. To be given back before it is [`served`](Desk::served).
     pub(crate) fn session(&self) -> Ref<'_, Session> {
-        Ref::map(self.session.borrow(), |session| session.as_ref().expect("a session that was laid down"))
+        Ref::map(self.session.borrow(), |session| session.as_ref().expect(LAID_DOWN))
     }
 
     pub(crate) fn served(&self, may_idle: bool) {
