@@ -22,19 +22,15 @@ pub trait Server: 'static {
 #[derive(Clone)]
 pub struct AnyServer {
     entrance: Rc<Entrance>,
-    serve: Rc<Serve>,
+    serve: fn(&Rc<Entrance>, Connection, PeerAddr),
 }
-
-type Serve = dyn Fn(&Rc<Entrance>, Connection, PeerAddr);
 
 impl<H: HandleStream> Server for TcpServer<H> {
     fn erased(&self) -> AnyServer {
-        let handler = Rc::clone(&self.handler);
-        let serve = move |entrance: &Rc<Entrance>, connection, peer| {
-            let server = TcpServer { handler: Rc::clone(&handler), entrance: Rc::clone(entrance) };
-            server.serve(connection, peer);
-        };
-        AnyServer { entrance: Rc::clone(&self.entrance), serve: Rc::new(serve) }
+        AnyServer {
+            entrance: Rc::clone(&self.entrance),
+            serve: |entrance, connection, peer| TcpServer::<H>::at(entrance).serve(connection, peer),
+        }
     }
 }
 
@@ -47,8 +43,7 @@ impl AnyServer {
 
     /// The same server, with other options for its listeners.
     pub(crate) fn with(&self, options: ListenOptions) -> AnyServer {
-        let entrance = Entrance::new(self.handle().clone(), options);
-        AnyServer { entrance, serve: Rc::clone(&self.serve) }
+        AnyServer { entrance: self.entrance.with(options), serve: self.serve }
     }
 
     /// Begins to accept at these listeners. If one is refused all are closed, and none was served.

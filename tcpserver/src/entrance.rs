@@ -1,5 +1,6 @@
 //! One way into a server: what is said of its listeners, and shared by all connections that come through them.
 
+use std::any::Any;
 use std::net::IpAddr;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -11,6 +12,7 @@ use iostream::tls::TlsAcceptor;
 
 use crate::admission::Gate;
 use crate::handle::ServerHandle;
+use crate::handler::{AnyHandler, HandleStream};
 use crate::peer::PeerAddr;
 use crate::proxy_protocol::ProxyProtocol;
 
@@ -122,9 +124,10 @@ impl Default for ListenOptions {
 }
 
 /// A server with the options of some of its listeners. Each connection keeps the entrance through which it came.
-#[derive(Debug)]
 pub(crate) struct Entrance {
     pub(crate) server: ServerHandle,
+    /// Here and not with each connection, for which a pointer would be one in ten that it has.
+    handler: Option<Rc<dyn AnyHandler>>,
     pub(crate) options: ListenOptions,
     /// Those of `options`, as streams take them.
     pub(crate) stream_options: Rc<StreamOptions>,
@@ -132,10 +135,36 @@ pub(crate) struct Entrance {
 }
 
 impl Entrance {
+    /// Into a server whose connections somebody else serves.
     pub(crate) fn new(server: ServerHandle, options: ListenOptions) -> Rc<Entrance> {
+        Entrance::made(server, None, options)
+    }
+
+    pub(crate) fn of_handler(handler: Rc<dyn AnyHandler>) -> Rc<Entrance> {
+        let server = ServerHandle::new();
+        server.has_handler(&handler);
+        Entrance::made(server, Some(handler), ListenOptions::new())
+    }
+
+    /// The same with other options.
+    pub(crate) fn with(&self, options: ListenOptions) -> Rc<Entrance> {
+        Entrance::made(self.server.clone(), self.handler.clone(), options)
+    }
+
+    fn made(
+        server: ServerHandle,
+        handler: Option<Rc<dyn AnyHandler>>,
+        options: ListenOptions,
+    ) -> Rc<Entrance> {
         let stream_options = Rc::new(options.stream);
         let gate = Gate::new(options.max_connections);
-        Rc::new(Entrance { server, options, stream_options, gate })
+        Rc::new(Entrance { server, handler, options, stream_options, gate })
+    }
+
+    /// Whoever serves those who come in: for the server that was made with it, which knows its type.
+    pub(crate) fn handler<H: HandleStream>(&self) -> &H {
+        let handler = self.handler.as_deref().map(|handler| handler as &dyn Any);
+        handler.and_then(<dyn Any>::downcast_ref).expect("the handler that the server was made with")
     }
 
     /// For listeners without a server, which would have to say when a connection ends.
@@ -163,6 +192,12 @@ impl Entrance {
 
     pub(crate) fn label(&self) -> Option<&str> {
         self.options.label.as_deref()
+    }
+}
+
+impl std::fmt::Debug for Entrance {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Entrance").field("server", &self.server).finish_non_exhaustive()
     }
 }
 

@@ -14,7 +14,7 @@ use crate::connections::{ConnectionInfo, Connections, Facts};
 use crate::drain::Draining;
 use crate::entrance::Entrance;
 use crate::eviction::Eviction;
-use crate::handler::{HandleStream, KeepsMemory};
+use crate::handler::AnyHandler;
 #[cfg(feature = "tls")]
 use crate::handshakes::Handshakes;
 use crate::metrics::{Metrics, Tally};
@@ -51,7 +51,7 @@ pub(crate) struct State {
     /// Listeners that wait for the server to be started.
     pub(crate) queue: Queue,
     /// Of a server that has one.
-    handler: OnceCell<Weak<dyn KeepsMemory>>,
+    handler: OnceCell<Weak<dyn AnyHandler>>,
     #[cfg(feature = "tls")]
     pub(crate) handshakes: Handshakes,
 }
@@ -76,9 +76,8 @@ impl ServerHandle {
     }
 
     /// Called once.
-    pub(crate) fn has_handler<H: HandleStream>(&self, handler: &Rc<H>) {
-        let handler: Rc<dyn KeepsMemory> = Rc::clone(handler) as _;
-        self.state.handler.get_or_init(|| Rc::downgrade(&handler));
+    pub(crate) fn has_handler(&self, handler: &Rc<dyn AnyHandler>) {
+        self.state.handler.get_or_init(|| Rc::downgrade(handler));
     }
 
     /// Gives back what is kept for the next connections, by the server, its handler and its loop.

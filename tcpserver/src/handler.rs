@@ -64,12 +64,13 @@ where
     }
 }
 
-/// A handler without its type, as far as a server calls it when there is no connection to serve.
-pub(crate) trait KeepsMemory {
+/// A handler without its type, which [`Entrance::handler`](crate::entrance::Entrance::handler) knows again, and as far as a server
+/// calls it when there is no connection to serve.
+pub(crate) trait AnyHandler: Any {
     fn release(&self);
 }
 
-impl<H: HandleStream> KeepsMemory for H {
+impl<H: HandleStream> AnyHandler for H {
     fn release(&self) {
         self.release_memory();
     }

@@ -3,6 +3,7 @@
 
 use std::future::Future;
 use std::io;
+use std::marker::PhantomData;
 use std::net::SocketAddr;
 #[cfg(unix)]
 use std::path::Path;
@@ -38,17 +39,25 @@ use crate::serving::run;
 /// Nagle's algorithm is off for its connections.
 #[doc(alias = "TCPServer")]
 pub struct TcpServer<H> {
-    pub(crate) handler: Rc<H>,
+    /// Which knows the handler too.
     pub(crate) entrance: Rc<Entrance>,
+    handler: PhantomData<fn() -> H>,
 }
 
 impl<H: HandleStream> TcpServer<H> {
     /// A server whose connections are served by `handler` (TS1). It does not listen yet.
     #[must_use]
     pub fn new(handler: H) -> TcpServer<H> {
-        let (server, handler) = (ServerHandle::new(), Rc::new(handler));
-        server.has_handler(&handler);
-        TcpServer { handler, entrance: Entrance::new(server, ListenOptions::new()) }
+        TcpServer::at(&Entrance::of_handler(Rc::new(handler)))
+    }
+
+    /// The server of an entrance whose handler is of this type.
+    pub(crate) fn at(entrance: &Rc<Entrance>) -> TcpServer<H> {
+        TcpServer { entrance: Rc::clone(entrance), handler: PhantomData }
+    }
+
+    pub(crate) fn handler(&self) -> &H {
+        self.entrance.handler()
     }
 
     /// The same server with other options for the listeners that are added through the returned value, so that
@@ -66,8 +75,7 @@ impl<H: HandleStream> TcpServer<H> {
     /// ```
     #[must_use]
     pub fn with(&self, options: ListenOptions) -> TcpServer<H> {
-        let entrance = Entrance::new(self.entrance.server.clone(), options);
-        TcpServer { handler: Rc::clone(&self.handler), entrance }
+        TcpServer::at(&self.entrance.with(options))
     }
 
     /// As [`with`](TcpServer::with), with these stream limits and the other options unchanged.
@@ -341,13 +349,13 @@ impl<H: HandleStream> TcpServer<H> {
     fn begin(&self, stream: IoStream, peer: PeerAddr, admitted: Admitted) {
         let io_loop = stream.io_loop();
         let connection = self.entrance.open(stream, peer, admitted);
-        io_loop.spawn_detached(run(Rc::clone(&self.handler), connection));
+        io_loop.spawn_detached(run::<H>(connection));
     }
 }
 
 impl<H> Clone for TcpServer<H> {
     fn clone(&self) -> TcpServer<H> {
-        TcpServer { handler: Rc::clone(&self.handler), entrance: Rc::clone(&self.entrance) }
+        TcpServer { entrance: Rc::clone(&self.entrance), handler: PhantomData }
     }
 }
 

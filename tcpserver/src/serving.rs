@@ -2,11 +2,11 @@
 
 use std::future::{Future, poll_fn};
 use std::ops::ControlFlow;
-use std::pin::{Pin, pin};
-use std::rc::Rc;
-use std::task::Poll;
+use std::pin::Pin;
+use std::task::{Context, Poll};
 
 use ioloop::caught;
+use pin_project_lite::pin_project;
 use tracing::Span;
 
 use crate::connections::{ConnectionState, Facts};
@@ -23,7 +23,7 @@ use crate::reset::reset;
 /// Not an `async fn`, and nothing is handed on that could stay in its place: a future keeps room for what moves out of
 /// it, and this one lives as long as its connection.
 #[expect(clippy::manual_async_fn, reason = "see above")]
-pub(crate) fn run<H: HandleStream>(handler: Rc<H>, connection: OpenConnection) -> impl Future<Output = ()> {
+pub(crate) fn run<H: HandleStream>(connection: OpenConnection) -> impl Future<Output = ()> {
     async move {
         if connection.facts.entrance.has_opening() {
             // Boxed, so that it is no part of the memory of those who are served.
@@ -31,14 +31,15 @@ pub(crate) fn run<H: HandleStream>(handler: Rc<H>, connection: OpenConnection) -
                 return;
             }
         }
-        let ended = if let Some(served) = served_in_span(&*handler, &connection) {
+        let handler = connection.facts.entrance.handler::<H>();
+        let ended = if let Some(served) = served_in_span(handler, &connection) {
             note(served.await, &connection.facts)
         } else {
-            let served = match begun(&Nowhere, &*handler, &connection) {
+            let served = match begun(Nowhere, handler, &connection) {
                 Ok(served) => served,
                 Err(panic) => return note_panic(&panic, &connection.facts),
             };
-            note(outcome(Nowhere, pin!(served)).await, &connection.facts)
+            note(served.await, &connection.facts)
         };
         if ended.is_break() {
             return;
@@ -60,34 +61,40 @@ fn served_in_span<H: HandleStream>(
     connection: &OpenConnection,
 ) -> Option<Pin<Box<impl Future<Output = Ended>>>> {
     let span = span_of(&connection.facts)?;
-    Some(Box::pin(async move {
-        let served = begun(&span, handler, connection)?;
-        outcome(span, pin!(served)).await
-    }))
+    Some(Box::pin(async move { begun(span, handler, connection)?.await }))
 }
 
-/// The handler's future. A handler may do its work, and panic, before it gives one.
+/// Has the handler begin in `scope`. It may do its work, and panic, before it gives a future.
 fn begun<'h, H: HandleStream, S: Scope>(
-    scope: &S,
+    scope: S,
     handler: &'h H,
     connection: &OpenConnection,
-) -> Result<impl Future<Output: Outcome> + use<'h, H, S>, String> {
+) -> Result<impl Future<Output = Ended> + use<'h, H, S>, String> {
     let context = ConnectionContext::of(&connection.facts);
-    caught(|| scope.within(|| handler.handle_stream(connection.stream().clone(), context)))
+    let serving = caught(|| scope.within(|| handler.handle_stream(connection.stream().clone(), context)))?;
+    Ok(Served { scope, serving })
 }
 
-/// Runs a handler in `scope` to its end.
-fn outcome<S: Scope>(
-    scope: S,
-    mut served: Pin<&mut impl Future<Output: Outcome>>,
-) -> impl Future<Output = Ended> {
-    poll_fn(move |cx| {
+pin_project! {
+    /// A handler that runs in `scope` to its end.
+    struct Served<S, F> {
+        scope: S,
+        #[pin]
+        serving: F,
+    }
+}
+
+impl<S: Scope, F: Future<Output: Outcome>> Future for Served<S, F> {
+    type Output = Ended;
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Ended> {
+        let this = self.project();
         // The error is put into words in here: its Display is the handler's code too.
-        match caught(|| scope.within(|| served.as_mut().poll(cx).map(Outcome::failure))) {
+        match caught(|| this.scope.within(|| this.serving.poll(cx).map(Outcome::failure))) {
             Ok(poll) => poll.map(Ok),
             Err(panic) => Poll::Ready(Err(panic)),
         }
-    })
+    }
 }
 
 /// Where a handler runs. Two types and not an option, because most connections have no span and should not have room for one.
@@ -172,27 +179,33 @@ fn note_panic(panic: &str, facts: &Facts) {
 
 #[cfg(test)]
 mod tests {
+    use std::rc::Rc;
+
     use iostream::{IoStream, testing};
 
     use super::*;
+    use crate::PeerAddr;
     use crate::entrance::Entrance;
-    use crate::{ListenOptions, PeerAddr, ServerHandle};
+
+    fn run_by<H: HandleStream>(_: &H, connection: OpenConnection) -> impl Future<Output = ()> {
+        run::<H>(connection)
+    }
 
     #[test]
-    fn a_connection_costs_little_more_than_its_handlers_future_which_is_kept_once() {
-        const HANDLERS: usize = 4096;
+    fn a_connection_costs_16_bytes_more_than_its_handlers_future_which_is_kept_once() {
         let handler = |_: IoStream, _: ConnectionContext| async {
-            let held = [0_u8; HANDLERS];
+            let held = [0_u8; 4096];
             ioloop::yield_now().await;
             assert_eq!(held.iter().max(), Some(&0));
         };
-        let entrance = Entrance::new(ServerHandle::new(), ListenOptions::new());
+        let entrance = Entrance::of_handler(Rc::new(handler));
         let stream = IoStream::new(testing::scripted().0).expect("a stream");
         let peer = PeerAddr::Unix(None);
+        let handlers = size_of_val(&handler(stream.clone(), ConnectionContext::new(peer.clone())));
         let admitted = entrance.admit(&peer, stream.now()).expect("room");
         let connection = entrance.open(stream, peer, admitted);
-        let size = size_of_val(&run(Rc::new(handler), connection));
-        println!("{} bytes beside the handler's", size - HANDLERS);
-        assert!(size <= HANDLERS + 56, "{size} bytes");
+        let size = size_of_val(&run_by(&handler, connection));
+        println!("{} bytes beside the handler's", size - handlers);
+        assert!(size <= handlers + 16, "{size} bytes");
     }
 }

@@ -92,7 +92,7 @@ impl<H: HandleStream> TcpServer<H> {
     where
         H: Clone + Send,
     {
-        let handler = Mutex::new(H::clone(&self.handler));
+        let handler = Mutex::new(H::clone(self.handler()));
         self.start_with(loops, move |_index| {
             let handler = lock(&handler).clone();
             TcpServer::new(handler)
