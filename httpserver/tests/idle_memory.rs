@@ -15,14 +15,14 @@ async fn hello(_: Request) -> Response {
 }
 
 #[test]
-fn an_idle_connection_costs_less_than_450_bytes_and_nothing_when_it_has_gone() {
+fn an_idle_connection_costs_less_than_420_bytes_and_nothing_when_it_has_gone() {
     netutil::raise_descriptor_limit().unwrap();
     let io_loop = IoLoop::new().unwrap();
     io_loop.make_current();
     let server = HttpServer::new(hello);
     let addresses = server.listen_with(0, &BindOptions::new().address("127.0.0.1")).unwrap();
     let crowd = Crowd::start("the_crowd", addresses[0]);
-    assert_idle_connections_cost(server.handle(), &crowd, 408, 450);
+    assert_idle_connections_cost(server.handle(), &crowd, 376, 420);
 }
 
 #[test]

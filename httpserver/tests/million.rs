@@ -20,7 +20,7 @@ static MEMORY: PeakAlloc = PeakAlloc;
 
 /// The budget of a connection over a socket: see `idle_memory.rs`. It holds where the server's table, which grows by doubling, is all but
 /// full, as it is with 15,000 there, and with 16,000 and a million here.
-const MOST_BYTES: usize = 530;
+const MOST_BYTES: usize = 400;
 /// From so many on.
 const FEW: usize = 1_000;
 /// More than any queue keeps room for.

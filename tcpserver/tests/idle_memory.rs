@@ -25,7 +25,7 @@ fn ts12_an_idle_connection_to_an_echo_server_costs_less_than_400_bytes() {
     let server = TcpServer::new(echo);
     let addresses = server.listen_with(0, &BindOptions::new().address("127.0.0.1")).unwrap();
     let crowd = Crowd::start("the_crowd", addresses[0]);
-    assert_idle_connections_cost(server.handle(), &crowd, 380, 420);
+    assert_idle_connections_cost(server.handle(), &crowd, 360, 400);
 }
 
 #[test]
