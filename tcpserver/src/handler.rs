@@ -7,7 +7,7 @@ use std::fmt;
 use std::future::Future;
 use std::io;
 
-use iostream::{IoStream, StreamError};
+use iostream::{CloseReason, IoStream, StreamError};
 
 use crate::context::ConnectionContext;
 
@@ -20,7 +20,8 @@ use crate::context::ConnectionContext;
 /// the last answer; [`TcpServer::linger`](crate::TcpServer::linger) bounds the wait. After a panic the stream is
 /// closed at once.
 ///
-/// An error is logged, unless it says that the peer simply went away (TS8).
+/// An error is logged, unless it says that the peer simply went away (TS8), or that this side has closed the stream: a drain whose
+/// grace is over, [`abort`](crate::TcpServer::abort), or whoever else called [`close`](IoStream::close).
 ///
 /// ```
 /// use iostream::{IoStream, StreamError};
@@ -99,8 +100,12 @@ impl<E: Into<Box<dyn Error>> + 'static> Outcome for Result<(), E> {
             return None;
         }
         let error = error.into();
-        let is_timeout = is_timeout(&*error);
-        (!is_disconnect(&*error)).then(|| Failure { words: error.to_string(), is_timeout })
+        let (is_timeout, met) = (is_timeout(&*error), stream_error_behind(&*error));
+        if met.is_some_and(StreamError::is_disconnect) {
+            return None;
+        }
+        let says_closed = matches!(met, Some(StreamError::Closed(CloseReason::Local)));
+        Some(Failure { words: error.to_string(), is_timeout, says_closed })
     }
 }
 
@@ -109,6 +114,7 @@ impl<E: Into<Box<dyn Error>> + 'static> Outcome for Result<(), E> {
 pub struct Failure {
     words: String,
     is_timeout: bool,
+    says_closed: bool,
 }
 
 impl Failure {
@@ -118,6 +124,11 @@ impl Failure {
     pub fn is_timeout(&self) -> bool {
         self.is_timeout
     }
+
+    /// Whether it is what a handler meets whose stream this side has closed, or has ended its side of.
+    pub(crate) fn says_closed(&self) -> bool {
+        self.says_closed
+    }
 }
 
 impl fmt::Display for Failure {
@@ -126,13 +137,13 @@ impl fmt::Display for Failure {
     }
 }
 
-/// Whether a disconnect is what lies behind `error`, as far as it shows its sources.
-fn is_disconnect(error: &(dyn Error + 'static)) -> bool {
+/// What a stream said that lies behind `error`, as far as it shows its sources.
+fn stream_error_behind<'e>(error: &'e (dyn Error + 'static)) -> Option<&'e StreamError> {
     let stream_error = match error.downcast_ref::<io::Error>() {
-        Some(error) => error.get_ref().and_then(|inner| inner.downcast_ref::<StreamError>()),
+        Some(error) => error.get_ref().and_then(|inner| inner.downcast_ref()),
         None => error.downcast_ref(),
     };
-    stream_error.is_some_and(StreamError::is_disconnect) || error.source().is_some_and(is_disconnect)
+    stream_error.or_else(|| error.source().and_then(stream_error_behind))
 }
 
 fn is_timeout(error: &(dyn Error + 'static)) -> bool {

@@ -41,7 +41,8 @@ pub struct Metrics {
     pub proxy_failures: u64,
     /// TLS handshakes that failed because of what the peer sent, or did not have.
     pub handshake_errors: u64,
-    /// Handlers that ended with an error: neither because the peer went away nor because time ran out.
+    /// Handlers that ended with an error: neither because the peer went away, nor because this side had closed the stream, nor because
+    /// time ran out.
     pub handler_errors: u64,
     /// Handlers that panicked.
     pub handler_panics: u64,

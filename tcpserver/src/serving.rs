@@ -6,6 +6,7 @@ use std::pin::Pin;
 use std::task::{Context, Poll};
 
 use ioloop::caught;
+use iostream::IoStream;
 use pin_project_lite::pin_project;
 use tracing::Span;
 
@@ -147,6 +148,8 @@ fn span_of(facts: &Facts) -> Option<Span> {
 fn note(ended: Ended, facts: &Facts) -> ControlFlow<()> {
     match ended {
         Ok(None) => {}
+        // Whoever has closed it knows, and after a drain or for want of memory it is a crowd.
+        Ok(Some(failure)) if failure.says_closed() && facts.stream().is_none_or(IoStream::is_closed) => {}
         Ok(Some(failure)) => note_failure(&failure, facts),
         Err(panic) => {
             note_panic(&panic, facts);
@@ -181,7 +184,7 @@ fn note_panic(panic: &str, facts: &Facts) {
 mod tests {
     use std::rc::Rc;
 
-    use iostream::{IoStream, testing};
+    use iostream::testing;
 
     use super::*;
     use crate::PeerAddr;

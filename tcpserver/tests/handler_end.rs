@@ -173,6 +173,42 @@ fn ts8_a_peer_that_went_away_is_not_worth_a_line_however_the_error_is_wrapped() 
 }
 
 #[test]
+fn ts8_a_handler_whose_stream_the_server_has_closed_is_not_worth_a_line() {
+    let (log, _guard) = Log::begin();
+    let test = VirtualLoop::new();
+    test.make_current();
+    let server = TcpServer::new(async |stream: IoStream, context: ConnectionContext| {
+        match context.id() {
+            1 => stream.read_until(b"\n").await?,
+            2 => stream.read_until(b"\n").await.map_err(io::Error::from)?,
+            _ => {
+                stream.shutdown_write().await?;
+                stream.write("a mistake of the handler's own").await?;
+                return Ok(());
+            }
+        };
+        Ok::<_, Box<dyn Error>>(())
+    });
+    let connect = || {
+        let (transport, script) = scripted();
+        server.add_stream(IoStream::new(transport).expect("a stream"), PeerAddr::Unix(None));
+        script
+    };
+    let _clients = [connect(), connect()];
+    test.run_until_stalled();
+    let report = test.run(server.drain(Duration::from_secs(1)));
+    assert_eq!((report.finished, report.aborted), (0, 2));
+    test.run_until_stalled();
+    assert_eq!(log.at(Level::ERROR), [""; 0]);
+    assert_eq!(server.metrics().handler_errors, 0);
+
+    let _client = connect();
+    test.run_until_stalled();
+    assert_eq!(log.at(Level::ERROR).len(), 1, "{:?}", log.at(Level::ERROR));
+    assert_eq!(server.metrics().handler_errors, 1);
+}
+
+#[test]
 fn ts9_the_stream_is_closed_when_its_handler_returns_fails_or_panics_though_somebody_holds_a_clone() {
     let kept: Rc<RefCell<Vec<IoStream>>> = Rc::default();
     let keep = Rc::clone(&kept);
