@@ -304,7 +304,7 @@ impl<'s> Active<'s> {
     }
 
     /// Sends a whole response whose body is in memory.
-    pub(crate) fn send(&self, response: &Response) -> Result<(), HttpError> {
+    pub(crate) fn send(&self, response: &mut Response) -> Result<(), HttpError> {
         let is_small = response.headers.is_empty() && response.body.len() < COPY_BODY_BYTES;
         if is_small
             && self.protocol.borrow().wants_plain(response.status)
@@ -328,8 +328,9 @@ impl<'s> Active<'s> {
         Ok(())
     }
 
-    /// The same for any response: which needs a plan, or need not be fast.
-    pub(crate) fn send_planned(&self, response: &Response) -> Result<(), HttpError> {
+    /// The same for any response: which needs a plan, or need not be fast. A large body is taken out of it, so that whoever counts what
+    /// waits sees that nobody else holds it.
+    pub(crate) fn send_planned(&self, response: &mut Response) -> Result<(), HttpError> {
         let status = response.status;
         // Two statuses have no body, whatever they were given.
         let has_none = matches!(status, StatusCode::NO_CONTENT | StatusCode::RESET_CONTENT);
@@ -340,20 +341,20 @@ impl<'s> Active<'s> {
         }
         // A 304 tells the length of the body that it leaves out, as an answer to HEAD does (H1-37).
         let is_left_out = has_none || status == StatusCode::NOT_MODIFIED;
-        let body = if is_left_out { &Bytes::new() } else { &response.body };
+        let body = if is_left_out { Bytes::new() } else { std::mem::take(&mut response.body) };
         let copied = body.len() < COPY_BODY_BYTES;
         self.announce_end_if_too_much_is_unread();
         self.step(|protocol, out| {
             self.encode_head(protocol, &head, out)?;
             if copied {
                 let before = out.len();
-                protocol.send_body(body, out)?;
+                protocol.send_body(&body, out)?;
                 self.tally.sent.set((out.len() - before) as u64); // its length is known: no framing is among it
             }
             Ok(())
         })?;
         if !copied {
-            self.send_data(body.clone())?;
+            self.send_data(body)?;
             self.finish(None)?;
         }
         Ok(())
@@ -487,7 +488,7 @@ impl<'s> Active<'s> {
                 true => format!("{error}\n"),
                 false => format!("{}\n", status.canonical_reason().unwrap_or_default()),
             };
-            self.send_planned(&Response::text(text).status(status).fields_of(error))?;
+            self.send_planned(&mut Response::text(text).status(status).fields_of(error))?;
         }
         Ok(true)
     }

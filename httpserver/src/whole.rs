@@ -83,6 +83,6 @@ async fn send_in_steps(exchange: &Exchange<'_>, mut response: Response) -> Resul
         let Some(encoded) = exchange.encode_response(response).await? else { return Ok(()) };
         response = encoded;
     }
-    active.send_planned(&response)?;
+    active.send_planned(&mut response)?;
     active.session.room_for_more().await
 }

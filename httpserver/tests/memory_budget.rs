@@ -7,6 +7,7 @@ use std::cell::Cell;
 use std::rc::Rc;
 use std::time::Duration;
 
+use bytes::Bytes;
 use http::StatusCode;
 use httpserver::{Exchange, Handler, HttpError, HttpMetrics, HttpOptions, HttpServer, Request, Response};
 use iostream::{HeldBytes, MemoryBudget, buffered_bytes};
@@ -171,6 +172,42 @@ fn many_slow_readers_stay_within_the_budget_small_requests_are_served_meanwhile_
         assert_eq!(answer(reader.received()).body.len(), 16 * 8 * KIB);
     }
     assert_eq!(buffered_bytes(), 0);
+}
+
+/// The most that is held for 40 who at first read nothing of a response of a mebibyte, and all get it in the end.
+fn held_for_readers_of_whole_responses(body: impl Fn() -> Bytes + 'static) -> usize {
+    let stage = stage(2 * MIB, 8 * MIB);
+    let most = Cell::new(0);
+    let server = HttpServer::new(move |_: Request| {
+        let response = Response::bytes(body());
+        async { response }
+    });
+    let connect = |_| {
+        let peer = stage.connect_with(&server, |peer| {
+            peer.set_room(Some(0));
+            peer.send(GET);
+        });
+        run(&stage, &most);
+        peer
+    };
+    let readers: Vec<Peer> = (0..40).map(connect).collect();
+    readers.iter().for_each(|peer| peer.set_room(None));
+    run(&stage, &most);
+    for reader in &readers {
+        let answer = answer(reader.received());
+        assert_eq!((answer.status, answer.body.len()), (200, MIB));
+    }
+    assert_eq!(buffered_bytes(), 0);
+    most.get()
+}
+
+#[test]
+fn whole_responses_count_while_they_wait_unless_others_hold_them_too() {
+    let most = held_for_readers_of_whole_responses(|| vec![b'x'; MIB].into());
+    assert!(most > 7 * MIB && most <= 9 * MIB, "{most} bytes");
+    let shared = Bytes::from(vec![b'x'; MIB]);
+    let most = held_for_readers_of_whole_responses(move || shared.clone());
+    assert!(most < MIB, "{most} bytes");
 }
 
 #[test]
