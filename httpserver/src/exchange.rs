@@ -144,7 +144,8 @@ impl<'c> Exchange<'c> {
     }
 
     /// Tells the peer something before the response, in the turn in which it is called: `103 Early Hints`, `102 Processing` (RFC
-    /// 9110 §15.2). Any number may go before it. A peer that speaks HTTP/1.0 understands none, so nothing is sent to it.
+    /// 9110 §15.2). Any number may go before it. A peer that speaks HTTP/1.0 understands none, so nothing is sent to it. Some that speak
+    /// 1.1 understand none either: behind nginx 1.22 with kept-alive connections to its servers the client waits for ever.
     ///
     /// `100 Continue` is sent by itself, when the body is asked for; `101` by
     /// [`ResponseBuilder::switch`](crate::ResponseBuilder::switch).
@@ -332,8 +333,10 @@ fn write_raw_head(active: &Active<'_>, head: &mut BytesMut) -> Result<bool, Http
         response = response.reason(reason);
     }
     active.send_head(&response)?;
-    let body = raw.len;
-    active.send_data(head.split_off(body).freeze())?;
+    let at = raw.len;
+    // Nobody else holds the body then, so that it counts.
+    let body = std::mem::take(head).split_off(at);
+    active.send_data(body.freeze())?;
     Ok(true)
 }
 

@@ -122,6 +122,8 @@ pub use writer::{ResponseBuilder, ResponseWriter};
 
 /// What stands in the signatures here and comes from the layers beneath.
 pub use iostream::{IoStream, StreamOptions};
+#[cfg(unix)]
+pub use tcpserver::UnixBindOptions;
 pub use tcpserver::{
     AcceptStrategy, BindOptions, ConnectionContext, Drain, DrainReport, ListenError, ListenOptions,
     LoopMetrics, Network, NetworkError, PeerAddr, ProxyHeader, ProxyProtocol, ServerHandle, Servers,

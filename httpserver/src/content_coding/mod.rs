@@ -9,6 +9,7 @@ use std::cell::{Cell, RefCell};
 
 use bytes::Bytes;
 use http::{Method, StatusCode};
+use iostream::HeldBytes;
 
 use crate::active::Active;
 use crate::error::HttpError;
@@ -192,8 +193,10 @@ impl Active<'_> {
         }
     }
 
-    /// Sends a piece of the body, whatever its size, and lets others have their turn in between.
+    /// Sends a piece of the body, whatever its size, and lets others have their turn in between. All of it is held meanwhile.
     pub(crate) async fn send_encoded_by_blocks(&self, mut data: Bytes) -> Result<(), HttpError> {
+        let mut held = HeldBytes::new();
+        held.set(if data.is_unique() { data.len() } else { 0 });
         while !data.is_empty() {
             self.send_encoded(&data.split_to(data.len().min(BLOCK_BYTES)))?;
             self.session.room_for_more().await?;
