@@ -176,11 +176,11 @@ fn many_slow_readers_stay_within_the_budget_small_requests_are_served_meanwhile_
 
 /// The most that is held for 40 who at first read nothing of a response of a mebibyte, and how many of them get it in the end. The others
 /// are turned away, because there is no memory for them.
-fn held_for_readers<M: 'static>(server: HttpServer<impl Handler<M>, M>) -> (usize, usize) {
+fn held_for_readers<M: 'static>(server: &HttpServer<impl Handler<M>, M>) -> (usize, usize) {
     let stage = stage(2 * MIB, 8 * MIB);
     let most = Cell::new(0);
     let connect = |_| {
-        let peer = stage.connect_with(&server, |peer| {
+        let peer = stage.connect_with(server, |peer| {
             peer.set_room(Some(0));
             peer.send("GET / HTTP/1.1\r\nHost: a\r\nAccept-Encoding: gzip\r\n\r\n");
         });
@@ -207,17 +207,17 @@ fn whole_responses_count_while_they_wait_unless_others_hold_them_too() {
         })
     };
     let own = Rc::new(|| vec![b'x'; MIB].into());
-    let (most, served) = held_for_readers(responding(own));
+    let (most, served) = held_for_readers(&responding(own));
     assert!(most > 7 * MIB && most <= 9 * MIB && served == 40, "{most} bytes, {served} served");
     let shared = Bytes::from(vec![b'x'; MIB]);
-    let (most, served) = held_for_readers(responding(Rc::new(move || shared.clone())));
+    let (most, served) = held_for_readers(&responding(Rc::new(move || shared.clone())));
     assert!(most < MIB && served == 40, "{most} bytes, {served} served");
     let classic = HttpServer::new(|exchange: &mut Exchange<'_>| {
         let body = "x".repeat(MIB);
         exchange.write(format!("HTTP/1.1 200 OK\r\nContent-Length: {MIB}\r\n\r\n{body}"));
         exchange.finish();
     });
-    let (most, served) = held_for_readers(classic);
+    let (most, served) = held_for_readers(&classic);
     assert!(most > 7 * MIB && most <= 9 * MIB && served == 40, "{most} bytes, {served} served");
 }
 
@@ -231,7 +231,7 @@ fn what_is_still_to_be_compressed_counts_too() {
     };
     let server =
         HttpServer::new(noise).options(plain().compress_response(httpserver::Compression::new().level(1)));
-    let (most, served) = held_for_readers(server);
+    let (most, served) = held_for_readers(&server);
     assert!(most <= 9 * MIB + MIB / 2 && served <= 6, "{most} bytes, {served} served");
 }
 
