@@ -68,7 +68,7 @@ pub struct HttpOptions {
     /// memory anyway. Streamed pieces are gathered up to this size before they are sent. The limit is 22 times as high, a mebibyte, for
     /// pieces of 16 KiB or more that are shared (`Bytes::is_unique` is false: static data, or a cache's), because queueing them takes no
     /// memory while others hold them; but not while the shared pieces that wait on this loop come to the soft mark of the
-    /// [`MemoryBudget`](iostream::MemoryBudget), 256 MiB.
+    /// [`MemoryBudget`](iostream::MemoryBudget), 256 MiB, nor while all of them may be pieces of request bodies that go back as they came.
     pub max_buffered_response: usize,
     /// Limits on forms.
     pub form: FormLimits,

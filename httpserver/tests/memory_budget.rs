@@ -74,6 +74,32 @@ fn run(stage: &Stage, most: &Cell<usize>) {
 }
 
 #[test]
+fn an_upload_that_is_echoed_to_a_peer_that_takes_nothing_holds_a_block_that_was_read_and_two_that_wait() {
+    const BLOCK: usize = 64 * KIB;
+    for segment in [1, 5, 15, 17, 31, 33, 40, 47, 49, 63, 64, 100].map(|kib| kib * KIB) {
+        let stage = Stage::new();
+        let server = HttpServer::new(async |exchange: &mut Exchange<'_>| {
+            let mut response = exchange.respond(StatusCode::OK).start().await?;
+            while let Some(chunk) = exchange.body().chunk().await? {
+                response.write(chunk).await?;
+            }
+            response.finish().await
+        });
+        let (peer, most) = (stage.connect(&server), Cell::new(0));
+        peer.set_room(Some(0));
+        peer.send(post(100 * segment));
+        for _ in 0..100 {
+            peer.send(vec![7; segment]);
+            run(&stage, &most);
+        }
+        assert!(most.get() > 48 * KIB && most.get() <= 3 * BLOCK, "{} bytes of {segment}", most.get());
+        peer.set_room(None);
+        stage.time.run_until_stalled();
+        assert_eq!((answer(peer.received()).body.len(), buffered_bytes()), (100 * segment, 0));
+    }
+}
+
+#[test]
 fn uploads_that_are_more_than_there_is_stay_within_the_budget_and_all_come_to_their_end_while_small_requests_are_served()
  {
     [4 * MIB, 16 * MIB].into_iter().for_each(uploads_come_to_their_end);

@@ -135,12 +135,14 @@ impl MemoryBudget {
         hard - hard / 16 < buffered_bytes().saturating_add(LITTLE_BYTES)
     }
 
-    /// Whether less waits to be sent of data that others hold too than the soft mark. Such data is not counted; but nothing
-    /// tells whether the others will hold it for as long as it waits, so there is a bound to how freely it should be queued.
+    /// Whether less waits to be sent of data that others hold too than the soft mark, and it cannot all be blocks that reads have given
+    /// away and nobody else has. Such data is not counted; but nothing tells whether the others will hold it for as long as it waits,
+    /// so there is a bound to how freely it should be queued.
     #[must_use]
     #[inline]
     pub fn lends_freely() -> bool {
-        ACCOUNT.with(|account| account.lent.get() < account.budget.get().soft)
+        let (lent, given_away) = (ACCOUNT.with(|account| account.lent.get()), given_away());
+        lent < MemoryBudget::current().soft && (lent > given_away || given_away == 0)
     }
 
     /// Bytes that are left to the hard mark.
