@@ -5,10 +5,9 @@ mod support;
 
 use std::io::{Read, Write};
 use std::net::TcpStream;
-use std::time::Duration;
 
 use httpserver::{Exchange, HttpError, HttpOptions, HttpServer, Request, Response, StatusCode};
-use support::{Running, Stage, answer, answers, plain};
+use support::{AT_MOST, Running, Stage, answer, answers, plain, unhurried};
 
 const HOST: &str = "Host: example.org\r\n";
 
@@ -144,10 +143,10 @@ fn section_12_the_same_byte_by_byte() {
 
 #[test]
 fn section_12_the_same_over_real_sockets() {
-    let running = Running::start(|| HttpServer::new(echo).options(limited()));
+    let running = Running::start(|| HttpServer::new(echo).options(unhurried(limited())));
     let connect = || {
         let socket = TcpStream::connect(running.address()).unwrap();
-        socket.set_read_timeout(Some(Duration::from_secs(20))).unwrap(); // only ever met by a bug
+        socket.set_read_timeout(Some(AT_MOST)).unwrap(); // only ever met by a bug
         socket
     };
     let mut witness = connect();

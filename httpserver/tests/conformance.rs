@@ -9,7 +9,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use httpserver::{HttpOptions, HttpServer, Request, Response};
-use support::{Answer, Peer, Running, Stage, answers_with, plain};
+use support::{AT_MOST, Answer, Peer, Running, Stage, answers_with, plain, unhurried};
 
 struct Case {
     name: String,
@@ -233,10 +233,10 @@ fn cases_cut_everywhere() {
 
 #[test]
 fn cases_over_sockets() {
-    let running = Running::start(|| HttpServer::new(echo).options(limited()));
+    let running = Running::start(|| HttpServer::new(echo).options(unhurried(limited())));
     run(|case, note| {
         let mut socket = TcpStream::connect(running.address()).unwrap();
-        socket.set_read_timeout(Some(Duration::from_secs(20))).unwrap(); // only ever met by a bug
+        socket.set_read_timeout(Some(AT_MOST)).unwrap(); // only ever met by a bug
         socket.write_all(&case.sent).unwrap();
         if case.end != End::Closed {
             socket.shutdown(Shutdown::Write).unwrap();

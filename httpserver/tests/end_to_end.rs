@@ -7,10 +7,9 @@ use std::net::{Ipv6Addr, SocketAddr, TcpStream};
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::Duration;
 
 use httpserver::{Exchange, HttpError, HttpServer, Request, Response, StatusCode};
-use support::{Running, Seeded, answer, plain};
+use support::{AT_MOST, Running, Seeded, answer, plain, unhurried};
 
 const LARGE: u64 = 20_000_000;
 
@@ -44,13 +43,13 @@ async fn route(exchange: &mut Exchange<'_>) -> Result<(), HttpError> {
 fn client() -> ureq::Agent {
     let config = ureq::Agent::config_builder()
         .http_status_as_error(false)
-        .timeout_global(Some(Duration::from_secs(60))) // only ever met by a bug
+        .timeout_global(Some(AT_MOST)) // only ever met by a bug
         .proxy(None);
     config.build().into()
 }
 
 fn start() -> Running {
-    Running::start(|| HttpServer::new(route).options(plain().max_body_size(2 * LARGE)))
+    Running::start(|| HttpServer::new(route).options(unhurried(plain().max_body_size(2 * LARGE))))
 }
 
 fn body(mut response: ureq::http::Response<ureq::Body>) -> Vec<u8> {
@@ -134,7 +133,7 @@ fn large_bodies_both_ways() {
 fn a_large_body_streams_through_while_it_is_still_being_sent() {
     let running = start();
     let mut socket = TcpStream::connect(running.address()).unwrap();
-    socket.set_read_timeout(Some(Duration::from_secs(20))).unwrap(); // only ever met by a bug
+    socket.set_read_timeout(Some(AT_MOST)).unwrap(); // only ever met by a bug
     let mut sending = socket.try_clone().unwrap();
     let sent = noise(LARGE);
     let body = sent.clone();
@@ -192,7 +191,7 @@ fn many_clients_at_once() {
 fn a_peer_that_sends_on_behind_a_refusal_still_reads_it() {
     let running = start();
     let mut socket = TcpStream::connect(running.address()).unwrap();
-    socket.set_read_timeout(Some(Duration::from_secs(20))).unwrap(); // only ever met by a bug
+    socket.set_read_timeout(Some(AT_MOST)).unwrap(); // only ever met by a bug
     let head = format!("POST /echo HTTP/1.1\r\nHost: a\r\nContent-Length: {}\r\n\r\n", 3 * LARGE);
     socket.write_all(head.as_bytes()).unwrap();
     socket.write_all(&vec![b'x'; 1_000_000]).unwrap(); // without lingering, a reset would overtake the answer
@@ -208,7 +207,7 @@ fn a_peer_that_sends_on_behind_its_last_request_reads_the_whole_response() {
         ["GET /large HTTP/1.0\r\n\r\n", "GET /large HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n"]
     {
         let mut socket = TcpStream::connect(running.address()).unwrap();
-        socket.set_read_timeout(Some(Duration::from_secs(20))).unwrap(); // only ever met by a bug
+        socket.set_read_timeout(Some(AT_MOST)).unwrap(); // only ever met by a bug
         socket.write_all(request.as_bytes()).unwrap();
         let mut back = vec![0; 1000]; // the response is on its way, and more than buffers hold is to come
         socket.read_exact(&mut back).unwrap();
@@ -233,7 +232,7 @@ fn a_unix_socket_serves_and_refuses_like_any_other() {
     });
     let ask = |request: &str| {
         let mut socket = UnixStream::connect(&path).unwrap();
-        socket.set_read_timeout(Some(Duration::from_secs(20))).unwrap(); // only ever met by a bug
+        socket.set_read_timeout(Some(AT_MOST)).unwrap(); // only ever met by a bug
         socket.write_all(request.as_bytes()).unwrap();
         let mut back = Vec::new();
         socket.read_to_end(&mut back).unwrap();
@@ -261,7 +260,7 @@ fn hs13_stop_closes_the_listeners_and_lets_live_connections_go_on() {
         (server, addresses)
     });
     let mut socket = TcpStream::connect(running.address()).unwrap();
-    socket.set_read_timeout(Some(Duration::from_secs(20))).unwrap(); // only ever met by a bug
+    socket.set_read_timeout(Some(AT_MOST)).unwrap(); // only ever met by a bug
     for _ in 0..2 {
         socket.write_all(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n").unwrap();
         let mut back = [0; 1_000];

@@ -10,7 +10,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, SystemTime};
 
 use httpserver::{Exchange, HttpError, HttpServer, IntoResponse, Request, Response, StaticFile, StatusCode};
-use support::{Answer, Running, answers_with, plain};
+use support::{Answer, Running, answers_with, plain, unhurried};
 
 /// A folder of its own, removed at the end.
 struct Folder(PathBuf);
@@ -42,7 +42,7 @@ impl Folder {
                     None => StatusCode::NOT_FOUND.into_response(),
                 })
             };
-            HttpServer::new(download).options(plain())
+            HttpServer::new(download).options(unhurried(plain()))
         })
     }
 }
@@ -201,7 +201,7 @@ fn a_file_that_is_cut_short_ends_its_connection() {
             fs::write(path, b"01").unwrap();
             Ok(file.response_to(&request)?)
         };
-        HttpServer::new(download).options(plain())
+        HttpServer::new(download).options(unhurried(plain()))
     });
     let back = exchange(&running, b"GET / HTTP/1.1\r\nHost: a\r\n\r\nGET / HTTP/1.1\r\nHost: a\r\n\r\n");
     let text = String::from_utf8(back).unwrap();
@@ -227,7 +227,7 @@ fn receiver(root: &Path, limit: u64) -> Running {
             }
             exchange.send(Response::text(saved.to_string()).status(StatusCode::CREATED)).await
         };
-        HttpServer::new(upload).options(plain())
+        HttpServer::new(upload).options(unhurried(plain()))
     })
 }
 

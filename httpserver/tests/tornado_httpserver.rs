@@ -10,7 +10,7 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use httpserver::{Exchange, HttpError, HttpServer, Request, Response, StatusCode, StreamOptions};
-use support::{Answer, Running, Stage, answer, answers, answers_with, plain};
+use support::{AT_MOST, Answer, Running, Stage, answer, answers, answers_with, plain, unhurried};
 
 const GET: &str = "GET / HTTP/1.1\r\nHost: a\r\n\r\n";
 const SECOND: Duration = Duration::from_secs(1);
@@ -151,10 +151,10 @@ async fn sizes(exchange: &mut Exchange<'_>) -> Result<(), HttpError> {
 fn hs4_test_regular_body() {
     let running = Running::start(|| {
         let reads = StreamOptions::new().read_chunk_size(4_096);
-        HttpServer::new(sizes).options(plain().no_keep_alive()).stream_options(reads)
+        HttpServer::new(sizes).options(unhurried(plain().no_keep_alive())).stream_options(reads)
     });
     let mut socket = TcpStream::connect(running.address()).unwrap();
-    socket.set_read_timeout(Some(20 * SECOND)).unwrap(); // only ever met by a bug
+    socket.set_read_timeout(Some(AT_MOST)).unwrap(); // only ever met by a bug
     socket.write_all(post("", &"x".repeat(20_000)).as_bytes()).unwrap();
     let mut bytes = Vec::new();
     socket.read_to_end(&mut bytes).unwrap();

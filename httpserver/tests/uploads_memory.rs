@@ -6,9 +6,9 @@ use std::io::{Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpStream};
 use std::thread;
 
-use httpserver::{Exchange, HttpServer, StatusCode};
+use httpserver::{Exchange, HttpOptions, HttpServer, StatusCode};
 use peak_alloc::PeakAlloc;
-use support::{Running, Seeded};
+use support::{Running, Seeded, unhurried};
 
 #[global_allocator]
 static MEMORY: PeakAlloc = PeakAlloc;
@@ -20,6 +20,12 @@ const BYTES: usize = 10 * MIB;
 
 /// Bodies are this again and again, each from another place on. A prime, so that nothing that is lost or doubled looks right.
 const PERIOD: usize = 65_537;
+
+/// What an upload may cost, whoever of the two sides is the slower: a block that is read into, and what waits to be sent, which is a
+/// block in which 32 KiB have come and one behind it, with 16 KiB of small pieces in between; and the connection and its two clients.
+const AT_MOST_EACH: usize = (3 * 64 + 16 + 16) * KIB;
+/// What is kept for the next reads and writes: 64 blocks and as many write buffers.
+const POOL: usize = 64 * (64 + 16) * KIB;
 
 /// Segments are no longer than this.
 const SEGMENT: usize = 48 * KIB;
@@ -96,11 +102,11 @@ fn round_trips(address: SocketAddr) {
 
 #[test]
 fn sixty_four_echoed_uploads_of_10_mib_come_back_whole_and_cost_a_few_blocks_each() {
-    let server = Running::start(|| HttpServer::new(echo));
+    let server = Running::start(|| HttpServer::new(echo).options(unhurried(HttpOptions::new())));
     let before = MEMORY.current_usage();
     MEMORY.reset_peak_usage();
     round_trips(server.address());
     let most = MEMORY.peak_usage().saturating_sub(before);
     println!("{} KiB for each upload at most", most / UPLOADS / KIB);
-    assert!(most <= UPLOADS * 192 * KIB, "{most} bytes");
+    assert!(most <= UPLOADS * AT_MOST_EACH + POOL, "{most} bytes");
 }

@@ -9,9 +9,9 @@ use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::thread;
 
-use httpserver::{HttpServer, Request, Response};
+use httpserver::{HttpOptions, HttpServer, Request, Response};
 use iostream::MemoryBudget;
-use support::{Running, Seeded};
+use support::{Running, Seeded, unhurried};
 
 const KIB: usize = 1024;
 const MIB: usize = 1024 * KIB;
@@ -58,7 +58,7 @@ fn upload(address: SocketAddr, bytes: usize, seed: u64) -> String {
 fn sixty_four_uploads_of_any_size_are_never_more_in_memory_than_the_budget_and_all_are_served() {
     let server = Running::start(|| {
         MemoryBudget::new(HARD / 2, HARD).install();
-        HttpServer::new(length)
+        HttpServer::new(length).options(unhurried(HttpOptions::new()))
     });
     let address = server.address();
     upload(address, KIB, 1);

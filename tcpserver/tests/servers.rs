@@ -160,10 +160,9 @@ fn ts5_a_dispatcher_gives_each_to_the_loop_with_the_fewest() {
     let metrics = run(&io_loop, servers.metrics());
     let active: Vec<_> = metrics.loops.iter().map(|metrics| metrics.active).collect();
     assert_eq!((active, metrics.skew_of_active()), (vec![4, 4, 4], 1.0));
-    assert_eq!(
-        (metrics.acceptor.accepted, metrics.total().accepted, metrics.total().wakes_in_vain),
-        (0, 16, 0)
-    );
+    // Who accepts may have been woken for somebody whom it has just let in: where it is slow, the next comes while it is at that.
+    let in_vain: u64 = metrics.loops.iter().map(|metrics| metrics.wakes_in_vain).sum();
+    assert_eq!((metrics.acceptor.accepted, metrics.total().accepted, in_vain), (0, 16, 0));
     drop(clients);
     end(&io_loop, &servers);
 }

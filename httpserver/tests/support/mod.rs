@@ -16,6 +16,7 @@ use ioloop::testing::VirtualLoop;
 use ioloop::{IoLoop, Remote};
 use iostream::IoStream;
 use iostream::testing::{Script, scripted};
+pub(crate) use overdue::AT_MOST;
 use tcpserver::{ConnectionContext, PeerAddr};
 
 /// A virtual loop on which servers serve scripted peers.
@@ -149,6 +150,13 @@ impl Drop for Running {
 /// Options without a Server field, so that whole answers can be compared but for their date.
 pub fn plain() -> HttpOptions {
     HttpOptions::new().server_name(None).unwrap()
+}
+
+/// These without limits of time, for a server on real sockets: none of its peers is late for anything, however slow the machine is. A
+/// test that hangs is ended all the same.
+pub fn unhurried(options: HttpOptions) -> HttpOptions {
+    let options = options.header_timeout(AT_MOST).body_timeout(AT_MOST).write_timeout(AT_MOST);
+    options.handler_timeout(None).linger(AT_MOST)
 }
 
 /// One answer, taken apart.
