@@ -99,14 +99,15 @@ fn attack(
             }
         }
         if let Some(before) = before {
-            report.add(kind, before.compared_with(&State::of(&target, extent)?), excused);
+            report.add(kind, before.compared_with(&before.again(&target, extent)?), excused);
         }
     }
     let mut afterwards = Vec::new();
     for line in lines {
         let findings = match line.run {
             Run::Fresh(run) => {
-                let target = place.start(kind, Start::default())?;
+                let start = Start { limit: extent.limit_unjudged(), ..Start::default() };
+                let target = place.start(kind, start)?;
                 let before = if target.is_ours() { Some(State::of(&target, extent)?) } else { None };
                 let findings = run(&target, extent);
                 if let Some(before) = before {
@@ -114,7 +115,7 @@ fn attack(
                     let memory = State::of(&target, extent)?.memory;
                     run(&target, Extent::Quick)?;
                     let before = State { memory, ..before };
-                    afterwards.push((line.name, before.compared_with(&State::of(&target, extent)?)));
+                    afterwards.push((line.name, before.compared_with(&before.again(&target, extent)?)));
                 }
                 findings
             }
@@ -156,7 +157,7 @@ fn checked(kind: Kind, line: &Line, findings: Findings) -> Result<Vec<Finding>, 
 
 /// What must be the same after everything as before.
 struct State {
-    counters: Vec<(String, u64)>,
+    counters: Vec<(&'static str, u64)>,
     descriptors: usize,
     memory: i64,
 }
@@ -171,8 +172,21 @@ impl State {
             // Who asks has a timer of its own if the server had to wait for the question.
             if name == "timers" { count.saturating_sub(1) } else { count }
         };
-        let counters = stand_still.map(|name| (name.to_owned(), count(name)));
+        let counters = stand_still.map(|name| (name, count(name)));
         Ok(State { counters: counters.to_vec(), descriptors, memory: target.memory()? })
+    }
+
+    /// As soon as all is as here, or as it is in the end: a server clears up half a second after the last of many has left.
+    fn again(&self, target: &Target, extent: Extent) -> Result<State, Box<dyn Error>> {
+        let until = Instant::now() + Duration::from_secs(10);
+        loop {
+            let after = State::of(target, extent)?;
+            let is_same = self.compared_with(&after).iter().all(|finding| finding.holds);
+            if is_same || Instant::now() >= until {
+                return Ok(after);
+            }
+            std::thread::sleep(Duration::from_millis(100));
+        }
     }
 
     fn compared_with(&self, after: &State) -> Vec<Finding> {

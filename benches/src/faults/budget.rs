@@ -44,9 +44,10 @@ impl Uploads {
     }
 }
 
-pub(super) fn more_than_there_is(place: &Place, _extent: Extent) -> Findings {
+pub(super) fn more_than_there_is(place: &Place, extent: Extent) -> Findings {
     let arguments = ["--memory", &HARD.to_string()];
-    let target = place.start(Kind::Waterspout, Start { arguments: &arguments, ..Start::default() })?;
+    let start = Start { arguments: &arguments, limit: extent.limit_unjudged(), ..Start::default() };
+    let target = place.start(Kind::Waterspout, start)?;
     let mut polite = Client::new(target.connect()?);
     polite.ask(get("/plaintext").as_bytes())?;
     reset_peak_rss(target.running.pid())?;

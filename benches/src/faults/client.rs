@@ -14,7 +14,7 @@ use socket2::SockRef;
 use super::target::Target;
 
 /// Only ever met when something is wrong.
-const PATIENCE: Duration = Duration::from_secs(30);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
 /// Between two requests of the polite client.
 const PACE: Duration = Duration::from_millis(2);
 /// The niceness of who goes before all others.
@@ -147,12 +147,16 @@ impl Polite {
         let thread = thread::spawn(move || {
             first_in_line(Some(rustix::thread::gettid()), FIRST);
             let mut waits = Waits { micros, failures: 0 };
-            while !until.load(Ordering::Relaxed) {
+            // Once at least, however late it comes to that.
+            loop {
                 let began = Instant::now();
                 if client.ask(get("/plaintext").as_bytes()).is_ok_and(|answer| answer.status == 200) {
                     waits.micros.saturating_record(began.elapsed().as_micros() as u64);
                 } else {
                     waits.failures += 1;
+                    break;
+                }
+                if until.load(Ordering::Relaxed) {
                     break;
                 }
                 thread::sleep(PACE);

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use rustix::process::Signal;
 
-use super::client::{Client, get, post};
+use super::client::{Client, PATIENCE, get, post};
 use super::report::Finding;
 use super::target::{Kind, Place, Start, Target};
 use super::{Extent, Findings};
@@ -60,11 +60,11 @@ pub(super) fn sigterm(place: &Place, _extent: Extent) -> Findings {
     let mut idle = Client::new(target.connect()?);
     idle.ask(get("/plaintext").as_bytes())?;
     let mut busy = Client::new(target.connect()?);
-    busy.stream.write_all(get("/sleep/1500").as_bytes())?;
+    busy.stream.write_all(get("/sleep/3000").as_bytes())?;
     std::thread::sleep(Duration::from_millis(100));
     let began = Instant::now();
     target.running.signal(Signal::TERM)?;
-    idle.stream.set_read_timeout(Some(Duration::from_secs(5)))?;
+    idle.stream.set_read_timeout(Some(PATIENCE))?;
     let closed = matches!(idle.stream.read(&mut [0]), Ok(0)).then(|| began.elapsed());
     busy.stream.set_nonblocking(true)?;
     let waited_for_nobody = busy.stream.peek(&mut [0]).is_err(); // nothing has been answered yet

@@ -3,15 +3,19 @@
 use std::io::{self, Read, Write};
 use std::time::Duration;
 
-use super::client::{Client, post_chunked, status_of};
+use super::client::{Client, PATIENCE, post_chunked, status_of};
 use super::report::{Finding, bytes};
 use super::target::Target;
 use super::{Extent, Findings};
 
 /// What is sent between two looks at what came back.
 const STEP: usize = 4096;
+/// By then ours has answered.
+const BOUND: usize = (64 << 10) + 2 * STEP;
 /// A server that has taken so much takes everything.
 const ENOUGH: usize = 1 << 20;
+/// How long a look takes.
+const LOOK: Duration = Duration::from_millis(3);
 
 pub(super) fn endless(target: &Target, _extent: Extent) -> Findings {
     let chunked = post_chunked("/count");
@@ -30,10 +34,7 @@ pub(super) fn endless(target: &Target, _extent: Extent) -> Findings {
     for (what, first, unit, status) in cases {
         let (sent, answered) = until_answered(target, first.as_bytes(), unit.as_bytes())?;
         let (seen, holds) = match answered {
-            Some(got) => (
-                format!("{got} after {}", bytes(sent as i64)),
-                got == status && sent <= (64 << 10) + 2 * STEP,
-            ),
+            Some(got) => (format!("{got} after {}", bytes(sent as i64)), got == status && sent <= BOUND),
             None if sent < ENOUGH => (format!("closed after {}", bytes(sent as i64)), false),
             None => (format!("nothing after {}", bytes(sent as i64)), false),
         };
@@ -50,23 +51,24 @@ pub(super) fn endless(target: &Target, _extent: Extent) -> Findings {
 /// Sends `first` and then `unit` without end, until an answer comes; gives how much was sent and the answer's status.
 fn until_answered(target: &Target, first: &[u8], unit: &[u8]) -> io::Result<(usize, Option<u16>)> {
     let mut client = target.connect()?;
-    client.set_read_timeout(Some(Duration::from_millis(3)))?;
     client.write_all(first)?;
     let step = unit.repeat(STEP.div_ceil(unit.len()));
     let (mut sent, mut received) = (first.len(), Vec::new());
     while sent < ENOUGH {
-        if client.write_all(&step).is_err() {
-            break;
-        }
+        let is_taken = client.write_all(&step).is_ok();
         sent += step.len();
+        // More than that the kernel would take, however slow the server is: ours is waited for.
+        let is_last = target.is_ours() && sent + step.len() > BOUND;
+        client.set_read_timeout(Some(if is_last { PATIENCE } else { LOOK }))?;
         let mut piece = [0; 256];
+        // What came before the end of the connection is there behind it.
         match client.read(&mut piece) {
             Ok(0) => break,
             Ok(n) => received.extend_from_slice(&piece[..n]),
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
             Err(_) => break,
         }
-        if status_of(&received).is_some() {
+        if !is_taken || status_of(&received).is_some() {
             break;
         }
     }

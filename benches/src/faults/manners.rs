@@ -5,7 +5,7 @@ use std::net::Shutdown;
 use std::thread;
 use std::time::Duration;
 
-use super::client::{Client, get, status_of};
+use super::client::{Client, PATIENCE, get, status_of};
 use super::report::Finding;
 use super::target::Target;
 use super::{Extent, Findings};
@@ -19,7 +19,7 @@ pub(super) fn half_closed(target: &Target, _extent: Extent) -> Findings {
         let mut answered = 0;
         for _ in 0..100 {
             let mut client = target.connect()?;
-            client.set_read_timeout(Some(Duration::from_secs(5)))?;
+            client.set_read_timeout(Some(PATIENCE))?;
             client.write_all(get(&path).as_bytes())?;
             client.shutdown(Shutdown::Write)?;
             let mut all = Vec::new();
@@ -45,7 +45,7 @@ pub(super) fn panicking_handler(target: &Target, _extent: Extent) -> Findings {
     let mut neighbour = Client::new(target.connect()?);
     neighbour.ask(get("/plaintext").as_bytes())?;
     let mut client = target.connect()?;
-    client.set_read_timeout(Some(Duration::from_secs(5)))?;
+    client.set_read_timeout(Some(PATIENCE))?;
     client.write_all(get("/panic").as_bytes())?;
     let mut all = Vec::new();
     let ended = client.read_to_end(&mut all).is_ok();

@@ -22,6 +22,7 @@ mod slow;
 pub mod target;
 
 use std::error::Error;
+use std::time::Duration;
 
 use report::Finding;
 use target::{Kind, Place, Target};
@@ -45,6 +46,12 @@ impl Extent {
             Extent::Full => full,
             Extent::Quick => quick,
         }
+    }
+
+    /// The limit of time on servers whose limits are not what is tried, if it is another: the short one could be met by honest peers
+    /// where the machine is slow.
+    pub fn limit_unjudged(self) -> Option<Duration> {
+        self.pick(None, Some(Duration::from_secs(60)))
     }
 }
 

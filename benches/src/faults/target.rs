@@ -66,6 +66,8 @@ pub struct Start<'a> {
     pub port: u16,
     /// TLS instead of TCP, with this certificate.
     pub certificate: Option<&'a Certificate>,
+    /// The limit of time in every phase, if it is not that of the place.
+    pub limit: Option<Duration>,
 }
 
 impl Place {
@@ -154,7 +156,8 @@ impl Place {
             wrapper.push("env".into());
             wrapper.extend(start.environment.iter().map(|(name, value)| format!("{name}={value}").into()));
         }
-        let seconds = self.limit.as_secs_f64().to_string();
+        let limit = start.limit.unwrap_or(self.limit);
+        let seconds = limit.as_secs_f64().to_string();
         let words = |words: &[&str]| words.iter().map(OsString::from).collect::<Vec<_>>();
         let launch = match kind {
             Kind::Waterspout => {
@@ -174,10 +177,10 @@ impl Place {
                 all.extend(start.certificate.into_iter().flat_map(tls_arguments));
                 Launch::announcing(all)
             }
-            Kind::Nginx => nginx(&home, self.limit, start.certificate)?,
+            Kind::Nginx => nginx(&home, limit, start.certificate)?,
         };
         let running = Running::start(&launch, &wrapper, self.cpus)?;
-        Ok(Target { kind, limit: self.limit, running, log })
+        Ok(Target { kind, limit, running, log })
     }
 }
 
