@@ -290,10 +290,15 @@ impl<'s> Active<'s> {
         }
     }
 
-    /// Waits until so many bytes more of the body may be held than the stream holds.
-    pub(crate) async fn memory_for_body(&self, bytes: usize) -> Result<(), HttpError> {
+    /// Waits until so many bytes more of the body may be held than the stream holds; behind all others if the peer was slow.
+    pub(crate) async fn memory_for_body(&self, bytes: usize, was_slow: bool) -> Result<(), HttpError> {
         let _waiting = BodyWait::begin(self, |clock| &mut clock.held_back);
-        Ok(poll_fn(|cx| self.session.stream.poll_memory(cx, bytes)).await?)
+        let stream = &self.session.stream;
+        let memory = poll_fn(|cx| match was_slow {
+            false => stream.poll_memory(cx, bytes),
+            true => stream.poll_memory_again(cx, bytes),
+        });
+        Ok(memory.await?)
     }
 
     fn send_continue_if_wanted(&self) -> Result<(), HttpError> {

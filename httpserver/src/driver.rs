@@ -189,7 +189,7 @@ async fn serve_requests<M, H: Handler<M>>(session: &Session, handler: &H) -> The
         if let Err(error) = found {
             return refuse_head(&active, exchange.head_place().as_deref(), error);
         }
-        if !iostream::relieve_memory() {
+        if !may_begin(&active, exchange.head_place().as_deref()) {
             return refuse_head(&active, exchange.head_place().as_deref(), HttpError::OverBudget);
         }
         begin_request(&active, &mut exchange);
@@ -242,6 +242,19 @@ async fn serve_requests<M, H: Handler<M>>(session: &Session, handler: &H) -> The
             Outcome::Switched | Outcome::InProgress => return Then::Linger,
         }
     }
+}
+
+/// Whether there is memory for a request with this head.
+#[inline]
+fn may_begin(active: &Active<'_>, head: Option<&RequestHead>) -> bool {
+    #[cfg(feature = "gzip")]
+    if let Some(head) = head
+        && !active.has_memory_to_decode(head)
+    {
+        return false;
+    }
+    let _ = (active, head);
+    iostream::relieve_memory()
 }
 
 /// The head is there.

@@ -369,11 +369,12 @@ impl Body<'_> {
 
     /// All that is left of the body, in one piece, within the limit on bodies. While it is gathered it is part of the loop's
     /// [`MemoryBudget`](iostream::MemoryBudget), and waits, if memory is scarce, until it can have all that it needs: its length, or a quarter
-    /// of the budget where that is not known. Then it is the handler's.
+    /// of the budget where that is not known. While others wait, what a slow peer does not fill is had back, and waited for anew. Then it is the
+    /// handler's.
     ///
     /// # Errors
     ///
-    /// As for [`chunk`](Body::chunk); [`HttpError::OverBudget`]. The next read begins with what has come.
+    /// As for [`chunk`](Body::chunk), the limit on bodies being also what the budget could hold of one; [`HttpError::OverBudget`]. The next read begins with what has come.
     ///
     /// # Cancel safety
     ///

@@ -1,14 +1,20 @@
 //! A body that is gathered whole: what it takes is asked for before it is taken.
 //!
 //! Bodies that each hold a part and wait for each other's memory come to no end. So where memory is scarce a body gets all that it
-//! needs at once, or waits for that; then it waits for its peer alone. And memory that is moved while it grows leaves holes in the
+//! needs at once, or waits for that; then it waits for its peer alone. A peer that is slow does not keep what others wait for: what it has not
+//! filled is given back, and waited for again behind them. And memory that is moved while it grows leaves holes in the
 //! allocator's heap. So unless there is plenty, what a body takes lies apart from that.
 
+use std::future::poll_fn;
+use std::pin::pin;
+use std::task::Poll;
+
 use bytes::Bytes;
-use iostream::MemoryBudget;
+use iostream::{MemoryBudget, MemoryGrant, MemoryWait};
 
 use crate::active::Active;
 use crate::error::HttpError;
+use crate::http1::RemoteError;
 
 /// What is worth reading.
 const GROWTH_BYTES: usize = 4096;
@@ -40,6 +46,10 @@ pub(crate) struct Gathering<'a> {
     /// The next piece, as long as it waits for memory.
     next: Bytes,
     counted: usize,
+    /// For `room`, while the peer is waited for.
+    grant: Option<MemoryGrant>,
+    /// It had to give back room that it did not fill.
+    was_slow: bool,
     /// There may be so many bytes, beside the limit on bodies.
     limit: u64,
     /// Whether this is the body itself and on its way in: what there is goes back to the request when this is dropped.
@@ -49,25 +59,59 @@ pub(crate) struct Gathering<'a> {
 impl<'a> Gathering<'a> {
     /// For a part of a body, of which there may be so many bytes.
     pub(crate) fn of_part(active: &'a Active<'a>, limit: u64) -> Gathering<'a> {
-        let (first, next) = (Bytes::new(), Bytes::new());
-        Gathering { active, first, whole: Vec::new(), room: 0, next, counted: 0, limit, is_body: false }
+        Gathering {
+            active,
+            first: Bytes::new(),
+            whole: Vec::new(),
+            room: 0,
+            next: Bytes::new(),
+            counted: 0,
+            grant: None,
+            was_slow: false,
+            limit,
+            is_body: false,
+        }
     }
 
     /// Gathers all that is left of the body. Given up while it waits, or failed, it gives back what it has: nothing is lost.
     pub(crate) async fn of_body(active: &'a Active<'a>) -> Result<Gathering<'a>, HttpError> {
         let mut all = Gathering::of_part(active, u64::MAX);
         all.is_body = true;
+        all.check_reach(all.length().unwrap_or(0))?;
         all.read_body().await?;
         all.is_body = false;
         Ok(all)
     }
 
     async fn read_body(&mut self) -> Result<(), HttpError> {
-        while let Some(chunk) = self.active.chunk().await? {
+        let active = self.active;
+        while let Some(chunk) = self.read(async || active.chunk().await).await? {
             self.add(chunk).await?;
             self.make_room().await?;
         }
         Ok(())
+    }
+
+    /// Reads the next piece by `read`, which may be given up while it waits. Is slow to come what others could have had the room of, they
+    /// get it first.
+    pub(crate) async fn read(
+        &mut self,
+        mut read: impl AsyncFnMut() -> Result<Option<Bytes>, HttpError>,
+    ) -> Result<Option<Bytes>, HttpError> {
+        loop {
+            let came = {
+                let mut piece = pin!(read());
+                poll_fn(|cx| match piece.as_mut().poll(cx) {
+                    Poll::Pending if self.is_due() => Poll::Ready(None),
+                    polled => polled.map(Some),
+                })
+                .await
+            };
+            match came {
+                Some(piece) => return piece,
+                None => Box::pin(self.give_way()).await?,
+            }
+        }
     }
 
     pub(crate) fn len(&self) -> usize {
@@ -97,20 +141,43 @@ impl<'a> Gathering<'a> {
             return Ok(());
         }
         let more = self.missing().unwrap_or(usize::MAX).min(GROWTH_BYTES);
-        if self.room - self.whole.len() >= more || !is_scarce(more) {
-            return Ok(());
+        if self.room - self.whole.len() < more && is_scarce(more) {
+            return self.grow(self.len() + more).await;
         }
+        if self.grant.is_none() {
+            self.note_grant(self.step(self.len() + more), MemoryWait::begin());
+        }
+        Ok(())
+    }
+
+    /// Whether others wait for memory that this body does not make use of. Asked when it waits for its peer.
+    fn is_due(&mut self) -> bool {
+        let (stream, have) = (&self.active.session.stream, self.len());
+        self.grant.as_mut().is_some_and(|grant| grant.is_due(stream, have))
+    }
+
+    /// Keeps no more than what has come, and waits behind the others for the rest.
+    async fn give_way(&mut self) -> Result<(), HttpError> {
+        self.was_slow = true;
+        if self.whole.capacity() < APART {
+            self.whole.shrink_to_fit();
+        }
+        self.room = self.whole.len();
+        self.count(self.len());
+        let more = self.missing().unwrap_or(usize::MAX).min(GROWTH_BYTES);
         self.grow(self.len() + more).await
     }
 
     /// Waits until there is memory for so many bytes at least, and has it.
     async fn grow(&mut self, wanted: usize) -> Result<(), HttpError> {
+        let wait = MemoryWait::begin();
         let others = self.active.held.borrow().get() - self.counted;
         let mut room = self.step(wanted);
-        if is_scarce(others + room) {
+        if self.was_slow || is_scarce(others + room) {
             room = self.all(wanted);
             let there = if self.whole.capacity() < room { 0 } else { self.room };
-            self.active.memory_for_body(others + room - there).await?;
+            self.check_reach(self.active.held.borrow().get() + room - there)?;
+            self.active.memory_for_body(others + room - there, self.was_slow).await?;
         }
         let soft = MemoryBudget::current().soft;
         match MemoryBudget::is_ample((others + room).saturating_add(soft - soft / PLENTY)) {
@@ -119,7 +186,26 @@ impl<'a> Gathering<'a> {
         }
         self.room = room;
         self.join();
+        self.note_grant(self.room, wait);
         Ok(())
+    }
+
+    /// Has it noticed if what it may grow to, having waited for that, does not come.
+    fn note_grant(&mut self, room: usize, wait: MemoryWait) {
+        if room < GROWTH_BYTES {
+            return;
+        }
+        let grant = self.grant.get_or_insert_with(|| MemoryGrant::new(&self.active.session.stream));
+        let have = self.first.len() + self.whole.len();
+        grant.renew(have, room.saturating_sub(have), wait);
+    }
+
+    /// What will never be there is not waited for: to this server the body is too large.
+    fn check_reach(&self, bytes: usize) -> Result<(), HttpError> {
+        match MemoryBudget::is_within_reach(bytes.saturating_add(self.active.session.stream.held_bytes())) {
+            true => Ok(()),
+            false => Err(RemoteError::BodyTooLarge.into()),
+        }
     }
 
     /// What is asked for where memory is not scarce: so much that copies stay few.

@@ -191,7 +191,7 @@ impl Part<'_, '_> {
     /// None: dropped while it waits, it loses what it has of the part. Read it with [`chunk`](Self::chunk) where that matters.
     pub async fn bytes(&mut self, limit: u64) -> Result<Bytes, HttpError> {
         let mut whole = Gathering::of_part(self.multipart.active, limit);
-        while let Some(chunk) = self.chunk().await? {
+        while let Some(chunk) = whole.read(async || self.chunk().await).await? {
             if (whole.len() + chunk.len()) as u64 > limit {
                 return Err(BodyError::TooLarge { limit }.into());
             }

@@ -57,14 +57,15 @@ struct Account {
 /// turn new requests away.
 ///
 /// That keeps streams in motion whose bytes are taken as they come. Who gathers something whole asks for all of it at once
-/// ([`poll_memory`](crate::IoStream::poll_memory)), so that it never holds a part and waits for the rest; `httpserver` does so with bodies.
+/// ([`poll_memory`](crate::IoStream::poll_memory)), so that it never holds a part and waits for the rest, and gives back what its peer does not fill
+/// while others wait ([`MemoryGrant`](crate::MemoryGrant)); `httpserver` does so with bodies.
 ///
 /// What is written is its writer's memory first, so nothing keeps it from being queued; but above the soft mark a stream that holds more than what is
 /// left has [no room](crate::IoStream::write) for more of it.
 ///
 /// What is held back goes on as soon as memory that it waits for has been given back. Streams could wait for each other's, where
 /// no deadline ends them; so of those that have waited for `patience` the one that wants most fails with
-/// [`OverBudget`](crate::StreamError::OverBudget), and then the next.
+/// [`OverBudget`](crate::StreamError::OverBudget), and then the next; those first that had memory before and were slow to use it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct MemoryBudget {
@@ -149,6 +150,12 @@ impl MemoryBudget {
     #[must_use]
     pub fn left() -> usize {
         MemoryBudget::current().hard.saturating_sub(buffered_bytes())
+    }
+
+    /// Whether one stream could hold so many bytes if no other held any. If not, waiting for them has no use.
+    #[must_use]
+    pub fn is_within_reach(bytes: usize) -> bool {
+        bytes <= MemoryBudget::current().for_many()
     }
 
     /// What streams may hold together that hold more than a little each.

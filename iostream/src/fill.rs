@@ -59,7 +59,17 @@ impl IoStream {
     ///
     /// [`OverBudget`](StreamError::OverBudget) when the budget's patience is over; [`Closed`](StreamError::Closed).
     pub fn poll_memory(&self, cx: &mut Context<'_>, bytes: usize) -> Poll<Result<(), StreamError>> {
-        self.inner.poll_memory_for(cx, bytes)
+        self.inner.poll_memory_for(cx, bytes, false)
+    }
+
+    /// The same behind all others who wait, and for half of the budget's patience: for who had memory, and had to give it
+    /// [back](crate::MemoryGrant::is_due).
+    ///
+    /// # Errors
+    ///
+    /// As for [`poll_memory`](IoStream::poll_memory).
+    pub fn poll_memory_again(&self, cx: &mut Context<'_>, bytes: usize) -> Poll<Result<(), StreamError>> {
+        self.inner.poll_memory_for(cx, bytes, true)
     }
 
     /// Whether [`poll_memory`](IoStream::poll_memory) would not wait.
@@ -219,15 +229,21 @@ impl Inner {
         }
     }
 
-    fn poll_memory_for(self: &Rc<Self>, cx: &mut Context<'_>, bytes: usize) -> Poll<Result<(), StreamError>> {
+    fn poll_memory_for(
+        self: &Rc<Self>,
+        cx: &mut Context<'_>,
+        bytes: usize,
+        was_slow: bool,
+    ) -> Poll<Result<(), StreamError>> {
         if let Some(error) = self.closed_error() {
             return Poll::Ready(Err(error));
         }
         let Some(share) = budget::scarce(bytes) else { return Poll::Ready(Ok(())) };
         let needs = self.held().saturating_add(bytes);
         // Where the peer has gone, what comes next tells so.
-        if needs > share && !self.is_gone() {
-            return self.wait_for_memory(cx, Wish { needs, more: bytes }).map(Err);
+        let waits = needs > share || (was_slow && held_back::anybody_comes_first());
+        if waits && !self.is_gone() {
+            return self.wait_for_memory(cx, Wish { needs, more: bytes, was_slow }).map(Err);
         }
         Poll::Ready(self.may_go_on())
     }
@@ -271,7 +287,7 @@ impl Inner {
         let more = match share.checked_sub(held) {
             Some(left) if left >= more => left,
             _ if self.is_gone() => more, // reading tells why
-            _ => return Err(Wish { needs: held + more, more }),
+            _ => return Err(Wish { needs: held + more, more, was_slow: false }),
         };
         Ok(Memory { chunk: read_chunk_size.min(more), most: limit.min(size.saturating_add(more)) })
     }

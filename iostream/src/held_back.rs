@@ -1,7 +1,7 @@
 //! Who is not read from because memory is scarce, and how they go on.
 //!
-//! Whoever would hold more than is left waits here, smallest first. When memory is given back, those go on for whom
-//! what is left has become enough: their registrations are made ready, as if something had come.
+//! Whoever would hold more than is left waits here, smallest first; behind all others who had room and was slow to fill it, and who wants
+//! most of what there is. When memory is given back, those go on for whom what is left has become enough: their registrations are made ready, as if something had come.
 
 use std::cell::RefCell;
 use std::collections::{BTreeSet, HashMap, HashSet};
@@ -10,13 +10,13 @@ use std::time::{Duration, Instant};
 use ioloop::{IoLoop, Notifier, Ready};
 
 use crate::budget::{self, MemoryBudget};
-use crate::shortage;
+use crate::{grant, shortage};
 
 /// What a stream may hold of the part that is kept for this: a head, or a line, in which it says what it wants.
 pub(crate) const LITTLE_BYTES: usize = 8 * 1024;
 
 /// While somebody waits, who has waited for too long is looked for so often in the time of the patience.
-const LOOKS: u32 = 16;
+pub(crate) const LOOKS: u32 = 16;
 
 thread_local! {
     static HELD_BACK: RefCell<HeldBack> = RefCell::default();
@@ -24,11 +24,12 @@ thread_local! {
 
 #[derive(Default)]
 struct HeldBack {
-    /// By what each needs, and which it is.
-    order: BTreeSet<(usize, StreamId)>,
+    order: BTreeSet<Place>,
     streams: HashMap<StreamId, Waiting>,
-    /// Who went on lately, since when it had waited, and at which look that was. Who has to wait again soon has got nowhere.
-    resumed: HashMap<StreamId, (Instant, u64)>,
+    /// Who went on lately. Who has to wait again soon has got nowhere.
+    resumed: HashMap<StreamId, Resumed>,
+    /// How many of them have not heard so yet, and come before the last part of the line.
+    called: usize,
     /// Somebody had to go, and it is these; they have not heard so yet.
     failing: HashSet<StreamId>,
     /// How many had to go at the last look.
@@ -45,12 +46,38 @@ pub(crate) type StreamId = usize;
 pub(crate) struct Wish {
     pub(crate) needs: usize,
     pub(crate) more: usize,
+    /// It had room, and was slow to fill it: others come first, and it waits half as long.
+    pub(crate) was_slow: bool,
+}
+
+/// Where a stream is in the line: whether that is its last part, what the stream needs, and which it is.
+type Place = (bool, usize, StreamId);
+
+impl Wish {
+    fn place(&self, stream: StreamId) -> Place {
+        (self.was_slow || self.needs > MemoryBudget::current().hard / 2, self.needs, stream)
+    }
+
+    /// Who was slow had a part of its time.
+    fn latest(&self, now: Instant) -> Instant {
+        let had = if self.was_slow { MemoryBudget::current().patience / 2 } else { Duration::ZERO };
+        now.checked_sub(had).unwrap_or(now)
+    }
 }
 
 struct Waiting {
-    wish: Wish,
+    place: Place,
+    more: usize,
     since: Instant,
     notifier: Notifier,
+}
+
+struct Resumed {
+    /// Since when it had waited.
+    since: Instant,
+    /// At which look it went on.
+    look: u64,
+    is_called: bool,
 }
 
 /// Has a stream wait until it may hold what it needs. `false` if it has waited for too long.
@@ -58,14 +85,16 @@ pub(crate) fn wait(stream: StreamId, wish: Wish, now: Instant, notifier: Notifie
     let begins = HELD_BACK.try_with(|held_back| {
         let mut held_back = held_back.borrow_mut();
         let before = held_back.remove(stream).map(|before| before.since);
-        let before = before.or(held_back.resumed.remove(&stream).map(|(since, _)| since));
+        let before = before.or(held_back.no_longer_resumed(stream));
         if held_back.failing.remove(&stream) {
             held_back.say_whether_somebody_waits();
             return None;
         }
-        let since = before.unwrap_or(now);
-        held_back.order.insert((wish.needs, stream));
-        held_back.streams.insert(stream, Waiting { wish, since, notifier });
+        let latest = wish.latest(now);
+        let since = before.map_or(latest, |before| before.min(latest));
+        let (place, more) = (wish.place(stream), wish.more);
+        held_back.order.insert(place);
+        held_back.streams.insert(stream, Waiting { place, more, since, notifier });
         held_back.say_whether_somebody_waits();
         Some(!std::mem::replace(&mut held_back.is_looked_after, true))
     });
@@ -81,6 +110,22 @@ pub(crate) fn wait(stream: StreamId, wish: Wish, now: Instant, notifier: Notifie
     true
 }
 
+/// Whether somebody waits who is not in the last part of the line: who was slow has to make room.
+pub(crate) fn is_room_wanted() -> bool {
+    HELD_BACK.try_with(|held_back| held_back.borrow().is_room_wanted()) == Ok(true)
+}
+
+/// Whether somebody comes before a stream that was slow.
+pub(crate) fn anybody_comes_first() -> bool {
+    let comes_first = |held_back: &HeldBack| held_back.called > 0 || held_back.is_room_wanted();
+    HELD_BACK.try_with(|held_back| comes_first(&held_back.borrow())) == Ok(true)
+}
+
+/// How often those who wait have been looked after.
+pub(crate) fn looks() -> u64 {
+    HELD_BACK.try_with(|held_back| held_back.borrow().looks).unwrap_or(0)
+}
+
 /// Whether the stream waits.
 pub(crate) fn waits(stream: StreamId) -> bool {
     budget::is_watched()
@@ -94,6 +139,7 @@ pub(crate) fn resume(stream: StreamId) -> bool {
     let may_go_on = HELD_BACK.try_with(|held_back| {
         let mut held_back = held_back.borrow_mut();
         drop(held_back.resume(stream));
+        held_back.has_come(stream);
         let must_fail = held_back.failing.remove(&stream);
         held_back.say_whether_somebody_waits();
         !must_fail
@@ -107,7 +153,7 @@ pub(crate) fn forget(stream: StreamId) {
     let _ = HELD_BACK.try_with(|held_back| {
         let mut held_back = held_back.borrow_mut();
         held_back.failing.remove(&stream);
-        held_back.resumed.remove(&stream);
+        held_back.no_longer_resumed(stream);
         drop(held_back.remove(stream));
     });
 }
@@ -133,10 +179,10 @@ pub(crate) fn wake_who_may_go_on() {
         if share.is_none() {
             held_back.failing.clear(); // they need not
         }
-        while let Some(&(needs, stream)) = held_back.order.first()
-            && share.is_none_or(|share| needs <= share)
+        while let Some(&(is_last, needs, stream)) = held_back.order.first()
+            && share.is_none_or(|share| needs <= share && !(is_last && held_back.called > 0))
         {
-            let more = held_back.streams.get(&stream).map_or(0, |waiting| waiting.wish.more);
+            let more = held_back.streams.get(&stream).map_or(0, |waiting| waiting.more);
             if more > left {
                 break;
             }
@@ -152,23 +198,42 @@ pub(crate) fn wake_who_may_go_on() {
 impl HeldBack {
     fn remove(&mut self, stream: StreamId) -> Option<Waiting> {
         let waiting = self.streams.remove(&stream)?;
-        self.order.remove(&(waiting.wish.needs, stream));
+        self.order.remove(&waiting.place);
         self.say_whether_somebody_waits();
         Some(waiting)
     }
 
     fn resume(&mut self, stream: StreamId) -> Option<Waiting> {
         let waiting = self.remove(stream)?;
-        self.resumed.insert(stream, (waiting.since, self.looks));
+        let (is_called, since) = (!waiting.place.0, waiting.since);
+        self.called += usize::from(is_called);
+        self.resumed.insert(stream, Resumed { since, look: self.looks, is_called });
         Some(waiting)
+    }
+
+    /// The stream has heard that it may go on.
+    fn has_come(&mut self, stream: StreamId) {
+        if let Some(resumed) = self.resumed.get_mut(&stream) {
+            self.called -= usize::from(std::mem::take(&mut resumed.is_called));
+        }
+    }
+
+    /// Forgets that the stream went on lately, and gives since when it had waited before.
+    fn no_longer_resumed(&mut self, stream: StreamId) -> Option<Instant> {
+        self.has_come(stream);
+        self.resumed.remove(&stream).map(|resumed| resumed.since)
+    }
+
+    fn is_room_wanted(&self) -> bool {
+        self.order.first().is_some_and(|(is_last, ..)| !is_last)
     }
 
     fn say_whether_somebody_waits(&self) {
         budget::watch(!(self.order.is_empty() && self.failing.is_empty() && self.resumed.is_empty()));
     }
 
-    /// Has those fail that want most of all who have waited for so long: one, and then twice as many at each look, until what
-    /// they had is enough for the others.
+    /// Has those fail in the last part of the line, and then those that want most, of all who have waited for so long: one, and then twice as many at each
+    /// look, until what they had is enough for the others.
     fn end_largest(&mut self, now: Instant, patience: Duration) {
         let most = (2 * self.failed).max(1);
         let has_waited = |stream: &StreamId| {
@@ -176,7 +241,7 @@ impl HeldBack {
             waiting.is_some_and(|waiting| now.saturating_duration_since(waiting.since) >= patience)
         };
         // Whoever has come since does not keep the others from their end, however much it wants.
-        let waited = self.order.iter().rev().map(|(_, stream)| *stream).filter(has_waited);
+        let waited = self.order.iter().rev().map(|(_, _, stream)| *stream).filter(has_waited);
         let largest: Vec<StreamId> = waited.take(most).collect();
         self.failed = largest.len();
         for stream in largest {
@@ -190,8 +255,12 @@ impl HeldBack {
 
     fn forget_who_has_gone_on(&mut self) {
         self.looks += 1;
-        let looks = self.looks;
-        self.resumed.retain(|_, (_, look)| *look + 1 >= looks);
+        let (looks, called) = (self.looks, &mut self.called);
+        self.resumed.retain(|_, resumed| {
+            let is_recent = resumed.look + 1 >= looks;
+            *called -= usize::from(resumed.is_called && !is_recent); // it has not come
+            is_recent
+        });
         self.say_whether_somebody_waits();
     }
 }
@@ -210,6 +279,9 @@ fn look_after(io_loop: &IoLoop) {
             held_back.forget_who_has_gone_on();
             budget::is_watched()
         });
+        if is_room_wanted() {
+            grant::have_them_look();
+        }
         drop(under_care);
         if any == Ok(true) {
             let _ = HELD_BACK.try_with(|held_back| held_back.borrow_mut().is_looked_after = true);

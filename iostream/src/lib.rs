@@ -59,6 +59,7 @@ mod detach;
 mod error;
 mod fill;
 mod flush;
+mod grant;
 mod held_back;
 mod options;
 #[cfg(all(unix, feature = "process"))]
@@ -93,6 +94,7 @@ pub use detach::{DetachError, DetachedTransport, Parts};
 #[cfg(all(unix, feature = "process"))]
 pub use error::NotPollable;
 pub use error::{CloseReason, StreamError};
+pub use grant::{MemoryGrant, MemoryWait};
 pub use options::StreamOptions;
 pub use pool::{leased_blocks, release_free_blocks};
 #[cfg(feature = "regex")]

@@ -17,7 +17,7 @@ const PIECE_BYTES: usize = 64 * 1024;
 const HARMLESS_BYTES: u64 = 1024 * 1024;
 
 /// What a decoder takes for as long as the request: a piece, and what deflate looks back on.
-const DECODER_BYTES: usize = 112 * 1024;
+pub(super) const DECODER_BYTES: usize = 112 * 1024;
 
 /// Decodes one body.
 pub(crate) struct Decoder {

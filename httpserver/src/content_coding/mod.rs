@@ -9,7 +9,7 @@ use std::cell::{Cell, RefCell};
 
 use bytes::Bytes;
 use http::{Method, StatusCode};
-use iostream::HeldBytes;
+use iostream::{HeldBytes, MemoryBudget};
 
 use crate::active::Active;
 use crate::error::HttpError;
@@ -18,7 +18,7 @@ use crate::headers::Headers;
 use crate::http1::{BodyLength, LocalError, RequestHead, ResponseHead, ResponseLength};
 use crate::options::HttpOptions;
 use crate::response::Response;
-use decoder::{Decoder, Step};
+use decoder::{DECODER_BYTES, Decoder, Step};
 use encoder::{ENCODER_BYTES, Encoder};
 use negotiation::{Accepted, Verdict, is_compressible};
 
@@ -83,6 +83,15 @@ impl Active<'_> {
         let has_body = head.framing().body != BodyLength::Empty;
         let decodes = options.decompress_request && has_body;
         decoder.replace(decodes.then(|| Decoder::of(head, options.max_inflation)).flatten().map(Box::new));
+    }
+
+    /// Whether there is memory for the decoder of a request with this head, if it is to have one.
+    #[inline]
+    pub(crate) fn has_memory_to_decode(&self, head: &RequestHead) -> bool {
+        !self.session.core.options.decompress_request
+            || MemoryBudget::left() >= DECODER_BYTES
+            || head.framing().body == BodyLength::Empty
+            || head.headers().get("content-encoding").is_none()
     }
 
     pub(crate) fn is_decoding(&self) -> bool {
