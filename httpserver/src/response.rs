@@ -13,7 +13,8 @@ use crate::set_cookie::{CookieError, SetCookie};
 
 /// A response whose body is in memory, or in a file: see [`StaticFile`](crate::StaticFile).
 ///
-/// Date, Server, Content-Length and Connection are added when it is sent. A large body is not copied.
+/// Date, Server, Content-Length and Connection are added when it is sent. A large body is not copied. In answers to HEAD, and with 304, a
+/// Content-Length of the handler's own may tell of a body that was not made.
 #[derive(Debug, Clone)]
 #[must_use = "a response does nothing unless it is returned or sent"]
 pub struct Response {

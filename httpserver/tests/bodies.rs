@@ -301,6 +301,7 @@ fn h1_37_no_body_goes_out_where_none_may() {
             "/reset" => Response::text("seven b").status(StatusCode::RESET_CONTENT),
             "/304" => Response::new(StatusCode::NOT_MODIFIED),
             "/describes" => Response::text("seven b").status(StatusCode::NOT_MODIFIED),
+            "/says" => Response::new(StatusCode::OK).header("Content-Length", "7").unwrap(),
             _ => Response::text("seven b"),
         }
     }
@@ -315,9 +316,10 @@ fn h1_37_no_body_goes_out_where_none_may() {
         "GET /none ",
         "GET /reset ",
         "GET / ",
+        "HEAD /says ",
     ]
     .map(|line| format!("{line}HTTP/1.1\r\nHost: a\r\n\r\n"));
-    let back = answers_with(&stage.exchange(&peer, requests.concat()), |number| number == 0);
+    let back = answers_with(&stage.exchange(&peer, requests.concat()), |number| [0, 8].contains(&number));
     let seen: Vec<_> =
         back.iter().map(|back| (back.status, back.header("content-length"), back.text())).collect();
     assert_eq!(
@@ -330,7 +332,8 @@ fn h1_37_no_body_goes_out_where_none_may() {
             (204, None, ""),
             (204, None, ""),
             (205, Some("0"), ""),
-            (200, Some("7"), "seven b")
+            (200, Some("7"), "seven b"),
+            (200, Some("7"), "")
         ]
     );
 }

@@ -13,6 +13,8 @@ use http::StatusCode;
 use httpserver::http1::{Ambient, LocalError, ResponseHead, ResponseLength};
 use httpserver::{HeaderError, Headers};
 
+const NONE: ResponseLength = ResponseLength::Known(0);
+
 #[test]
 fn framing_and_persistence_are_right_in_every_combination() {
     let ok = |fields: &str| Ok(format!("HTTP/1.1 200 OK\r\n{fields}\r\n"));
@@ -163,6 +165,38 @@ fn the_fields_of_the_application_count() {
             [("Content-Length", "2")],
             STREAMED,
             Ok("Content-Length: 2\r\n"),
+        ),
+        (
+            "h1_37_length_alone_with_304",
+            GET,
+            304,
+            [("Content-Length", "2")],
+            NONE,
+            Ok("Content-Length: 2\r\n"),
+        ),
+        (
+            "h1_37_length_alone_with_head",
+            HEAD,
+            200,
+            [("Content-Length", "2")],
+            NONE,
+            Ok("Content-Length: 2\r\n"),
+        ),
+        (
+            "h1_37_length_alone_where_a_body_belongs",
+            GET,
+            200,
+            [("Content-Length", "2")],
+            NONE,
+            Err(LocalError::LengthMismatch { field: 2, body: 0 }),
+        ),
+        (
+            "h1_37_length_that_does_not_agree_with_what_is_left_out",
+            HEAD,
+            200,
+            [("Content-Length", "3")],
+            KNOWN,
+            Err(LocalError::LengthMismatch { field: 3, body: 2 }),
         ),
         (
             "upgrade",

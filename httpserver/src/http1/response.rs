@@ -180,7 +180,8 @@ pub(crate) fn plan(
     asked: Asked,
     survey: &Survey,
 ) -> Result<Plan, LocalError> {
-    let length = known_length(length, survey.content_length)?;
+    let is_left_out = asked.is_head || status == StatusCode::NOT_MODIFIED;
+    let length = known_length(length, survey.content_length, is_left_out)?;
     let empty = Plan { framing: FramingField::None, body: Sending::Empty, switches: false };
     let switch = Plan { switches: true, ..empty };
     let is_tunnel = asked.is_connect && status.is_success();
@@ -215,8 +216,14 @@ pub(crate) fn plan(
     }
 }
 
-fn known_length(length: ResponseLength, field: Option<u64>) -> Result<Option<u64>, LocalError> {
+fn known_length(
+    length: ResponseLength,
+    field: Option<u64>,
+    is_left_out: bool,
+) -> Result<Option<u64>, LocalError> {
     match (length, field) {
+        // Who does not make a body that is left out says how long it would have been by the field alone.
+        (ResponseLength::Known(0), Some(field)) if is_left_out => Ok(Some(field)),
         (ResponseLength::Known(body), Some(field)) if field != body => {
             Err(LocalError::LengthMismatch { field, body })
         }
