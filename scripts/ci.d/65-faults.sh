@@ -8,4 +8,6 @@ need nginx nginx
 need prlimit util-linux
 need faketime faketime
 
-timeout 300 cargo run --release --quiet -p benches --bin faults -- --quick
+cargo build --release --quiet -p benches --bin faults
+cargo build --release --quiet -p examples --features "gzip tls" --example testbed
+timeout 900 cargo run --release --quiet -p benches --bin faults -- --quick --no-build

@@ -12,5 +12,5 @@ export IDLE_CONNECTIONS=${IDLE_CONNECTIONS:-1000000}
 
 for crate in tcpserver httpserver; do
   cargo test --quiet --release -p "$crate" --test million --no-run
-  timeout 120 cargo test --quiet --release -p "$crate" --test million -- --nocapture
+  timeout 600 cargo test --quiet --release -p "$crate" --test million -- --nocapture
 done
