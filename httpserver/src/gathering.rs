@@ -218,9 +218,13 @@ impl<'a> Gathering<'a> {
     }
 
     /// All that will be needed. Of unknown length a small body is taken to need an eighth more, and so is what has turned out to be
-    /// larger than any was taken to be.
+    /// larger than any was taken to be; one that was slow as much again as has come.
     fn all(&self, wanted: usize) -> usize {
-        let part = if wanted < LEAST_APART { 0 } else { MemoryBudget::current().hard / PART };
+        let part = match MemoryBudget::current().hard / PART {
+            _ if wanted < LEAST_APART => 0,
+            part if self.was_slow => part.min(2 * wanted),
+            part => part,
+        };
         let unknown = || self.limit().min(part.max(wanted + self.room / 8));
         self.length().unwrap_or_else(unknown).max(wanted)
     }

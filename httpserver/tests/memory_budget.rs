@@ -716,6 +716,8 @@ fn what_was_taken_back_of_a_slow_bodys_room_is_counted_once_and_the_body_is_whol
         drop(others);
         stage.time.run_until_stalled();
         assert_eq!(answer(waits.received()).text(), digest(&vec![b'x'; more]));
+        let own = buffered_bytes();
+        assert!(own <= 2 * first.len() + 20 * KIB, "{own}: as much again where it is not known");
         peer.send(&second[1..]);
         if head == chunked {
             peer.send("0\r\n\r\n");
