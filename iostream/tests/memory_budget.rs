@@ -11,7 +11,8 @@ use std::time::Duration;
 use ioloop::{IoLoop, JoinHandle};
 use iostream::testing::Script;
 use iostream::{
-    CloseReason, HeldBytes, MemoryBudget, StreamError, buffered_bytes, on_memory_shortage, relieve_memory,
+    CloseReason, HeldBytes, IoStream, MemoryBudget, MemoryGrant, MemoryWait, StreamError, buffered_bytes,
+    on_memory_shortage, relieve_memory,
 };
 use support::{run, stream, turns};
 
@@ -423,5 +424,105 @@ fn when_nobody_is_held_back_any_more_nothing_looks_at_the_time() {
         let before = IoLoop::current().counters().turns;
         ioloop::sleep(Duration::from_secs(600)).await;
         assert!(IoLoop::current().counters().turns - before <= 3);
+    });
+}
+
+/// Has the stream find nothing to read.
+async fn wait_for_peer(stream: &IoStream) {
+    poll_fn(|cx| {
+        assert!(stream.poll_fill(cx).is_pending());
+        std::task::Poll::Ready(())
+    })
+    .await;
+}
+
+#[test]
+fn what_was_granted_is_due_when_others_wait_and_the_peer_falls_behind_and_never_else() {
+    run(async {
+        let budget = MemoryBudget::new(MIB, 2 * MIB);
+        budget.install();
+        let look = budget.patience / 16;
+        let (stream, _script) = stream();
+        let mut grant = MemoryGrant::new(&stream);
+        let mut have = 20 * KIB;
+        grant.renew(have, 160 * KIB, MemoryWait::begin());
+        let others = held(3 * MIB / 2);
+        for _ in 0..100 {
+            ioloop::sleep(look).await;
+            wait_for_peer(&stream).await;
+            assert!(!grant.is_due(&stream, have), "nobody waits");
+        }
+        let (waiting, _waiting_script) = support::stream();
+        let waits = spawn(async move { poll_fn(|cx| waiting.poll_memory(cx, 400 * KIB)).await });
+        turns(1).await;
+        for _ in 0..12 {
+            ioloop::sleep(look).await;
+            have += 10 * KIB;
+            wait_for_peer(&stream).await;
+            assert!(!grant.is_due(&stream, have), "it keeps pace");
+        }
+        let mut looks = 0;
+        while !grant.is_due(&stream, have) {
+            ioloop::sleep(look).await;
+            wait_for_peer(&stream).await;
+            looks += 1;
+        }
+        assert!((2..=4).contains(&looks), "{looks}");
+        drop(others);
+        assert!(waits.await.unwrap().is_ok());
+        assert!(!grant.is_due(&stream, have), "nobody waits any more");
+    });
+}
+
+#[test]
+fn who_had_to_wait_for_a_grant_and_has_nothing_sent_meanwhile_gives_it_back_at_once() {
+    run(async {
+        let budget = MemoryBudget::new(MIB, 2 * MIB);
+        budget.install();
+        let _others = held(3 * MIB / 2);
+        let wait = MemoryWait::begin();
+        let (waiting, _waiting_script) = support::stream();
+        let _waits = spawn(async move { poll_fn(|cx| waiting.poll_memory(cx, 400 * KIB)).await });
+        ioloop::sleep(budget.patience / 8).await;
+        let (stream, _script) = stream();
+        wait_for_peer(&stream).await;
+        for (wait, have, is_due) in
+            [(wait, 20 * KIB, true), (wait, 36 * KIB, false), (MemoryWait::begin(), 20 * KIB, false)]
+        {
+            let mut grant = MemoryGrant::new(&stream);
+            grant.renew(20 * KIB, 160 * KIB, wait);
+            assert_eq!(grant.is_due(&stream, have), is_due);
+        }
+    });
+}
+
+#[test]
+fn who_had_memory_and_was_slow_waits_behind_all_others_and_half_as_long() {
+    run(async {
+        let budget = MemoryBudget::new(MIB, 2 * MIB);
+        budget.install();
+        let others = held(MIB + 200 * KIB);
+        let began = IoLoop::current().now();
+        let ask = |bytes, again: bool| {
+            let (stream, script) = stream();
+            let asked = poll_fn(move |cx| match again {
+                false => stream.poll_memory(cx, bytes),
+                true => stream.poll_memory_again(cx, bytes),
+            });
+            let task = spawn(async move { (asked.await, IoLoop::current().now() - began) });
+            (script, task)
+        };
+        let (_script, first) = ask(600 * KIB, false);
+        turns(1).await;
+        let (_script, slow) = ask(100 * KIB, true);
+        let (failed, after) = slow.await.unwrap();
+        assert!(
+            is_over_budget(&failed) && after >= budget.patience / 2 && after < budget.patience,
+            "{after:?}"
+        );
+        let (_script, slow) = ask(100 * KIB, true);
+        turns(1).await;
+        drop(others);
+        assert!(first.await.unwrap().0.is_ok() && slow.await.unwrap().0.is_ok());
     });
 }
