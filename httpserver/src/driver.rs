@@ -33,7 +33,7 @@ use crate::handler::Handler;
 use crate::http1::{Outcome, Received, RemoteError, RequestHead};
 use crate::observed::Observed;
 use crate::session::{Arrival, Session};
-use crate::worker::{Desk, Worker};
+use crate::worker::{Desk, Place, Worker};
 
 /// How long a peer that was too slow may still send before its connection closes behind the 408.
 const BRIEFLY: Duration = Duration::from_millis(100);
@@ -54,25 +54,14 @@ enum Then {
     Nothing,
 }
 
-/// Serves one connection from its first byte to its last. As large as what idles, and no larger.
-pub(crate) enum Serve {
-    Idle(Session),
-    /// The session lies on the worker's desk. Without a worker the connection has ended.
-    Busy(Option<Box<Worker>>),
+/// Serves one connection from its first byte to its last. As large as its session, and no larger.
+pub(crate) struct Serve {
+    place: Place,
 }
 
 impl Serve {
     pub(crate) fn new(session: Session) -> Serve {
-        Serve::Idle(session)
-    }
-
-    /// Takes the session of a connection that idles.
-    #[inline]
-    fn take_session(&mut self) -> Option<Session> {
-        match std::mem::replace(self, Serve::Busy(None)) {
-            Serve::Idle(session) => Some(session),
-            Serve::Busy(_) => None,
-        }
+        Serve { place: Place::Here(session) }
     }
 }
 
@@ -80,34 +69,36 @@ impl Future for Serve {
     type Output = ();
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
+        let place = &mut self.place;
         loop {
-            let mut worker = match &mut *self {
-                Serve::Idle(session) => {
+            let mut worker = match place {
+                Place::Here(session) => {
                     let Poll::Ready(arrival) = session.poll_idle(cx) else {
                         session.stream.flush_at_end_of_turn();
                         return Poll::Pending;
                     };
                     let worker = session.core.lease_worker();
-                    worker.begin(self.take_session(), arrival);
+                    worker.begin(place, arrival);
                     worker
                 }
-                Serve::Busy(worker) => match worker.take() {
+                Place::With(worker) => match worker.take() {
                     Some(worker) => worker,
                     None => return Poll::Ready(()),
                 },
             };
             let Poll::Ready(may_idle) = worker.poll(cx) else {
                 worker.with_session(|session| session.stream.flush_at_end_of_turn());
-                *self = Serve::Busy(Some(worker));
+                *place = Place::With(Some(worker));
                 return Poll::Pending;
             };
-            let session = worker.end();
-            session.core.return_worker(worker);
-            if !may_idle {
-                session.core.handler.connection_closed(&session.context);
-                return Poll::Ready(());
+            worker.end(place);
+            if let Place::Here(session) = place {
+                session.core.return_worker(worker);
+                if !may_idle {
+                    session.core.handler.connection_closed(&session.context);
+                    *place = Place::default();
+                }
             }
-            *self = Serve::Idle(session);
         }
     }
 }

@@ -18,8 +18,18 @@ use std::task::{Context, Poll};
 
 use crate::session::{Arrival, Session};
 
-/// Why there is a session on the desk.
-const LAID_DOWN: &str = "a session that was laid down";
+/// Where a session is: one or the other, so that an idle connection has no room for a worker beside it.
+pub(crate) enum Place {
+    Here(Session),
+    /// On the desk of this worker; without one there is none.
+    With(Option<Box<Worker>>),
+}
+
+impl Default for Place {
+    fn default() -> Place {
+        Place::With(None)
+    }
+}
 
 /// One such future, and what a connection has to do with it.
 pub(crate) struct Worker {
@@ -31,7 +41,7 @@ pub(crate) struct Worker {
 #[derive(Default)]
 pub(crate) struct Desk {
     /// Lies here while it is served, and is lent: it is moved twice a burst and no more.
-    session: RefCell<Option<Session>>,
+    place: RefCell<Place>,
     begun: Cell<Option<Arrival>>,
     served: Cell<Option<bool>>,
 }
@@ -46,21 +56,26 @@ impl Worker {
         Box::new(Worker { work: Box::pin(work(Rc::clone(&desk))), desk })
     }
 
-    /// Gives the worker a session on which something has arrived. It is to be polled until it is done with it; dropped before, it
-    /// takes the session along.
+    /// Gives the worker the session that is here in `place`, on which something has arrived. It is to be polled until it is done with it;
+    /// dropped before, it takes the session along.
     #[inline]
-    pub(crate) fn begin(&self, session: Option<Session>, arrival: Arrival) {
-        *self.desk.session.borrow_mut() = session;
+    pub(crate) fn begin(&self, place: &mut Place, arrival: Arrival) {
+        self.trade(place);
         self.desk.begun.set(Some(arrival));
     }
 
-    /// Gives back the session that was served.
+    /// Puts the session that was served back into its `place`.
     #[inline]
-    pub(crate) fn end(&self) -> Session {
-        self.desk.session.borrow_mut().take().expect(LAID_DOWN)
+    pub(crate) fn end(&self, place: &mut Place) {
+        self.trade(place);
     }
 
-    /// Ready when the session is served and can be [taken back](Worker::end): `true` if its connection may idle.
+    #[inline]
+    fn trade(&self, place: &mut Place) {
+        std::mem::swap(&mut *self.desk.place.borrow_mut(), place);
+    }
+
+    /// Ready when the session is served and can be [put back](Worker::end): `true` if its connection may idle.
     #[inline]
     pub(crate) fn poll(&mut self, cx: &mut Context<'_>) -> Poll<bool> {
         match self.work.as_mut().poll(cx) {
@@ -84,7 +99,10 @@ impl Desk {
 
     /// The session that was laid down. To be given back before it is [`served`](Desk::served).
     pub(crate) fn session(&self) -> Ref<'_, Session> {
-        Ref::map(self.session.borrow(), |session| session.as_ref().expect(LAID_DOWN))
+        Ref::map(self.place.borrow(), |place| match place {
+            Place::Here(session) => session,
+            Place::With(_) => panic!("no session was laid down"),
+        })
     }
 
     pub(crate) fn served(&self, may_idle: bool) {
