@@ -38,7 +38,8 @@
 //! small remainder that waits for more is moved to memory of its own size. A reader that stops with bytes unread keeps the
 //! block that holds them, over TLS two at times; while more than 64 are borrowed (4 MiB), what is left of up to 16 KiB is moved likewise when
 //! the turn ends in which it came. A result is copied out of the block once, or is the block itself where it fills
-//! most of it. Writes of 16 KiB and more are not copied. In one turn a stream reads at most 256 KiB and sends at most 1088 KiB.
+//! most of it. Writes of 16 KiB and more are not copied. In one turn a stream reads at most 256 KiB and sends at most 1088 KiB; after 8192 reads out
+//! of what it has its reader gives way too.
 
 #![forbid(unsafe_code)]
 

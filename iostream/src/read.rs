@@ -179,6 +179,7 @@ impl IoStream {
         let inner = &self.inner;
         let _reading = inner.begin_read()?;
         poll_fn(|cx| {
+            std::task::ready!(inner.poll_may_take(cx));
             let buffered = inner.read_side.with(|buffer| buffer.copy_to(target));
             if buffered > 0 {
                 return Poll::Ready(Ok(buffered));
@@ -342,7 +343,7 @@ impl<T: Take> ReadToDelimiter<'_, T> {
     /// is under way. `None` leaves everything to [`read_on`](Self::read_on).
     #[inline]
     fn take_at_once(&mut self) -> Option<T::Taken> {
-        if self.inner.flags.reading.get() {
+        if self.inner.flags.reading.get() || !self.inner.shares.may_take() {
             return None;
         }
         let (delimiter, max_bytes, take) = (self.delimiter, self.max_bytes, &mut self.take);
@@ -496,6 +497,7 @@ impl Inner {
             self.mark_reading()?;
             *reading = true;
         }
+        std::task::ready!(self.poll_may_take(cx));
         let result = loop {
             match self.read_side.with(|buffer| look(buffer.filled())) {
                 Found::At(n) => break Ok(Some(n)),
@@ -524,6 +526,17 @@ impl Inner {
             Found::TooLate => Ok(None),
             Found::NotYet => Err(error),
         }
+    }
+
+    /// Gives way once in so many reads, however much is buffered (invariant 9).
+    #[inline]
+    fn poll_may_take(&self, cx: &mut Context<'_>) -> Poll<()> {
+        if self.shares.may_take() {
+            return Poll::Ready(());
+        }
+        self.shares.gives_way();
+        ioloop::give_way(cx);
+        Poll::Pending
     }
 
     fn end_read(&self, reading: bool) {

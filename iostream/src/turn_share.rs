@@ -11,6 +11,9 @@ const UNIT_BYTES: usize = 64;
 /// What a call costs at most: a share has so many units.
 const MOST_BYTES: usize = u16::MAX as usize * UNIT_BYTES;
 
+/// A reader takes nothing more when this much is used: a read's whole share, and as many things as it has units.
+const MOST_UNITS_TAKEN: u16 = 8192;
+
 /// What each direction of a stream has used, in units, in the latest turn in which it did anything: up to 4 MiB.
 #[derive(Default)]
 pub(crate) struct TurnShares {
@@ -29,6 +32,24 @@ impl TurnShares {
     /// How many of `most` bytes may still be written in `turn`.
     pub(crate) fn left_to_write(&self, turn: u64, most: usize) -> usize {
         self.left(&self.written, turn, most)
+    }
+
+    /// Notes that a reader takes something of what has been read, for one unit: a block may hold a line for each of its bytes. `false` if
+    /// it is to [give way](TurnShares::gives_way) first. Does not look which turn it is, which each line would pay for; so what a
+    /// reader takes in turns without a read adds up.
+    #[inline]
+    pub(crate) fn may_take(&self) -> bool {
+        let used = self.read.get();
+        let may = used < MOST_UNITS_TAKEN;
+        if may {
+            self.read.set(used + 1);
+        }
+        may
+    }
+
+    /// Notes that a reader gives way to the others.
+    pub(crate) fn gives_way(&self) {
+        self.read.set(0);
     }
 
     /// Notes a read of `bytes`.
@@ -78,6 +99,9 @@ mod tests {
         share.count_written(8, 1);
         assert_eq!(share.left_to_write(8, 10_000), 10_000 - CALL_BYTES);
         assert_eq!(share.left_to_read(8, 10_000), 10_000);
+        assert_eq!((0..10_000).filter(|_| share.may_take()).count(), usize::from(MOST_UNITS_TAKEN));
+        share.gives_way();
+        assert!(share.may_take());
         share.count_written(8, usize::MAX);
         assert_eq!(
             share.left_to_write(8, usize::MAX - 1),

@@ -85,6 +85,33 @@ fn a_firehose_does_not_keep_a_polite_peer_waiting() {
     }
 }
 
+/// A block of empty lines is one read and 64 thousand results.
+#[test]
+fn a_task_that_reads_many_small_pieces_out_of_one_block_gives_way() {
+    const PIECES: usize = 60_000;
+    for way in 0..3 {
+        run(async {
+            let (stream, script) = stream();
+            let served = neighbour();
+            script.send(vec![b'\n'; PIECES]);
+            for _ in 0..PIECES {
+                let piece = match way {
+                    0 => stream.read_until(b"\n").await.unwrap(),
+                    1 => stream.read_bytes(1).await.unwrap(),
+                    _ => {
+                        let mut piece = [0];
+                        assert_eq!(stream.read_into(&mut piece).await.unwrap(), 1);
+                        Bytes::copy_from_slice(&piece)
+                    }
+                };
+                assert_eq!(piece, "\n");
+            }
+            assert_eq!(script.calls().reads, if way == 2 { PIECES } else { 1 });
+            assert!(served.get() >= 7, "{} turns for the others", served.get());
+        });
+    }
+}
+
 #[test]
 fn a_read_that_has_used_up_its_share_goes_on_by_itself() {
     run(async {
