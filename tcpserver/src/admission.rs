@@ -25,7 +25,8 @@ pub enum WhenFull {
     /// served a moment later, and it costs nothing however many come.
     ///
     /// Accepting goes on as soon as a connection of this server ends; within a tenth of a second when it is another
-    /// part of the process that gives descriptors back.
+    /// part of the process that gives descriptors back. Nobody is closed to make room: who idles has the time that the protocol gives it,
+    /// which for HTTP is `idle_connection_timeout`.
     #[default]
     Wait,
     /// They are accepted and closed, so that the clients notice and can go elsewhere. Use it where there is another server to go
