@@ -38,8 +38,8 @@ pub enum ResolveError {
         source: io::Error,
     },
 
-    /// The host has addresses, but none of the family that was asked for.
-    #[error("{host:?} (port {port}) has no address of the family {family:?}")]
+    /// The host has addresses, but none of the family that was asked for; or, for [`Family::Unspecified`], it has none.
+    #[error("{host:?} (port {port}) has no address{}", of_family(*family))]
     NoAddress {
         /// The host.
         host: String,
@@ -94,6 +94,14 @@ impl From<ResolveError> for io::Error {
     }
 }
 
+fn of_family(family: Family) -> &'static str {
+    match family {
+        Family::Unspecified => "",
+        Family::Ipv4 => " of the family IPv4",
+        Family::Ipv6 => " of the family IPv6",
+    }
+}
+
 fn shown(host: &str) -> String {
     host.chars().take(SHOWN_HOST_CHARS).collect()
 }
@@ -109,7 +117,9 @@ mod tests {
         let refused = ResolveError::invalid_host("", 443, "it is empty");
         assert_eq!(refused.to_string(), r#""" (port 443) cannot be looked up: it is empty"#);
         let other_family = ResolveError::no_address("::1", 80, Family::Ipv4);
-        assert_eq!(other_family.to_string(), r#""::1" (port 80) has no address of the family Ipv4"#);
+        assert_eq!(other_family.to_string(), r#""::1" (port 80) has no address of the family IPv4"#);
+        let none = ResolveError::no_address("a", 80, Family::Unspecified);
+        assert_eq!(none.to_string(), r#""a" (port 80) has no address"#);
     }
 
     #[test]
