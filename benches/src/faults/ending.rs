@@ -55,8 +55,9 @@ fn both_serve(target: &Target, answered: &mut u32) -> std::io::Result<bool> {
 }
 
 /// An idle connection, a request that is being answered, one that comes too late; and one that would take too long.
-pub(super) fn sigterm(place: &Place, _extent: Extent) -> Findings {
-    let mut target = place.start(Kind::Waterspout, Start::default())?;
+pub(super) fn sigterm(place: &Place, extent: Extent) -> Findings {
+    let start = Start { limit: extent.limit_unjudged(), ..Start::default() };
+    let mut target = place.start(Kind::Waterspout, start)?;
     let mut idle = Client::new(target.connect()?);
     idle.ask(get("/plaintext").as_bytes())?;
     let mut busy = Client::new(target.connect()?);
@@ -76,8 +77,7 @@ pub(super) fn sigterm(place: &Place, _extent: Extent) -> Findings {
     let (status, ended) = target.running.wait(Duration::from_secs(10))?;
     let behind = ended.saturating_duration_since(last);
 
-    let mut target =
-        place.start(Kind::Waterspout, Start { arguments: &["--grace", "1"], ..Start::default() })?;
+    let mut target = place.start(Kind::Waterspout, Start { arguments: &["--grace", "1"], ..start })?;
     let mut slow = Client::new(target.connect()?);
     slow.stream.write_all(get("/sleep/5000").as_bytes())?;
     std::thread::sleep(Duration::from_millis(100));

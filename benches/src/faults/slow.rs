@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use super::client::{Polite, get, post};
 use super::herd::{Cut, Habit, drive};
 use super::report::{Finding, bytes};
-use super::target::Target;
+use super::target::{Target, sockets};
 use super::{Extent, Findings};
 
 /// How long after its limit a slow peer may still be there.
@@ -116,8 +116,9 @@ fn takers(target: &Target, a_second: usize, extent: Extent) -> std::io::Result<V
         if reads {
             next_read += Duration::from_secs(1);
         }
+        let table = sockets()?;
         for taker in takers.iter_mut().filter(|taker| taker.given_up.is_none()) {
-            match target.under_way(taker.client.local_addr()?.port())? {
+            match target.under_way(&table, taker.client.local_addr()?.port()) {
                 None => taker.given_up = Some(taker.last.elapsed()),
                 // Less than before: what was on both sides at once, on its way, no longer is. It came there not long ago.
                 Some(under_way) if taker.read + under_way != taker.taken => {

@@ -324,12 +324,8 @@ impl Target {
     }
 
     /// What the kernel holds between the server and its peer at `port`, in bytes; `None` when the server's end is no longer a socket
-    /// that it has open.
-    ///
-    /// # Errors
-    /// When the system keeps no such table.
-    pub fn under_way(&self, port: u16) -> io::Result<Option<u64>> {
-        let table = fs::read_to_string("/proc/net/tcp")?;
+    /// that it has open. `table` is that of [`sockets`].
+    pub fn under_way(&self, table: &str, port: u16) -> Option<u64> {
         let (server, peer) = (format!(":{:04X}", self.address().port()), format!(":{port:04X}"));
         let (mut is_open, mut bytes) = (false, 0);
         for line in table.lines() {
@@ -346,7 +342,7 @@ impl Target {
                 bytes += into;
             }
         }
-        Ok(is_open.then_some(bytes))
+        is_open.then_some(bytes)
     }
 
     /// Waits until nobody is connected, so that the next line begins from the same state.
@@ -378,6 +374,14 @@ impl Target {
             std::thread::sleep(Duration::from_millis(20));
         }
     }
+}
+
+/// All TCP sockets of the system, a line each. Where tens of thousands have just been closed, this takes a second.
+///
+/// # Errors
+/// When the system keeps no such table.
+pub fn sockets() -> io::Result<String> {
+    fs::read_to_string("/proc/net/tcp")
 }
 
 fn counters(client: &mut Client) -> io::Result<BTreeMap<String, u64>> {
