@@ -11,7 +11,7 @@ use iostream::testing::{Faults, Pair};
 use iostream::{IntoTransport, IoStream, StreamOptions};
 
 /// Long enough for a machine that is busy; reached only by a test that fails.
-const AT_MOST: Duration = Duration::from_secs(60);
+const AT_MOST: Duration = Duration::from_secs(180);
 
 /// How to come by two streams that are connected.
 pub(crate) trait Connect {
