@@ -59,8 +59,9 @@ impl FreeWakers {
     }
 }
 
-/// So many tasks are no crowd yet, but what is made for the first ones and lives on is there.
-const A_FEW: u32 = 16;
+/// So many tasks are no crowd yet, but what is made for the first ones and lives on is there. The fewer they are the fewer pages have
+/// been written to before the [reserve](crate::trim::Reserve) is taken: with TLS a connection is 8 KiB.
+const A_FEW: u32 = 8;
 
 /// Free wakers that are kept.
 const KEEP_WAKERS: usize = 64;
