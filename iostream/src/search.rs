@@ -21,14 +21,16 @@ fn near_end(delimiter: &[u8], bytes: &[u8]) -> Option<usize> {
     ends_with(&near[..at], before).then_some(at + 1)
 }
 
-/// The same arithmetic for every byte and no branch: compilers make a few vector instructions of it.
+/// With what every processor of the kind has: nothing is looked up and nothing is called. Where this line ends is what looking for
+/// the next one waits for, so it is the way to the answer that has to be short, more than the number of its steps.
 #[inline]
 fn near_position(byte: u8, bytes: &[u8; NEAR]) -> Option<usize> {
-    let mut left = 0; // from the first match on
-    for (at, one) in bytes.iter().enumerate() {
-        left = left.max(u8::from(*one == byte).wrapping_neg() & (NEAR - at) as u8);
-    }
-    (left > 0).then(|| NEAR - usize::from(left))
+    #[cfg(target_arch = "x86_64")]
+    return memchr::arch::x86_64::sse2::memchr::One::new(byte)?.find(bytes);
+    #[cfg(target_arch = "aarch64")]
+    return memchr::arch::aarch64::neon::memchr::One::new(byte)?.find(bytes);
+    #[cfg(not(any(target_arch = "x86_64", target_arch = "aarch64")))]
+    memchr::arch::all::memchr::One::new(byte).find(bytes)
 }
 
 /// A short one is searched by its last byte: a prepared searcher would have to live in the future of every read that waits, and
