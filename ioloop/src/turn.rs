@@ -245,7 +245,17 @@ impl Inner {
             return true;
         }
         self.ran_at_last_look.set(ran);
+        self.is_quick()
+    }
+
+    /// Whether the last poll was not long ago.
+    pub(crate) fn is_quick(&self) -> bool {
         self.gauge.working_for(self.look_at_clock()) < NANOS_PER_POLL
+    }
+
+    /// Has the turn end with a poll, whatever is ready.
+    pub(crate) fn poll_next(&self) {
+        self.ran_since_poll.set(RUNS_PER_POLL);
     }
 
     fn has_work(&self) -> bool {
@@ -272,7 +282,7 @@ impl Inner {
                 Some(Runnable::Call(callback)) => {
                     self.guarded(|| callback(self));
                     // Tornado's way to give way in long work is a callback that adds the next (IL10).
-                    self.ran_since_poll.set(RUNS_PER_POLL);
+                    self.poll_next();
                 }
                 None => break, // the loop was closed from inside
             }
