@@ -1,8 +1,8 @@
 //! Pieces of work that several libraries can do, put to each in slices and random order: what `ioloop_ratios` and `iostream_ratios`
 //! have in common.
 //!
-//! Each contender is a process of its own, so that nobody allocates in what another has left behind. Ratios are taken within a
-//! round, in which the contenders take turns, as often as the program says: what the machine does meanwhile then falls on all
+//! Each contender is a process of its own, anew in each round, so that nobody allocates in what another has left behind. Ratios are
+//! taken within a round, in which the contenders take turns, as often as the program says: what the machine does meanwhile then falls on all
 //! alike.
 
 use std::env;
@@ -193,18 +193,19 @@ fn compare(cases: &[Case], options: &Options) -> Result<(), Box<dyn Error>> {
     Ok(())
 }
 
-/// The cost of each contender in each round.
+/// The cost of each contender in each round. Each round has processes of its own: how memory happens to lie in one is luck, and
+/// must not be that of the whole run.
 fn sample(case: &Case, options: &Options) -> Result<Vec<Vec<Option<f64>>>, Box<dyn Error>> {
-    let mut contenders = Vec::new();
-    for contender in case.contenders {
-        let mut served = Served::start(case, contender, options.cpu)?;
-        served.measure(case.iterations)?; // warm, and set up before the next one begins
-        contenders.push(served);
-    }
     let times = (case.iterations / options.turns).max(1);
     let done = (times * options.turns) as f64;
-    let mut samples = vec![Vec::new(); contenders.len()];
+    let mut samples = vec![Vec::new(); case.contenders.len()];
     for _ in 0..options.rounds {
+        let mut contenders = Vec::new();
+        for contender in case.contenders {
+            let mut served = Served::start(case, contender, options.cpu)?;
+            served.measure(times)?; // warm, and set up before the next one begins
+            contenders.push(served);
+        }
         let mut spent = vec![0; contenders.len()];
         for _ in 0..options.turns {
             let mut order: Vec<usize> = (0..contenders.len()).collect();

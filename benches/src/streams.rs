@@ -1,8 +1,9 @@
 //! Streams beside tokio's: reading lines, bulk one way, round trips, plain and over TLS. Measured by `iostream_ratios`.
 //!
-//! One thread is measured, by its own CPU time. What it talks to is a blocking thread on CPU 0, the same for both contenders
+//! One thread is measured, by its own CPU time. What it talks to is a blocking thread, the same for both contenders
 //! (`counterpart.rs`), over one loopback connection. TLS is 1.3 with AES-128-GCM, by the same rustls and ring on all sides.
 
+mod aligned;
 mod clock;
 mod counterpart;
 mod on_iostream;

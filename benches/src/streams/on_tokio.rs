@@ -1,16 +1,12 @@
 //! tokio's streams on its current-thread runtime: `BufReader` for lines, the bare stream otherwise, tokio-rustls for TLS.
 
-use std::rc::Rc;
-use std::sync::mpsc::Sender;
-
 use tokio::io::{AsyncBufReadExt, AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, BufReader};
 use tokio::net::TcpStream;
 use tokio::runtime::{Builder, Runtime};
-use tokio::sync::Mutex;
 use tokio_rustls::TlsAcceptor;
 
-use super::clock::cpu_of;
-use super::counterpart::{Counterpart, Link, Role};
+use super::aligned::Aligned;
+use super::counterpart::{Counterpart, Link, Orders, Role};
 use super::{LONG, Measure, PIECE, PING, SHORT};
 
 /// As large as the blocks of our streams: its own default of 8 KiB would cost it eight times the system calls.
@@ -26,7 +22,7 @@ fn runtime() -> Runtime {
 
 macro_rules! measure {
     ($role:expr, $link:expr, |$stream:ident, $times:ident| $work:expr) => {{
-        let (socket, tls, orders) = Counterpart::start($role, $link).into_parts();
+        let Counterpart { socket, tls, orders } = Counterpart::start($role, $link);
         socket.set_nonblocking(true).expect("an option");
         let runtime = runtime();
         let socket = {
@@ -57,26 +53,20 @@ macro_rules! measure {
 fn measured<S: Stream + 'static>(
     runtime: Runtime,
     mut stream: BufReader<S>,
-    orders: Sender<u64>,
-    work: impl AsyncFn(&mut BufReader<S>, u64) + 'static,
+    orders: Orders,
+    mut work: impl AsyncFnMut(&mut BufReader<S>, u64) + 'static,
 ) -> Measure {
-    runtime.block_on(async { stream.read_u8().await.expect("the first byte") });
-    let stream = Rc::new(Mutex::new(stream));
+    runtime.block_on(async { stream.read_exact(&mut [0; PING]).await.expect("the first bytes") });
     Box::new(move |times| {
-        Counterpart::order(&orders, times);
-        cpu_of(|| {
-            runtime.block_on(async {
-                let mut stream = stream.lock().await;
-                work(&mut stream, times).await;
-            });
-        })
+        let spent = orders.measure(times, tokio::task::yield_now, async |some| work(&mut stream, some).await);
+        runtime.block_on(spent)
     })
 }
 
 /// Into memory that is used again.
 fn lines(length: usize, link: Link) -> Measure {
+    let mut line = Vec::new();
     measure!(Role::Lines(length), link, |stream, times| {
-        let mut line = Vec::new();
         for _ in 0..times {
             line.clear();
             stream.read_until(b'\n', &mut line).await.expect("a line");
@@ -113,23 +103,24 @@ pub(super) fn long_owned_lines(link: Link) -> Measure {
 }
 
 pub(super) fn receive(link: Link) -> Measure {
+    let mut memory = Aligned::new();
     measure!(Role::Sends, link, |stream, times| {
-        let mut target = vec![0; PIECE];
+        let target = memory.piece();
         let mut left = times * PIECE as u64;
         while left > 0 {
-            left -= stream.get_mut().read(&mut target).await.expect("some bytes") as u64;
+            left -= stream.get_mut().read(target).await.expect("some bytes") as u64;
         }
     })
 }
 
 pub(super) fn send(link: Link) -> Measure {
+    let mut memory = Aligned::new();
     measure!(Role::Takes, link, |stream, times| {
-        let piece = vec![b'x'; PIECE];
+        let piece = memory.piece();
         for _ in 0..times {
-            stream.write_all(&piece).await.expect("it is taken");
+            stream.write_all(piece).await.expect("it is taken");
             stream.flush().await.expect("it is sent");
         }
-        stream.read_u8().await.expect("all was taken");
     })
 }
 
