@@ -59,7 +59,8 @@ pub struct HttpOptions {
     /// `IoLoop::watch_blocking`.
     pub handler_timeout: Option<Duration>,
     /// How long a connection is kept after its last response, to read and drop what still arrives until the peer ends its side too, so that
-    /// a reset does not overtake the response (H1-52, RFC 9112 §9.6). After a 408 it is a tenth of a second at most; in any case no
+    /// a reset does not overtake the response (H1-52, RFC 9112 §9.6). After a 408 it is a tenth of a second at most, and while the server
+    /// drains 20 ms; in any case no
     /// more than 256 MiB are dropped. If the peer itself asked for the connection to close, the server lingers only if the peer has sent
     /// more, or if the response was larger than what leaves without an acknowledgement.
     pub linger: Duration,

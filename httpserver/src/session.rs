@@ -298,11 +298,10 @@ impl Session {
     }
 
     /// Sends what waits, ends our side, and drops what the peer still sends, until `limit` has passed (H1-52, RFC 9112
-    /// §9.6).
+    /// §9.6), or less while the server drains.
     pub(crate) async fn linger(&self, limit: Duration) {
         if self.flushed().await.is_ok() {
-            // Whether the peer takes its leave in time or not, this is the end.
-            let _ = self.stream.shutdown(limit).await;
+            self.context.hear_out(&self.stream, limit).await;
         }
     }
 }

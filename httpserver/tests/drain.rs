@@ -77,6 +77,22 @@ fn hs13_who_idles_is_closed_at_once_and_who_is_served_is_told_to_leave() {
 }
 
 #[test]
+fn hs13_a_client_that_keeps_its_side_open_holds_the_end_up_for_a_round_trip_and_not_for_a_linger() {
+    let (time, server, address) = scene();
+    let mut slow = client(&time, address, SLOW);
+    let mut refused = client(&time, address, "nonsense\r\n\r\n"); // it lingers when the drain begins
+    let report = drain(&time, server.drain(HOUR));
+    time.advance(10 * SECOND);
+    assert_eq!(report.get(), None);
+    let mut back = [0; 1024];
+    let n = slow.read(&mut back).unwrap();
+    assert!(answer(&back[..n]).closes());
+    time.advance(Duration::from_millis(20));
+    assert_eq!(report.get().unwrap().took, 10 * SECOND + Duration::from_millis(20));
+    assert!(refused.read(&mut back).unwrap() > 0, "and was answered");
+}
+
+#[test]
 fn hs13_who_has_asked_by_then_is_answered_and_so_is_who_waits_in_the_queue() {
     let (time, server, address) = scene();
     let mut asks = client(&time, address, "");

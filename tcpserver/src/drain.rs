@@ -14,13 +14,17 @@ use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
 use ioloop::{Deadline, IoLoop};
+use iostream::IoStream;
 
 use crate::accept::AcceptHandle;
 use crate::connections::{ConnectionState, Facts};
 use crate::context::ConnectionContext;
-use crate::ending::ended_by_signal;
+use crate::ending::{ended_by_signal, unless};
 use crate::handle::{ServerHandle, remove_all};
 use crate::waiters::{Place, Waiters};
+
+/// How long a peer that has been sent everything is heard out by a server that drains: a round trip, and some time to answer.
+const IN_A_HURRY: Duration = Duration::from_millis(20);
 
 /// Where a server is on its way to its end.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -312,6 +316,39 @@ impl ConnectionContext {
         let mut waiting = Waiting::for_news_of(self.server());
         poll_fn(|cx| {
             if self.is_draining() {
+                return Poll::Ready(());
+            }
+            waiting.wait(cx);
+            Poll::Pending
+        })
+        .await;
+    }
+
+    /// Ends `stream`, the connection's, in good order: [`IoStream::shutdown`] with `limit`. While the server drains, the peer is heard out
+    /// for 20 ms at most once it has been sent everything, so that clients that keep their side open do not keep the server from
+    /// ending; unless another process has taken over, and there is no hurry.
+    ///
+    /// # Cancel safety
+    ///
+    /// That of `shutdown`.
+    pub async fn hear_out(&self, stream: &IoStream, limit: Duration) {
+        let began = stream.now();
+        if !matches!(ioloop::timeout(limit, stream.shutdown_write()).await, Ok(Ok(()))) {
+            return stream.close();
+        }
+        let left = || limit.saturating_sub(stream.now().duration_since(began));
+        // Whether the peer takes its leave in time or not, that is the end.
+        let whole = async { drop(stream.shutdown(left()).await) };
+        if unless(pin!(self.hurry()), whole).await.is_none() {
+            let _ = stream.shutdown(left().min(IN_A_HURRY)).await;
+        }
+    }
+
+    /// Waits until the server has to end soon.
+    async fn hurry(&self) {
+        let mut waiting = Waiting::for_news_of(self.server());
+        poll_fn(|cx| {
+            if self.is_draining() && !self.server().state.drain.is_replaced.get() {
                 return Poll::Ready(());
             }
             waiting.wait(cx);

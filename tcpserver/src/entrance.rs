@@ -107,7 +107,8 @@ impl ListenOptions {
     }
 
     /// How long a connection whose handler has ended may take to send what was written and, if the peer was still
-    /// sending, to read and drop that. 5 seconds by default; then it is closed as it is. If the peer begins to send only when the
+    /// sending, to read and drop that. 5 seconds by default, and 20 ms for the latter while the server
+    /// [drains](crate::TcpServer::drain); then it is closed as it is. If the peer begins to send only when the
     /// handler has ended, a reset may still cost it the last bytes: a handler whose last answer is large should await
     /// [`IoStream::shutdown`](iostream::IoStream::shutdown).
     #[must_use]

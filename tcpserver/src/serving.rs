@@ -128,7 +128,7 @@ async fn end(connection: &OpenConnection) {
     if !is_sent && !linger.is_zero() {
         reset(stream);
     } else {
-        let _sent_or_not = stream.shutdown(linger.saturating_sub(took)).await;
+        ConnectionContext::of(facts).hear_out(stream, linger.saturating_sub(took)).await;
     }
     let ran_out = !linger.is_zero() && stream.now().duration_since(began) >= linger;
     if ran_out && !stream.is_end_of_stream() {

@@ -56,6 +56,33 @@ fn counts(report: &Cell<Option<DrainReport>>) -> Option<(usize, usize)> {
     report.get().map(|report| (report.finished, report.aborted))
 }
 
+/// Tells the peer, whatever it says and before it has, that this was all.
+async fn refuse(stream: IoStream, _context: ConnectionContext) -> Result<(), StreamError> {
+    stream.read_bytes(1).await?;
+    stream.write("no\n").await
+}
+
+#[test]
+fn ts6_who_is_being_heard_out_holds_the_end_up_for_20_ms_at_most() {
+    let (time, server, address) = serve(refuse);
+    let mut before = connect(address);
+    before.write_all(b"please").expect("it listens");
+    time.run_until_stalled();
+    time.advance(SECOND);
+    assert_eq!(server.open_connections(), 1, "a linger takes five");
+    let mut after = connect(address);
+    time.run_until_stalled();
+    let report = drain(&time, &server, HOUR);
+    after.write_all(b"please").expect("it listens");
+    time.run_until_stalled();
+    assert_eq!((counts(&report), server.open_connections()), (None, 2));
+    time.advance(Duration::from_millis(20));
+    assert_eq!(counts(&report), Some((2, 0)));
+    for mut client in [before, after] {
+        assert_eq!(read_to_end(&mut client).as_deref(), Some(&b"no\n"[..]));
+    }
+}
+
 #[test]
 fn ts6_who_has_sent_half_a_line_may_send_the_rest() {
     let (time, server, address) = serve(echo);
