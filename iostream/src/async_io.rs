@@ -82,6 +82,7 @@ impl AsyncIo {
         self.put_back();
         self.refuse_second_reader()?;
         let inner = &self.stream.inner;
+        ready!(inner.poll_may_take(cx));
         let buffered = inner.read_side.with(|buffer| buffer.copy_to(target));
         if buffered > 0 || target.is_empty() {
             return Poll::Ready(Ok(buffered));
@@ -93,6 +94,7 @@ impl AsyncIo {
         self.put_back();
         self.refuse_second_reader()?;
         let inner = &self.stream.inner;
+        ready!(inner.poll_may_take(cx));
         if inner.read_side.len() == 0 {
             let filled = ready!(inner.poll_fill(cx));
             if inner.read_side.len() == 0 {

@@ -91,7 +91,7 @@ impl MemoryGrant {
         }
         let look = held_back::looks();
         if std::mem::replace(&mut self.look, look) < look {
-            let came = have - std::mem::replace(&mut self.seen, have);
+            let came = have.saturating_sub(std::mem::replace(&mut self.seen, have));
             let credit = (self.credit + came).min(2 * self.quota);
             let Some(left) = credit.checked_sub(self.quota) else { return true };
             self.credit = left;

@@ -530,7 +530,7 @@ impl Inner {
 
     /// Gives way once in so many reads, however much is buffered (invariant 9).
     #[inline]
-    fn poll_may_take(&self, cx: &mut Context<'_>) -> Poll<()> {
+    pub(crate) fn poll_may_take(&self, cx: &mut Context<'_>) -> Poll<()> {
         if self.shares.may_take() {
             return Poll::Ready(());
         }

@@ -1,6 +1,7 @@
 //! Whom to ask for memory when it is short.
 
 use std::cell::{Cell, RefCell};
+use std::panic::resume_unwind;
 use std::rc::{Rc, Weak};
 use std::time::{Duration, Instant};
 
@@ -18,7 +19,7 @@ thread_local! {
 
 /// Has `callback` called, as long as somebody has another reference to it, when memory is [short](MemoryBudget::is_short) and
 /// somebody waits for some, or [`relieve_memory`] is called: ten times a second at most. It is to give back what it can do
-/// without, until that is over; `tcpserver` closes idle connections.
+/// without, until that is over; `tcpserver` closes idle connections. If it panics, the loop reports that, and the others are asked all the same.
 pub fn on_memory_shortage(callback: &Rc<dyn Fn()>) {
     CALLBACKS.with_borrow_mut(|callbacks| {
         callbacks.retain(|callback| callback.strong_count() > 0);
@@ -43,8 +44,12 @@ pub(crate) fn relieve() -> bool {
         // Outside the borrow: they are foreign code.
         let callbacks = CALLBACKS.with_borrow(Clone::clone);
         for callback in callbacks.iter().filter_map(Weak::upgrade) {
-            if MemoryBudget::is_short() {
-                callback();
+            if !MemoryBudget::is_short() {
+                break;
+            }
+            // The others are asked all the same; the loop tells of it, as of any callback that panics.
+            if let Err(panic) = ioloop::caught(|| callback()) {
+                IoLoop::current().add_callback(|| resume_unwind(Box::new(panic)));
             }
         }
     }

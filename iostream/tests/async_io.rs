@@ -48,6 +48,32 @@ mod futures {
     }
 
     #[test]
+    fn who_reads_many_small_pieces_out_of_one_block_gives_way() {
+        const PIECES: usize = 60_000;
+        for by_line in [true, false] {
+            run(async {
+                let (mut io, script) = async_io();
+                script.send(vec![b'\n'; PIECES]);
+                let began = IoLoop::current().counters().turns;
+                let (mut line, mut byte) = (String::new(), [0]);
+                for _ in 0..PIECES {
+                    match by_line {
+                        true => {
+                            line.clear();
+                            io.read_line(&mut line).await.unwrap();
+                            assert_eq!(line, "\n");
+                        }
+                        false => io.read_exact(&mut byte).await.unwrap(),
+                    }
+                }
+                assert_eq!(io.stream().buffered(), 0);
+                let turns = IoLoop::current().counters().turns - began;
+                assert!(turns >= 7, "{turns} turns");
+            });
+        }
+    }
+
+    #[test]
     fn what_is_shown_and_not_consumed_stays_in_the_stream() {
         run(async {
             let (mut io, script) = async_io();

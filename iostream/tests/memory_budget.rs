@@ -526,3 +526,46 @@ fn who_had_memory_and_was_slow_waits_behind_all_others_and_half_as_long() {
         assert!(first.await.unwrap().0.is_ok() && slow.await.unwrap().0.is_ok());
     });
 }
+
+#[test]
+fn of_who_says_less_than_before_nothing_has_come() {
+    run(async {
+        let budget = MemoryBudget::new(MIB, 2 * MIB);
+        budget.install();
+        let _others = held(3 * MIB / 2);
+        let (waiting, _waiting_script) = support::stream();
+        let _waits = spawn(async move { poll_fn(|cx| waiting.poll_memory(cx, 400 * KIB)).await });
+        let (stream, _script) = stream();
+        wait_for_peer(&stream).await;
+        let mut grant = MemoryGrant::new(&stream);
+        grant.renew(20 * KIB, 160 * KIB, MemoryWait::begin());
+        ioloop::sleep(budget.patience / 8).await;
+        wait_for_peer(&stream).await;
+        assert!(!grant.is_due(&stream, 10 * KIB), "the driver has passed some on");
+    });
+}
+
+#[test]
+fn a_shortage_callback_that_panics_keeps_nobody_waiting_for_ever() {
+    run(async {
+        let budget = MemoryBudget::new(MIB, 2 * MIB);
+        budget.install();
+        let _others = held_for_a_mark_of(budget.hard);
+        let asked = Rc::new(Cell::new(0));
+        let counted = Rc::clone(&asked);
+        let broken: Rc<dyn Fn()> = Rc::new(move || {
+            counted.set(counted.get() + 1);
+            std::panic::resume_unwind(Box::new("broken"));
+        });
+        on_memory_shortage(&broken);
+        let (others_asked, counted) = (Rc::new(Cell::new(0)), Rc::clone(&asked));
+        let second = Rc::clone(&others_asked);
+        let other: Rc<dyn Fn()> = Rc::new(move || second.set(counted.get()));
+        on_memory_shortage(&other);
+        let (stream, _script) = stream();
+        let result = poll_fn(|cx| stream.poll_memory(cx, 400 * KIB)).await;
+        assert!(is_over_budget(&result), "{result:?}");
+        assert!(asked.get() > 2, "{} times", asked.get());
+        assert_eq!(others_asked.get(), asked.get(), "the others are asked too");
+    });
+}

@@ -14,7 +14,8 @@ use crate::handle::ServerHandle;
 use crate::peer::PeerAddr;
 use crate::proxy_protocol::ProxyHeader;
 
-/// The facts of one connection. Clones share them.
+/// The facts of one connection. Clones share them. Whoever keeps one keeps the server's handler: a handler in whose state they are kept has to let
+/// them go when their connections end, or neither ever goes.
 #[derive(Debug, Clone)]
 pub struct ConnectionContext {
     facts: Rc<Facts>,
