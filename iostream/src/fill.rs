@@ -238,11 +238,18 @@ impl Inner {
         if let Some(error) = self.closed_error() {
             return Poll::Ready(Err(error));
         }
-        let Some(share) = budget::scarce(bytes) else { return Poll::Ready(Ok(())) };
+        // Also where there is room: what was just given back may be it, and those who were called for it have not taken it yet.
+        let gives_way = was_slow && held_back::anybody_comes_first();
+        let share = match budget::scarce(bytes) {
+            None if !gives_way => {
+                let _enough_for_all = self.may_go_on();
+                return Poll::Ready(Ok(()));
+            }
+            share => share.unwrap_or(usize::MAX),
+        };
         let needs = self.held().saturating_add(bytes);
         // Where the peer has gone, what comes next tells so.
-        let waits = needs > share || (was_slow && held_back::anybody_comes_first());
-        if waits && !self.is_gone() {
+        if (needs > share || gives_way) && !self.is_gone() {
             return self.wait_for_memory(cx, Wish { needs, more: bytes, was_slow }).map(Err);
         }
         Poll::Ready(self.may_go_on())
