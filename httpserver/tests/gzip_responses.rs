@@ -40,6 +40,7 @@ async fn serve(request: Request) -> Result<Response, HttpError> {
             let length = (100 * LINE.len()).to_string();
             text.header("Content-Length", length)?
         }
+        "/told" if *request.method() == "HEAD" => Response::text("").header("Content-Length", "4400")?,
         "/wrong-length" => text.header("Content-Length", "5000")?,
         "/small" => Response::text(LINE.repeat(100)[..1023].to_owned()),
         "/large" => Response::text(LINE.repeat(10_000)),
@@ -49,7 +50,9 @@ async fn serve(request: Request) -> Result<Response, HttpError> {
         "/encoded" => text.header("Content-Encoding", "br")?,
         "/part" => text.status(StatusCode::PARTIAL_CONTENT).header("Content-Range", "bytes 0-4399/9999")?,
         "/fixed" => text.header("Cache-Control", "max-age=5, No-Transform")?,
-        "/not-modified" => Response::new(StatusCode::NOT_MODIFIED).header("ETag", "\"a\"")?,
+        "/not-modified" => Response::new(StatusCode::NOT_MODIFIED)
+            .header("ETag", "\"a\"")?
+            .header("Content-Length", "4400")?,
         "/nothing" => Response::new(StatusCode::NO_CONTENT),
         _ => text,
     })
@@ -117,13 +120,15 @@ fn the_fields_say_what_was_done() {
         (has("W/\"a\"").header("etag"), has("W/\"a\"").header("vary")),
         (Some("W/\"a\""), Some("Accept-Encoding"))
     );
+    assert_eq!(has("W/\"a\"").header("content-length"), None, "it is another body's");
+    assert_eq!(has("\"a\"").header("content-length"), Some("4400"));
     assert_eq!(has("\"a\"").header("etag"), Some("\"a\""));
     assert_eq!(has("\"b\", \"a\", W/\"a\"").header("etag"), Some("\"a\""));
 }
 
 #[test]
 fn head_is_answered_with_the_fields_of_get_and_no_byte_of_a_body() {
-    for path in ["/", "/tagged", "/large", "/error"] {
+    for path in ["/", "/tagged", "/large", "/error", "/told"] {
         let (head, body) = (get("HEAD", path, ACCEPTS), get("GET", path, ACCEPTS));
         assert_eq!(head.status, body.status);
         for name in ["content-type", "content-encoding", "vary", "etag"] {
@@ -131,7 +136,13 @@ fn head_is_answered_with_the_fields_of_get_and_no_byte_of_a_body() {
         }
         assert_eq!(head.header("content-length"), None, "nobody knows before it is encoded");
     }
-    assert_eq!(get("HEAD", "/", "").header("content-length"), Some("4400"));
+    for path in ["/", "/told"] {
+        let head = get("HEAD", path, "");
+        assert_eq!(
+            (head.header("content-length"), head.header("vary")),
+            (Some("4400"), Some("Accept-Encoding"))
+        );
+    }
     assert_eq!(get("HEAD", "/small", ACCEPTS).header("content-length"), Some("1023"));
 }
 

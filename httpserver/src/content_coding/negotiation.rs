@@ -58,7 +58,7 @@ impl Accepted {
             || head.headers.contains("content-encoding")
             || head.headers.contains("content-range")
             || forbids_transforming(head.headers);
-        let length = length(head)?;
+        let length = length(head, self.is_head)?;
         if is_out || length.is_some_and(|length| length < compression.minimum_bytes) {
             return None;
         }
@@ -75,17 +75,22 @@ impl Accepted {
         Some(Verdict::Encoded { headers, length })
     }
 
-    /// The client has it encoded, so its tag is the weak one.
+    /// The client has it encoded, so its tag is the weak one, and nobody knows its length.
     fn not_modified(&self, headers: &Headers) -> Option<Verdict> {
         let tag = headers.get("etag")?;
         let weak = [b"W/", tag].concat();
         let has = |tag: &[u8]| list(self.weak_tags.as_deref().unwrap_or_default()).any(|it| it == tag);
-        (has(&weak) && !has(tag)).then(|| Verdict::Plain(varying(replaced(headers, "ETag", &weak))))
+        (has(&weak) && !has(tag)).then(|| {
+            let mut headers = varying(replaced(headers, "ETag", &weak));
+            headers.remove("content-length");
+            Verdict::Plain(headers)
+        })
     }
 }
 
-/// How long the body is; `None` within if nobody knows yet. `None` for what is an error anyway.
-fn length(head: &ResponseHead<'_>) -> Option<Option<u64>> {
+/// How long the body is, or would have been that an answer to HEAD leaves out; `None` within if nobody knows yet. `None` for what is an
+/// error anyway.
+fn length(head: &ResponseHead<'_>, is_left_out: bool) -> Option<Option<u64>> {
     let mut fields = head.headers.get_list("content-length");
     let field = match (fields.next(), fields.next()) {
         (None, _) => None,
@@ -93,6 +98,7 @@ fn length(head: &ResponseHead<'_>) -> Option<Option<u64>> {
         _ => return None,
     };
     match (head.length, field) {
+        (ResponseLength::Known(0), Some(field)) if is_left_out => Some(Some(field)),
         (ResponseLength::Known(length), Some(field)) if length != field => None,
         (ResponseLength::Known(length), _) => Some(Some(length)),
         (ResponseLength::Streamed, field) => Some(field),
