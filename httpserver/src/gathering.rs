@@ -173,7 +173,7 @@ impl<'a> Gathering<'a> {
         let wait = MemoryWait::begin();
         let others = self.active.held.borrow().get() - self.counted;
         let mut room = self.step(wanted);
-        if self.was_slow || is_scarce(others + room) {
+        if self.was_slow || is_scarce(others + room) || !self.could_move(others + room) {
             room = self.all(wanted);
             let there = if self.whole.capacity() < room { 0 } else { self.room };
             self.check_reach(self.active.held.borrow().get() + room - there)?;
@@ -206,6 +206,12 @@ impl<'a> Gathering<'a> {
             true => Ok(()),
             false => Err(RemoteError::BodyTooLarge.into()),
         }
+    }
+
+    /// Whether so much, once it is there, leaves room beside it for all of a body whose length is known: what is moved takes both.
+    fn could_move(&self, from: usize) -> bool {
+        let all = self.length().filter(|length| *length > from).unwrap_or(0);
+        all == 0 || MemoryBudget::is_within_reach(all.saturating_add(from + LEAST_APART))
     }
 
     /// What is asked for where memory is not scarce: so much that copies stay few.

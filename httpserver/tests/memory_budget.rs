@@ -773,6 +773,31 @@ fn sixty_four_echoed_uploads_that_come_at_their_own_pace_are_all_served_on_a_bud
 }
 
 #[test]
+fn a_body_that_fits_is_served_however_it_comes() {
+    for budget in [8 * MIB, 32 * MIB] {
+        let stage = stage(budget / 2, budget);
+        let server = HttpServer::new(length).options(plain());
+        let bytes = budget / 8 * 7 - 200 * KIB;
+        for segment in [3, 16, 17, 50, 100, 300].map(|kib| kib * KIB) {
+            let peer = stage.connect_with(&server, |peer| peer.send(post(bytes)));
+            let most = Cell::new(0);
+            for piece in vec![b'x'; bytes].chunks(segment) {
+                peer.send(piece);
+                run(&stage, &most);
+            }
+            let answered = answer(peer.received());
+            assert_eq!(
+                (answered.status, answered.text()),
+                (200, &*bytes.to_string()),
+                "{budget} in pieces of {segment}"
+            );
+            assert!(most.get() <= budget, "{}", most.get());
+        }
+        assert_eq!(buffered_bytes(), 0);
+    }
+}
+
+#[test]
 fn a_body_that_can_never_fit_is_refused_at_once() {
     let stage = stage(16 * MIB, 32 * MIB);
     let server = HttpServer::new(length).options(plain());
