@@ -250,7 +250,7 @@ impl Inner {
         let needs = self.held().saturating_add(bytes);
         // Where the peer has gone, what comes next tells so.
         if (needs > share || gives_way) && !self.is_gone() {
-            return self.wait_for_memory(cx, Wish { needs, more: bytes, was_slow }).map(Err);
+            return self.wait_for_memory(cx, Wish { needs, more: bytes, asked: bytes, was_slow }).map(Err);
         }
         Poll::Ready(self.may_go_on())
     }
@@ -294,7 +294,7 @@ impl Inner {
         let more = match share.checked_sub(held) {
             Some(left) if left >= more => left,
             _ if self.is_gone() => more, // reading tells why
-            _ => return Err(Wish { needs: held + more, more, was_slow: false }),
+            _ => return Err(Wish { needs: held + more, more, asked: 0, was_slow: false }),
         };
         Ok(Memory { chunk: read_chunk_size.min(more), most: limit.min(size.saturating_add(more)) })
     }

@@ -4,7 +4,7 @@
 //! most of what there is. When memory is given back, those go on for whom what is left has become enough: their registrations are made ready, as if something had come.
 
 use std::cell::RefCell;
-use std::collections::{BTreeSet, HashMap, HashSet};
+use std::collections::{BTreeSet, HashMap};
 use std::time::{Duration, Instant};
 
 use ioloop::{IoLoop, Notifier, Ready};
@@ -30,8 +30,8 @@ struct HeldBack {
     resumed: HashMap<StreamId, Resumed>,
     /// How many of them have not heard so yet, and come before the last part of the line.
     called: usize,
-    /// Somebody had to go, and it is these; they have not heard so yet.
-    failing: HashSet<StreamId>,
+    /// Somebody had to go, and it is these, who wanted that; they have not heard so yet.
+    failing: HashMap<StreamId, Wish>,
     /// How many had to go at the last look.
     failed: usize,
     looks: u64,
@@ -46,6 +46,8 @@ pub(crate) type StreamId = usize;
 pub(crate) struct Wish {
     pub(crate) needs: usize,
     pub(crate) more: usize,
+    /// Where there is [enough](budget::scarce) for so much, it need not wait, whatever it holds.
+    pub(crate) asked: usize,
     /// It had room, and was slow to fill it: others come first, and it waits half as long.
     pub(crate) was_slow: bool,
 }
@@ -67,7 +69,7 @@ impl Wish {
 
 struct Waiting {
     place: Place,
-    more: usize,
+    wish: Wish,
     since: Instant,
     notifier: Notifier,
 }
@@ -86,15 +88,15 @@ pub(crate) fn wait(stream: StreamId, wish: Wish, now: Instant, notifier: Notifie
         let mut held_back = held_back.borrow_mut();
         let before = held_back.remove(stream).map(|before| before.since);
         let before = before.or(held_back.no_longer_resumed(stream));
-        if held_back.failing.remove(&stream) {
+        if held_back.failing.remove(&stream).is_some() {
             held_back.say_whether_somebody_waits();
             return None;
         }
         let latest = wish.latest(now);
         let since = before.map_or(latest, |before| before.min(latest));
-        let (place, more) = (wish.place(stream), wish.more);
+        let place = wish.place(stream);
         held_back.order.insert(place);
-        held_back.streams.insert(stream, Waiting { place, more, since, notifier });
+        held_back.streams.insert(stream, Waiting { place, wish, since, notifier });
         held_back.say_whether_somebody_waits();
         Some(!std::mem::replace(&mut held_back.is_looked_after, true))
     });
@@ -117,8 +119,7 @@ pub(crate) fn is_room_wanted() -> bool {
 
 /// Whether somebody comes before a stream that was slow.
 pub(crate) fn anybody_comes_first() -> bool {
-    let comes_first = |held_back: &HeldBack| held_back.called > 0 || held_back.is_room_wanted();
-    HELD_BACK.try_with(|held_back| comes_first(&held_back.borrow())) == Ok(true)
+    HELD_BACK.try_with(|held_back| held_back.borrow().anybody_comes_first()) == Ok(true)
 }
 
 /// How often those who wait have been looked after.
@@ -140,7 +141,7 @@ pub(crate) fn resume(stream: StreamId) -> bool {
         let mut held_back = held_back.borrow_mut();
         drop(held_back.resume(stream));
         held_back.has_come(stream);
-        let must_fail = held_back.failing.remove(&stream);
+        let must_fail = held_back.failing.remove(&stream).is_some();
         held_back.say_whether_somebody_waits();
         !must_fail
     });
@@ -177,21 +178,33 @@ pub(crate) fn wake_who_may_go_on() {
     let _ = HELD_BACK.try_with(|held_back| {
         let mut held_back = held_back.borrow_mut();
         if share.is_none() {
-            held_back.failing.clear(); // they need not
+            // The others need not.
+            held_back.failing.retain(|_, wish| wish.was_slow || budget::scarce(wish.asked).is_some());
         }
-        while let Some(&(is_last, needs, stream)) = held_back.order.first()
-            && share.is_none_or(|share| needs <= share && !(is_last && held_back.called > 0))
+        while let Some(&place) = held_back.order.first()
+            && held_back.may_go_on(place, &mut left)
         {
-            let more = held_back.streams.get(&stream).map_or(0, |waiting| waiting.more);
-            if more > left {
-                break;
-            }
-            left -= more;
-            if let Some(waiting) = held_back.resume(stream) {
-                waiting.notifier.set_ready(Ready::READABLE);
-            }
+            held_back.call(place.2);
         }
         held_back.say_whether_somebody_waits();
+    });
+}
+
+/// Has those go on, behind whomever, for whom there is enough for everybody: who wants more than that, and little, may be before them.
+fn wake_all_who_need_not_wait() {
+    if budget::scarce(0).is_some() {
+        return;
+    }
+    let mut left = budget::left();
+    let _ = HELD_BACK.try_with(|held_back| {
+        let mut held_back = held_back.borrow_mut();
+        let places: Vec<Place> = held_back.order.iter().copied().collect();
+        for place in places {
+            let asked = held_back.streams.get(&place.2).map_or(0, |waiting| waiting.wish.asked);
+            if budget::scarce(asked).is_none() && held_back.may_go_on(place, &mut left) {
+                held_back.call(place.2);
+            }
+        }
     });
 }
 
@@ -211,6 +224,28 @@ impl HeldBack {
         Some(waiting)
     }
 
+    /// Whether there is memory for who waits at that place, as the stream itself will see it, beside those who have taken of what was
+    /// `left`.
+    fn may_go_on(&self, (is_last, needs, stream): Place, left: &mut usize) -> bool {
+        let Some(&Waiting { wish: Wish { more, asked, was_slow, .. }, .. }) = self.streams.get(&stream)
+        else {
+            return false;
+        };
+        let is_kept = |share| needs > share || (is_last && self.called > 0);
+        let gives_way = was_slow && self.anybody_comes_first();
+        if more > *left || gives_way || budget::scarce(asked).is_some_and(is_kept) {
+            return false;
+        }
+        *left -= more;
+        true
+    }
+
+    fn call(&mut self, stream: StreamId) {
+        if let Some(waiting) = self.resume(stream) {
+            waiting.notifier.set_ready(Ready::READABLE);
+        }
+    }
+
     /// The stream has heard that it may go on.
     fn has_come(&mut self, stream: StreamId) {
         if let Some(resumed) = self.resumed.get_mut(&stream) {
@@ -226,6 +261,10 @@ impl HeldBack {
 
     fn is_room_wanted(&self) -> bool {
         self.order.first().is_some_and(|(is_last, ..)| !is_last)
+    }
+
+    fn anybody_comes_first(&self) -> bool {
+        self.called > 0 || self.is_room_wanted()
     }
 
     fn say_whether_somebody_waits(&self) {
@@ -247,7 +286,7 @@ impl HeldBack {
         for stream in largest {
             if let Some(waiting) = self.remove(stream) {
                 waiting.notifier.set_ready(Ready::READABLE);
-                self.failing.insert(stream);
+                self.failing.insert(stream, waiting.wish);
             }
         }
         self.say_whether_somebody_waits();
@@ -272,6 +311,7 @@ fn look_after(io_loop: &IoLoop) {
         shortage::relieve();
         // What another thread has given back is only found out here.
         wake_who_may_go_on();
+        wake_all_who_need_not_wait();
         let io_loop = IoLoop::current();
         let any = HELD_BACK.try_with(|held_back| {
             let mut held_back = held_back.borrow_mut();

@@ -574,3 +574,43 @@ fn a_shortage_callback_that_panics_keeps_nobody_waiting_for_ever() {
         assert_eq!(others_asked.get(), asked.get(), "the others are asked too");
     });
 }
+
+#[test]
+fn who_wants_more_than_is_left_fails_also_where_less_than_the_soft_mark_is_in_use() {
+    run(async {
+        let budget = MemoryBudget::new(3 * MIB / 2, 2 * MIB);
+        budget.install();
+        let _others = held(MIB);
+        let (stream, script) = stream();
+        script.send(vec![7; 200 * KIB]);
+        while stream.buffered() < 200 * KIB {
+            stream.fill().await.unwrap();
+        }
+        let (began, left) = (IoLoop::current().now(), 7 * MIB / 4 - buffered_bytes());
+        let asked = poll_fn(|cx| stream.poll_memory(cx, left - KIB));
+        let result = ioloop::timeout(10 * budget.patience, asked).await.unwrap();
+        assert!(is_over_budget(&result), "{result:?}");
+        let waited = IoLoop::current().now() - began;
+        assert!(waited <= budget.patience + budget.patience / 8, "{waited:?}");
+    });
+}
+
+#[test]
+fn who_waits_for_much_keeps_nobody_from_reading_while_less_than_the_soft_mark_is_in_use() {
+    run(async {
+        let budget = MemoryBudget::new(2 * MIB, 2 * MIB);
+        budget.install();
+        let mut others = held(3 * MIB / 2);
+        let (script, upload) = upload(400 * KIB);
+        script.send(vec![7; 400 * KIB]);
+        turns(20).await;
+        assert!(!upload.is_finished() && buffered_bytes() > 3 * MIB / 2 + 200 * KIB);
+        let (stream, _script) = stream();
+        let asks = spawn(async move { poll_fn(|cx| stream.poll_memory(cx, 240 * KIB)).await });
+        turns(1).await;
+        others.set(3 * MIB / 2 - 150 * KIB);
+        ioloop::sleep(budget.patience / 8).await;
+        assert!(upload.is_finished());
+        assert!(asks.await.unwrap().is_ok(), "what was read is taken");
+    });
+}
