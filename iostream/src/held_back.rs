@@ -18,6 +18,9 @@ pub(crate) const LITTLE_BYTES: usize = 8 * 1024;
 /// While somebody waits, who has waited for too long is looked for so often in the time of the patience.
 pub(crate) const LOOKS: u32 = 16;
 
+/// But no more often than this, or a loop with no patience would do nothing else.
+const LEAST_PAUSE: Duration = Duration::from_millis(1);
+
 thread_local! {
     static HELD_BACK: RefCell<HeldBack> = RefCell::default();
 }
@@ -307,7 +310,8 @@ impl HeldBack {
 /// Looks after those who wait, as long as there are any.
 fn look_after(io_loop: &IoLoop) {
     let under_care = UnderCare;
-    io_loop.call_later(MemoryBudget::current().patience / LOOKS, move || {
+    let pause = (MemoryBudget::current().patience / LOOKS).max(LEAST_PAUSE);
+    io_loop.call_later(pause, move || {
         shortage::relieve();
         // What another thread has given back is only found out here.
         wake_who_may_go_on();

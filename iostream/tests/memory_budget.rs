@@ -614,3 +614,21 @@ fn who_waits_for_much_keeps_nobody_from_reading_while_less_than_the_soft_mark_is
         assert!(asks.await.unwrap().is_ok(), "what was read is taken");
     });
 }
+
+#[test]
+fn without_patience_who_does_not_hear_of_its_end_does_not_keep_the_loop_busy() {
+    run(async {
+        MemoryBudget::new(MIB, 2 * MIB).patience(Duration::ZERO).install();
+        let _others = held(3 * MIB / 2);
+        let (stream, _script) = stream();
+        let given_up = support::poll_once(poll_fn(|cx| stream.poll_memory(cx, 400 * KIB))).await;
+        assert!(given_up.is_none());
+        let before = IoLoop::current().counters().turns;
+        ioloop::sleep(Duration::from_millis(100)).await;
+        let turns = IoLoop::current().counters().turns - before;
+        assert!(turns <= 250, "{turns}");
+        let (stream, _script) = support::stream();
+        let result = poll_fn(|cx| stream.poll_memory(cx, 400 * KIB)).await;
+        assert!(is_over_budget(&result), "{result:?}");
+    });
+}
