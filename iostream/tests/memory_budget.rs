@@ -632,3 +632,29 @@ fn without_patience_who_does_not_hear_of_its_end_does_not_keep_the_loop_busy() {
         assert!(is_over_budget(&result), "{result:?}");
     });
 }
+
+#[test]
+fn a_loop_whose_time_is_behind_that_of_the_one_before_asks_for_memory_as_well() {
+    let asked = Rc::new(Cell::new(0));
+    let counted = Rc::clone(&asked);
+    let callback: Rc<dyn Fn()> = Rc::new(move || counted.set(counted.get() + 1));
+    on_memory_shortage(&callback);
+    for times in 1..=2 {
+        run(async {
+            ioloop::sleep(Duration::from_secs(3600)).await;
+            let budget = MemoryBudget::new(MIB, 2 * MIB);
+            budget.install();
+            let others = held_for_a_mark_of(budget.hard);
+            let _ = relieve_memory();
+            let _ = relieve_memory();
+            drop(others);
+        });
+        run(async {
+            let budget = MemoryBudget::new(MIB, 2 * MIB);
+            let others = held_for_a_mark_of(budget.hard);
+            let _ = relieve_memory();
+            drop(others);
+        });
+        assert_eq!(asked.get(), 2 * times);
+    }
+}
