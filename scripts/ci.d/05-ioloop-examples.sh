@@ -33,7 +33,7 @@ stop() { # how to start signal_stop, so that it is process $pid; SIGHUP, then SI
   "$@" >"$out" & pid=$!
   says '^working as '
   local program
-  program=$(pgrep -f "^$programs/signal_stop" | tail -n 1)
+  program=$(pgrep -P "$pid" || echo "$pid") # the child of what is between, if there is something
   kill -HUP "$program"
   says '^SIGHUP: reloaded'
   kill -TERM "$program"
