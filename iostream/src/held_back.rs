@@ -33,8 +33,8 @@ struct HeldBack {
     resumed: HashMap<StreamId, Resumed>,
     /// How many of them have not heard so yet, and come before the last part of the line.
     called: usize,
-    /// Somebody had to go, and it is these, who wanted that; they have not heard so yet.
-    failing: HashMap<StreamId, Wish>,
+    /// Somebody had to go, and it is these, who wanted that and had waited since then; they have not heard so yet.
+    failing: HashMap<StreamId, (Wish, Instant)>,
     /// How many had to go at the last look.
     failed: usize,
     looks: u64,
@@ -181,8 +181,7 @@ pub(crate) fn wake_who_may_go_on() {
     let _ = HELD_BACK.try_with(|held_back| {
         let mut held_back = held_back.borrow_mut();
         if share.is_none() {
-            // The others need not.
-            held_back.failing.retain(|_, wish| wish.was_slow || budget::scarce(wish.asked).is_some());
+            held_back.spare_who_need_not_fail();
         }
         while let Some(&place) = held_back.order.first()
             && held_back.may_go_on(place, &mut left)
@@ -243,6 +242,15 @@ impl HeldBack {
         true
     }
 
+    /// There is enough for everybody. If that has gone again before they take it, they have waited since when they had before.
+    fn spare_who_need_not_fail(&mut self) {
+        let HeldBack { failing, resumed, looks: look, .. } = self;
+        let spared =
+            failing.extract_if(|_, (wish, _)| !wish.was_slow && budget::scarce(wish.asked).is_none());
+        let gone_on = |since| Resumed { since, look: *look, is_called: false };
+        resumed.extend(spared.map(|(stream, (_, since))| (stream, gone_on(since))));
+    }
+
     fn call(&mut self, stream: StreamId) {
         if let Some(waiting) = self.resume(stream) {
             waiting.notifier.set_ready(Ready::READABLE);
@@ -289,7 +297,7 @@ impl HeldBack {
         for stream in largest {
             if let Some(waiting) = self.remove(stream) {
                 waiting.notifier.set_ready(Ready::READABLE);
-                self.failing.insert(stream, waiting.wish);
+                self.failing.insert(stream, (waiting.wish, waiting.since));
             }
         }
         self.say_whether_somebody_waits();

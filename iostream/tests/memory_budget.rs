@@ -658,3 +658,25 @@ fn a_loop_whose_time_is_behind_that_of_the_one_before_asks_for_memory_as_well() 
         assert_eq!(asked.get(), 2 * times);
     }
 }
+
+#[test]
+fn who_need_not_fail_and_finds_the_memory_gone_again_does_not_wait_anew() {
+    run(async {
+        let budget = MemoryBudget::new(MIB, 2 * MIB);
+        budget.install();
+        let mut others = held(3 * MIB / 2);
+        let began = IoLoop::current().now();
+        let (stream, _script) = stream();
+        let waits = spawn(async move {
+            let result = poll_fn(|cx| stream.poll_memory(cx, 400 * KIB)).await;
+            (result, IoLoop::current().now() - began)
+        });
+        turns(1).await;
+        ioloop::sleep(budget.patience).await; // it has to go, and has not heard so
+        others.set(0);
+        others.set(3 * MIB / 2);
+        let (result, waited) = waits.await.unwrap();
+        assert!(is_over_budget(&result), "{result:?}");
+        assert!(waited > budget.patience && waited <= budget.patience * 9 / 8, "{waited:?}");
+    });
+}
