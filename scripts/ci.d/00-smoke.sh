@@ -158,7 +158,7 @@ ask_who() {
 ask_to_the_end() { # what is asked when the end has begun is answered, and so is what was asked before
   local before during
   exec 3<>"/dev/tcp/127.0.0.1/$1"
-  printf 'GET /slow/500 HTTP/1.1\r\nHost: a\r\n\r\n' >&3
+  printf 'GET /slow/3000 HTTP/1.1\r\nHost: a\r\n\r\n' >&3
   exec 4<&3
   during=$(request "$1" /slow/0) # by now the slow request has begun
   kill -TERM "$2"
@@ -166,9 +166,11 @@ ask_to_the_end() { # what is asked when the end has begun is answered, and so is
   exec 3>&- 4>&-
   [ "$during" = done ] && [[ ${before,,} == *"connection: close"*done ]]
 }
-ask_operators() { # port, process, output: the third line says where the other port is
-  local admin
-  admin=$(sed -n '3s/.*://p' "$3")
+ask_operators() { # port, process, output: a line of another port says where the operators' is
+  local admin=
+  until [ -n "$admin" ] || ! kill -0 "$2" 2>/dev/null; do
+    admin=$(sed -nE "/:$1\$/d; s/^listening on .*:([0-9]+)\$/\1/p" "$3" | head -n 1)
+  done
   [ "$(request "$1" /story)" = "You requested /story" ] && [ "$(request "$admin" /readyz)" = ok ] &&
     request "$admin" /metrics | grep -q '^http_server_request_duration_seconds_count{.*="200".* 1'
 }
