@@ -221,19 +221,14 @@ pub async fn timeout<F: Future>(limit: Duration, future: F) -> Result<F::Output,
     .await
 }
 
-/// Has the calling task polled again in the next turn, after everything else that is ready, and after a look at the operating
-/// system unless the last one was less than 0.1 ms ago. For futures written by hand that have had their share for now; others await
-/// [`yield_now`].
+/// Has the calling task polled again in the next turn, after everything else that is ready and after a look at the operating
+/// system. For futures written by hand that have had their share for now; others await [`yield_now`].
 ///
 /// A bare `wake_by_ref` comes after the other tasks too, but while those keep the loop busy, only one in 61 runs is followed
-/// by a poll, however long they take.
+/// by a poll.
 #[cold]
 pub fn give_way(cx: &mut Context<'_>) {
-    with_current(|inner| {
-        if !inner.is_quick() {
-            inner.poll_next();
-        }
-    });
+    with_current(Inner::poll_next);
     cx.waker().wake_by_ref();
 }
 
@@ -251,8 +246,7 @@ pub async fn yield_now() {
         if std::mem::replace(&mut yielded, true) {
             return Poll::Ready(());
         }
-        with_current(Inner::poll_next);
-        cx.waker().wake_by_ref();
+        give_way(cx);
         Poll::Pending
     })
     .await;

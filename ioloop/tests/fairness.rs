@@ -8,7 +8,6 @@ use std::task::Poll;
 use std::time::{Duration, Instant};
 
 use ioloop::IoLoop;
-use ioloop::testing::VirtualLoop;
 use support::real_loop;
 
 /// What work looks like.
@@ -73,31 +72,6 @@ fn il10_tasks_that_are_not_quick_share_a_poll_among_eight_at_most() {
     io_loop.run_sync(slow).unwrap();
     assert_eq!(io_loop.counters().turns, 80);
     assert_eq!(io_loop.counters().polls, 10);
-}
-
-/// Polled so often, doing `each` every time, and gives way in between.
-async fn give_way(times: u32, each: impl Fn()) {
-    let mut left = times;
-    std::future::poll_fn(|cx| {
-        each();
-        if left == 0 {
-            return Poll::Ready(());
-        }
-        left -= 1;
-        ioloop::give_way(cx);
-        Poll::Pending
-    })
-    .await;
-}
-
-#[test]
-fn who_gives_way_is_asked_for_nothing_while_the_last_poll_is_fresh_and_for_a_poll_each_time_when_it_is_not() {
-    let quick = VirtualLoop::new(); // on which nothing takes any time
-    quick.run(give_way(120, || {}));
-    assert_eq!((quick.counters().turns, quick.counters().polls), (121, 2), "one for 61 turns");
-    let slow = real_loop();
-    slow.run_sync(give_way(10, || work(Duration::from_micros(101)))).unwrap();
-    assert_eq!((slow.counters().turns, slow.counters().polls), (11, 11));
 }
 
 /// Numbers, each with how often the loop had polled when it was written down.
