@@ -17,9 +17,6 @@ use crate::proxies::Protocol;
 /// Pipelined requests of one connection that are served before the others have their turn. Bytes have their bounds in `iostream`.
 const REQUESTS_PER_TURN: u8 = 64;
 
-/// After so many it is looked whether they have been quick.
-const REQUESTS_PER_LOOK: u8 = 8;
-
 /// So many times as much may wait of what takes no memory: with the default a mebibyte and what frames it, which leaves in one
 /// write then. Each further write would wake the peer once more.
 const SHARED: usize = 22;
@@ -155,12 +152,9 @@ impl Session {
         self.renews_deadline.set(true);
     }
 
-    /// Whether the connection has had as many requests served in this turn, or has taken as long, as is fair to the others. Begins
-    /// anew if so.
+    /// Whether the connection has had as many requests served in this turn as is fair to the others. Begins anew if so.
     pub(crate) fn has_had_its_share(&self) -> bool {
-        let served = self.in_a_row.get();
-        let is_to_look = served > 0 && served.is_multiple_of(REQUESTS_PER_LOOK);
-        let is_enough = served >= REQUESTS_PER_TURN || (is_to_look && ioloop::is_poll_due());
+        let is_enough = self.in_a_row.get() >= REQUESTS_PER_TURN;
         if is_enough {
             self.in_a_row.set(0);
         }

@@ -122,5 +122,5 @@ pub use running::label;
 pub use signal::{Signal, SignalKind, signal};
 pub use spares::Spares;
 pub use thread_pool::{Job, JobError, Lane, LaneMetrics, LaneOptions};
-pub use time::{Deadline, Sleep, Timeout, give_way, is_poll_due, sleep, sleep_until, timeout, yield_now};
+pub use time::{Deadline, Sleep, Timeout, give_way, sleep, sleep_until, timeout, yield_now};
 pub use watchdog::{Blocked, Watchdog};

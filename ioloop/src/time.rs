@@ -232,13 +232,6 @@ pub fn give_way(cx: &mut Context<'_>) {
     cx.waker().wake_by_ref();
 }
 
-/// Whether the thread's loop has not looked at the operating system for 0.1 ms: who could go on without end should [give way](yield_now)
-/// then. Looks at the clock. `false` where no loop is current.
-#[must_use]
-pub fn is_poll_due() -> bool {
-    with_current(Inner::is_quick) == Some(false)
-}
-
 /// Gives way to everything else that is ready, input and output included, and goes on in the next turn.
 pub async fn yield_now() {
     let mut yielded = false;
