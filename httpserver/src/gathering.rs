@@ -195,8 +195,8 @@ impl<'a> Gathering<'a> {
         if room < GROWTH_BYTES {
             return;
         }
+        let have = self.len();
         let grant = self.grant.get_or_insert_with(|| MemoryGrant::new(&self.active.session.stream));
-        let have = self.first.len() + self.whole.len();
         grant.renew(have, room.saturating_sub(have), wait);
     }
 

@@ -245,11 +245,6 @@ impl Inner {
             return true;
         }
         self.ran_at_last_look.set(ran);
-        self.is_quick()
-    }
-
-    /// Whether the last poll was not long ago.
-    pub(crate) fn is_quick(&self) -> bool {
         self.gauge.working_for(self.look_at_clock()) < NANOS_PER_POLL
     }
 

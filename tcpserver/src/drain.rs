@@ -313,9 +313,13 @@ impl ConnectionContext {
     ///
     /// May be dropped at any time.
     pub async fn draining(&self) {
+        self.phase_in_which(Draining::is_draining).await;
+    }
+
+    async fn phase_in_which(&self, is_so: impl Fn(&Draining) -> bool) {
         let mut waiting = Waiting::for_news_of(self.server());
         poll_fn(|cx| {
-            if self.is_draining() {
+            if is_so(&self.server().state.drain) {
                 return Poll::Ready(());
             }
             waiting.wait(cx);
@@ -337,24 +341,12 @@ impl ConnectionContext {
             return stream.close();
         }
         let left = || limit.saturating_sub(stream.now().duration_since(began));
+        let hurry = self.phase_in_which(|drain| drain.is_draining() && !drain.is_replaced.get());
         // Whether the peer takes its leave in time or not, that is the end.
         let whole = async { drop(stream.shutdown(left()).await) };
-        if unless(pin!(self.hurry()), whole).await.is_none() {
+        if unless(pin!(hurry), whole).await.is_none() {
             let _ = stream.shutdown(left().min(IN_A_HURRY)).await;
         }
-    }
-
-    /// Waits until the server has to end soon.
-    async fn hurry(&self) {
-        let mut waiting = Waiting::for_news_of(self.server());
-        poll_fn(|cx| {
-            if self.is_draining() && !self.server().state.drain.is_replaced.get() {
-                return Poll::Ready(());
-            }
-            waiting.wait(cx);
-            Poll::Pending
-        })
-        .await;
     }
 
     /// What `read` gives, a read of the connection's stream that waits for the peer to ask for something; `None` if the server
