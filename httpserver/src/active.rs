@@ -43,6 +43,10 @@ pub(crate) struct Active<'s> {
     awaits_body: Cell<Option<Instant>>,
     /// Whether the handler speaks to the peer by itself now, and no longer HTTP.
     pub(crate) taken_over: Cell<bool>,
+    /// Bytes that a handler has made of a body that an answer to HEAD leaves out.
+    left_out: Cell<usize>,
+    /// Whether the handler waits where no more of such a body is wanted.
+    pub(crate) has_made_enough: Cell<bool>,
     /// Called when the connection is lost before the response is complete.
     pub(crate) on_close: Cell<Option<Box<dyn FnOnce()>>>,
     /// What is gathered and kept of the request beside its stream.
@@ -87,6 +91,8 @@ impl<'s> Active<'s> {
             body_clock: Cell::default(),
             awaits_body: Cell::default(),
             taken_over: Cell::default(),
+            left_out: Cell::default(),
+            has_made_enough: Cell::default(),
             on_close: Cell::default(),
             held: RefCell::default(),
             given_back: Cell::default(),
@@ -99,6 +105,8 @@ impl<'s> Active<'s> {
     /// Forgets what was noted of the request before.
     pub(crate) fn begin(&self) {
         self.body_clock.set(BodyClock::default());
+        self.left_out.set(0);
+        self.has_made_enough.set(false);
         self.tally.status.set(None);
         self.tally.received.set(0);
         self.tally.sent.set(0);
@@ -427,6 +435,10 @@ impl<'s> Active<'s> {
         }
         let takes_no_memory = data.len() >= COPY_BODY_BYTES && !data.is_unique();
         self.send_plain_data(data)?;
+        if self.left_out.get() > 0 {
+            self.room_for_more_that_is_left_out().await;
+            return Ok(());
+        }
         match takes_no_memory {
             true => self.session.room_for_more_that_is_shared().await,
             false => self.session.room_for_more().await,
@@ -445,7 +457,12 @@ impl<'s> Active<'s> {
             }
             Ok(frame)
         })?;
-        let DataFrame::Write { suffix } = frame else { return Ok(()) };
+        let DataFrame::Write { suffix } = frame else {
+            // Empty, or left out: then it is counted as if it waited for a peer that takes nothing.
+            let is_left_out = self.protocol.borrow().leaves_body_out();
+            self.left_out.set(self.left_out.get() + if is_left_out { data.len() } else { 0 });
+            return Ok(());
+        };
         self.tally.sent.set(self.tally.sent.get() + data.len() as u64);
         if !copied {
             self.session.stream.queue(data)?;
@@ -454,11 +471,34 @@ impl<'s> Active<'s> {
         Ok(())
     }
 
-    /// Sends what is kept back, for who wants to see it now.
-    pub(crate) fn flush_data(&self) -> Result<(), HttpError> {
+    /// Sends what is kept back, for who wants to see it now, and waits until the kernel has taken it.
+    pub(crate) async fn flushed(&self) -> Result<(), HttpError> {
         #[cfg(feature = "gzip")]
         self.flush_encoder()?;
+        self.session.flushed().await?;
+        if self.left_out.get() > 0 {
+            self.room_for_more_that_is_left_out().await;
+        }
         Ok(())
+    }
+
+    /// Nothing holds up a handler whose body nobody is sent, so one that streams without an end would never stop. When it has made as
+    /// much as may wait for a peer, it has made enough.
+    async fn room_for_more_that_is_left_out(&self) {
+        if self.left_out.get() >= self.session.core.options.max_buffered_response {
+            self.left_out.set(0);
+            Box::pin(self.make_no_more()).await;
+        }
+    }
+
+    /// Where the handler of an answer to HEAD is dropped, which is complete with its head. One that is to run to its end lets others have
+    /// their turn.
+    pub(crate) async fn make_no_more(&self) {
+        if self.session.core.options.cancel_on_disconnect {
+            self.has_made_enough.set(true);
+            std::future::pending::<()>().await;
+        }
+        ioloop::yield_now().await;
     }
 
     pub(crate) fn finish(&self, trailers: Option<&Headers>) -> Result<(), HttpError> {

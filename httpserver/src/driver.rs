@@ -195,6 +195,9 @@ async fn serve_requests<M, H: Handler<M>>(session: &Session, handler: &H) -> The
                 {
                     return Poll::Ready(result);
                 }
+                if active.has_made_enough.get() {
+                    return Poll::Ready(active.finish(None));
+                }
                 let reason = giving_up.get_or_insert_with(|| Box::pin(reason_to_give_up(&active)));
                 reason.as_mut().poll(cx).map(Err)
             })

@@ -104,6 +104,9 @@ impl Exchange<'_> {
     /// Begins a response of server-sent events. Its head is sent at once. It says that nobody is to store it, and that nginx is
     /// not to hold it back.
     ///
+    /// To HEAD it is all that is sent, so the handler is dropped here, unless
+    /// [`no_cancel_on_disconnect`](crate::HttpOptions::no_cancel_on_disconnect) has it go on.
+    ///
     /// # Errors
     ///
     /// As for [`ResponseBuilder::start`](crate::ResponseBuilder::start).
@@ -129,6 +132,9 @@ impl Exchange<'_> {
         let response = response.header("Cache-Control", "no-store").header("X-Accel-Buffering", "no");
         let mut writer = response.start().await?;
         writer.flush().await?;
+        if writer.leaves_body_out() {
+            self.active().make_no_more().await;
+        }
         Ok(EventStream { writer })
     }
 }

@@ -241,7 +241,8 @@ impl<'c> Exchange<'c> {
     }
 
     /// Sends what [`write_headers`](Exchange::write_headers) and [`write`](Exchange::write) have written, and waits until the kernel has
-    /// taken it (H1-39): so a slow client slows its handler down.
+    /// taken it (H1-39): so a slow client slows its handler down. In an answer to HEAD it may end the
+    /// handler, as [`ResponseWriter::write`](crate::ResponseWriter::write) may.
     ///
     /// # Errors
     ///
@@ -255,8 +256,7 @@ impl<'c> Exchange<'c> {
         if let ClassicResponse::Failed(error) = self.classic.get_mut() {
             return Err(error.clone());
         }
-        self.active.flush_data()?;
-        self.active.session.flushed().await
+        self.active.flushed().await
     }
 
     /// Ends a response that was written with [`write`](Exchange::write).

@@ -137,6 +137,10 @@ impl ResponseWriter<'_> {
         self.head.take().map_or(Ok(()), |head| head.send_head())
     }
 
+    pub(crate) fn leaves_body_out(&self) -> bool {
+        self.active.protocol.borrow().leaves_body_out()
+    }
+
     /// Sends what there is, the head included, and waits until the kernel has taken it: for events and other answers whose
     /// beginning matters before their end.
     ///
@@ -149,12 +153,15 @@ impl ResponseWriter<'_> {
     /// May be dropped at any time: only the wait is given up.
     pub async fn flush(&mut self) -> Result<(), HttpError> {
         self.send_head()?;
-        self.active.flush_data()?;
-        self.active.session.flushed().await
+        self.active.flushed().await
     }
 
     /// Sends a piece of the body, gathering pieces up to `max_buffered_response` and then waiting for the peer to take some. An
-    /// empty piece sends nothing (H1-38). To a HEAD request nothing of the body is sent.
+    /// empty piece sends nothing (H1-38).
+    ///
+    /// To a HEAD request nothing of the body is sent. A handler that has made `max_buffered_response` of it is dropped here: the response
+    /// is complete with its head, and nobody would ever hold up one that streams without an end. With
+    /// [`no_cancel_on_disconnect`](crate::HttpOptions::no_cancel_on_disconnect) it goes on.
     ///
     /// # Errors
     ///

@@ -44,6 +44,15 @@ fn each_event_leaves_when_it_is_sent() {
 }
 
 #[test]
+fn to_head_the_fields_are_all_that_is_sent_and_nobody_waits_for_events() {
+    let stage = Stage::new();
+    let peer = stage.connect(&HttpServer::new(count).options(plain()));
+    let heads = String::from_utf8(stage.exchange(&peer, GET.replace("GET", "HEAD").repeat(2))).unwrap();
+    assert_eq!(heads.matches("Content-Type: text/event-stream\r\n").count(), 2, "{heads}");
+    assert!(!peer.is_shut() && !heads.contains("Connection"), "the connection goes on");
+}
+
+#[test]
 fn a_client_that_leaves_ends_its_handler() {
     let stage = Stage::new();
     let peer = stage.connect(&HttpServer::new(count).options(plain()));

@@ -6,9 +6,11 @@ use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 use std::time::Duration;
 
-use httpserver::{Exchange, HttpError, HttpServer, Request, Response, ResponseWriter, StatusCode};
+use httpserver::{
+    Exchange, HttpError, HttpOptions, HttpServer, Request, Response, ResponseWriter, StatusCode,
+};
 use iostream::IoStream;
-use support::{Stage, answer, answers, plain};
+use support::{Stage, answer, answers, answers_with, plain};
 
 const GET: &str = "GET /story?a=b HTTP/1.1\r\nHost: example.org:80\r\nX-Word: yes\r\n\r\n";
 const POST: &str = "POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 5\r\n\r\nhello";
@@ -329,4 +331,62 @@ fn a_panic_that_panics_again_when_it_is_dropped_is_still_answered_with_500() {
     let stage = Stage::new();
     let peer = stage.connect(&HttpServer::new(handler));
     assert_eq!(answer(stage.exchange(&peer, "GET / HTTP/1.1\r\nHost: a\r\n\r\n")).status, 500);
+}
+
+const HEAD: &str = "HEAD / HTTP/1.1\r\nHost: a\r\n\r\n";
+
+/// Streams far more than anybody would wait for, and counts how often it has written; says the count to who asks for `/count`.
+fn endless(
+    in_step: impl AsyncFn(&mut ResponseWriter<'_>) + 'static,
+) -> HttpServer<impl httpserver::Handler<httpserver::Streaming>, httpserver::Streaming> {
+    const FAR_TOO_OFTEN: u32 = 100_000;
+    let written = Cell::new(0);
+    HttpServer::new(async move |exchange: &mut Exchange<'_>| {
+        if exchange.path() == "/count" {
+            return exchange.send(Response::text(written.get().to_string())).await;
+        }
+        let mut response = exchange.respond(StatusCode::OK).start().await?;
+        for _ in 0..FAR_TOO_OFTEN {
+            written.set(written.get() + 1);
+            response.write(vec![b'x'; 96]).await?;
+            in_step(&mut response).await;
+        }
+        response.finish().await
+    })
+}
+
+/// What is answered to HEAD and then to another request on the same connection, and how much was written for it.
+fn answered_to_head(
+    server: HttpServer<impl httpserver::Handler<httpserver::Streaming>, httpserver::Streaming>,
+) -> String {
+    let stage = Stage::new();
+    let peer = stage.connect(&server.options(plain().max_buffered_response(9_600)));
+    let count = "GET /count HTTP/1.1\r\nHost: a\r\n\r\n";
+    let back = answers_with(&stage.exchange(&peer, HEAD.to_owned() + count), |number| number == 0);
+    assert_eq!((back.len(), back[0].status), (2, 200));
+    back[1].text().to_owned()
+}
+
+#[test]
+fn h1_37_a_handler_that_streams_without_an_end_has_made_enough_for_head_where_it_would_wait() {
+    assert_eq!(answered_to_head(endless(async |_| {})), "100");
+    assert_eq!(answered_to_head(endless(async |response| response.flush().await.unwrap())), "100");
+    // It does not matter in what it waits.
+    let impatient = async |response: &mut ResponseWriter<'_>| {
+        let _late = ioloop::timeout(Duration::from_secs(1), response.write(vec![b'x'; 9_600])).await;
+    };
+    assert_eq!(answered_to_head(endless(impatient)), "1");
+}
+
+#[test]
+fn h1_37_a_handler_that_is_to_finish_whatever_happens_lets_others_have_their_turn_while_it_answers_head() {
+    let server =
+        endless(async |_| {}).options(plain().no_cancel_on_disconnect().max_buffered_response(9_600));
+    let stage = Stage::new();
+    let (one, other) = (stage.connect(&server), stage.connect(&server));
+    one.send(HEAD);
+    other.send("GET /count HTTP/1.1\r\nHost: a\r\n\r\n");
+    stage.time.run_until_stalled();
+    assert_eq!(answer(other.received()).text(), "100", "when it was asked");
+    assert_eq!(answer(stage.exchange(&other, "GET /count HTTP/1.1\r\nHost: a\r\n\r\n")).text(), "100000");
 }

@@ -301,6 +301,11 @@ impl Connection {
         self.asked.is_connect && self.may_switch(status)
     }
 
+    /// Whether the head of the response is out, and its body is left out: it answers HEAD.
+    pub(crate) fn leaves_body_out(&self) -> bool {
+        self.sending == Sending::Omitted
+    }
+
     /// How much is missing of a body whose length is known.
     pub(crate) fn missing_body(&self) -> u64 {
         match self.receiving {
