@@ -17,7 +17,7 @@ use rustix::fs::{OFlags, fcntl_getfl, fcntl_setfl};
 
 use crate::error::NotPollable;
 use crate::transport::{
-    Carrier, Direction, IntoTransport, SHORT_MEANS_WAIT, Socket, Transport, sealed::Sealed,
+    Carrier, Direction, IntoTransport, SHORT_MEANS_WAIT, Socket, Transport, attach_anew, sealed::Sealed,
 };
 
 /// One descriptor, or two that make up both directions.
@@ -57,7 +57,7 @@ impl End {
 
     /// Has `registration` told of what happens here. What epoll refuses, as it does `/dev/null`, never blocks.
     fn attach(&self, registration: &Registration) -> io::Result<()> {
-        match registration.attach(&mut SourceFd(&self.file.as_raw_fd())) {
+        match attach_anew(&mut SourceFd(&self.file.as_raw_fd()), registration) {
             Err(error) if error.kind() == io::ErrorKind::PermissionDenied => {
                 registration.set_ready(Ready::READABLE | Ready::WRITABLE);
                 Ok(())

@@ -7,6 +7,7 @@ use std::net::{Shutdown, SocketAddr};
 use std::os::fd::{AsFd, BorrowedFd};
 
 use ioloop::Registration;
+use mio::event::Source;
 
 #[cfg(feature = "tls")]
 use crate::tls::TlsTransport;
@@ -141,9 +142,9 @@ impl Socket {
 
     pub(crate) fn attach(&mut self, registration: &Registration) -> io::Result<()> {
         match self {
-            Socket::Tcp(socket) => registration.attach(socket),
+            Socket::Tcp(socket) => attach_anew(socket, registration),
             #[cfg(unix)]
-            Socket::Unix(socket) => registration.attach(socket),
+            Socket::Unix(socket) => attach_anew(socket, registration),
             Socket::Boxed(own) => own.0.attach(registration),
             #[cfg(feature = "tls")]
             Socket::Tls(tls) => tls.carrier_mut().attach(registration),
@@ -310,6 +311,20 @@ impl Socket {
     }
 }
 
+/// Has `source`, which is the stream's own, reported to `registration`.
+///
+/// A stream that closes leaves it to the closing of its descriptor to end the registration. Where the socket or pipe has another
+/// descriptor, epoll goes on with it under the number of the one that was closed, and refuses the next copy that gets this number.
+pub(crate) fn attach_anew(source: &mut impl Source, registration: &Registration) -> io::Result<()> {
+    match registration.attach(source) {
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
+            registration.detach(source)?;
+            registration.attach(source)
+        }
+        result => result,
+    }
+}
+
 /// What an [`IoStream`](crate::IoStream) can be made from.
 ///
 /// Sockets of the standard library are switched to non-blocking mode, as Tornado does (IO1); mio's are so
@@ -368,6 +383,13 @@ impl IntoTransport for mio::net::UnixStream {
 
 impl<T: Transport> sealed::Sealed for Box<T> {}
 impl<T: Transport> IntoTransport for Box<T> {
+    fn into_socket(self) -> io::Result<Carrier> {
+        Ok(Carrier(Socket::own(self)))
+    }
+}
+
+impl sealed::Sealed for Box<dyn Transport> {}
+impl IntoTransport for Box<dyn Transport> {
     fn into_socket(self) -> io::Result<Carrier> {
         Ok(Carrier(Socket::own(self)))
     }

@@ -101,6 +101,11 @@ fn a_transport_of_ones_own_comes_back_as_what_it_was() {
         assert!(poll_once(again.read_bytes(1)).await.is_none());
         script.send("three");
         assert_eq!(again.read_bytes(5).await.unwrap(), "three");
+        // A box whose type is not known makes a stream as well.
+        let DetachedTransport::Other(transport) = again.detach().unwrap().transport else { panic!() };
+        let again = IoStream::new(transport).unwrap();
+        script.send("four");
+        assert_eq!(again.read_bytes(4).await.unwrap(), "four");
     });
 }
 

@@ -7,7 +7,7 @@ use std::cell::Cell;
 use std::error::Error;
 use std::fs::{File, OpenOptions};
 use std::io::{ErrorKind, PipeReader, PipeWriter, Read, Write};
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, OwnedFd, RawFd};
 use std::os::unix::net::UnixStream;
 use std::rc::Rc;
 use std::thread;
@@ -16,7 +16,7 @@ use std::time::Duration;
 use ioloop::{IoLoop, yield_now};
 use iostream::{IoStream, NotPollable, StreamError};
 use rustix::fs::{OFlags, fcntl_getfl};
-use support::{assert_end_of_stream, assert_failed_with, noise};
+use support::{assert_end_of_stream, assert_failed_with, noise, poll_once};
 
 /// Long enough for a machine that is busy; reached only by a test that fails.
 const AT_MOST: Duration = Duration::from_secs(180);
@@ -382,4 +382,51 @@ fn io55_mios_pipes_are_taken_too() {
         writer.write("through").await.unwrap();
         assert_eq!(reader.read_bytes(7).await.unwrap(), "through");
     });
+}
+
+/// A copy of `original` with the number `wanted`, if nobody else in this process has that.
+fn copy_with_number(original: impl AsFd, wanted: RawFd) -> Option<OwnedFd> {
+    let copy = rustix::io::fcntl_dupfd_cloexec(original, wanted).unwrap();
+    (copy.as_raw_fd() == wanted).then_some(copy)
+}
+
+/// Reads through a stream over a copy of `original` until that has to wait, and again over another copy that has the number of
+/// the first. `false` if somebody else has taken the number meanwhile.
+async fn read_through_two_copies(original: OwnedFd, mut peer: impl Write) -> bool {
+    let mut number = None;
+    for _ in 0..2 {
+        let copy = match number {
+            None => Some(original.try_clone().unwrap()),
+            Some(number) => copy_with_number(&original, number),
+        };
+        let Some(copy) = copy else { return false };
+        number = Some(copy.as_raw_fd());
+        let stream = IoStream::new(copy).unwrap();
+        {
+            let mut line = std::pin::pin!(stream.read_until(b"\n"));
+            assert!(poll_once(line.as_mut()).await.is_none(), "it waits for its event");
+            peer.write_all(b"hello\n").unwrap();
+            assert_eq!(line.await.unwrap(), "hello\n");
+        }
+    }
+    true
+}
+
+/// epoll goes on with the first copy's registration for as long as there are others.
+#[test]
+fn io1_what_was_a_stream_by_a_copy_of_its_descriptor_can_be_one_by_the_next_copy() {
+    let pipe = || {
+        let (reader, writer) = std::io::pipe().unwrap();
+        (OwnedFd::from(reader), File::from(OwnedFd::from(writer)))
+    };
+    let socket = || {
+        let (ours, theirs) = UnixStream::pair().unwrap();
+        (OwnedFd::from(ours), File::from(OwnedFd::from(theirs)))
+    };
+    for pair in [&pipe as &dyn Fn() -> (OwnedFd, File), &socket] {
+        while !run(async {
+            let (original, peer) = pair();
+            read_through_two_copies(original, peer).await
+        }) {}
+    }
 }

@@ -93,10 +93,7 @@ impl AcceptHandle {
     /// listener back, still open (NU3.7): it can be added again. `None` if it was removed before, or the loop has closed.
     #[must_use = "dropping the listener closes it"]
     pub fn remove(&self) -> Option<Listener> {
-        let mut listener = self.accepting.listener.take()?;
-        if let Err(error) = listener.detach(&self.accepting.registration) {
-            logged(|| tracing::debug!(%error, "a listener could not be deregistered"));
-        }
+        let listener = self.accepting.take_listener()?;
         // Either ends the task, whatever it waits for.
         self.accepting.registration.close();
         self.accepting.admission().wake_waiting();
@@ -162,6 +159,16 @@ impl std::fmt::Debug for Accepting {
 }
 
 impl Accepting {
+    /// The listener, no longer registered: where it has another descriptor, the process that serves it next for one, closing this
+    /// one would leave the loop woken for each of its clients.
+    fn take_listener(&self) -> Option<Listener> {
+        let mut listener = self.listener.take()?;
+        if let Err(error) = listener.detach(&self.registration) {
+            logged(|| tracing::debug!(%error, "a listener could not be deregistered"));
+        }
+        Some(listener)
+    }
+
     async fn run(self: Rc<Self>, mut callback: impl FnMut(Connection, PeerAddr)) {
         let accepting = CloseAtEnd(self);
         let mut backoff = Backoff::new(&accepting.0.registration.io_loop());
@@ -298,8 +305,7 @@ struct CloseAtEnd(Rc<Accepting>);
 
 impl Drop for CloseAtEnd {
     fn drop(&mut self) {
-        let listener = self.0.listener.take();
-        drop(listener);
+        drop(self.0.take_listener());
         self.0.entrance.server.forget(&AcceptHandle { accepting: Rc::clone(&self.0) });
         self.0.tell_who_waits();
         self.0.admission().wake_waiting(); // or a waker that wakes nobody would stay

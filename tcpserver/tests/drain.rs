@@ -174,6 +174,24 @@ fn ts6_a_drained_server_may_listen_again() {
     assert_report(&scene.drain(HOUR), 1, 0, Duration::ZERO);
 }
 
+/// Of a listener that lives on, in the process that has taken over for one.
+#[test]
+fn ts6_a_drained_server_is_not_woken_for_the_clients_of_another_descriptor_of_its_listener() {
+    let scene = Scene::new(serve);
+    let (listener, address) = loopback();
+    let copy = listener.try_clone().unwrap();
+    scene.server.add_socket(listener).unwrap();
+    scene.drain(HOUR);
+    let before = scene.time.counters().events;
+    let _waiting = TcpStream::connect(address).unwrap();
+    scene.time.run_until_stalled();
+    assert_eq!(scene.time.counters().events, before);
+    scene.server.add_socket(copy).unwrap();
+    let scene = Scene { address, ..scene };
+    let mut client = scene.client();
+    assert_eq!(scene.ask(&mut client, "hello\n"), "hello\n");
+}
+
 #[test]
 fn a_lame_duck_still_accepts_and_tells_its_clients_to_leave() {
     let scene = Scene::new(serve);
