@@ -6,9 +6,7 @@ use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 use std::time::Duration;
 
-use httpserver::{
-    Exchange, HttpError, HttpOptions, HttpServer, Request, Response, ResponseWriter, StatusCode,
-};
+use httpserver::{Exchange, HttpError, HttpServer, Request, Response, ResponseWriter, StatusCode};
 use iostream::IoStream;
 use support::{Stage, answer, answers, answers_with, plain};
 
