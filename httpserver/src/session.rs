@@ -198,6 +198,10 @@ impl Session {
         match self.stream.poll_fill(cx) {
             Poll::Ready(Ok(0)) => Poll::Ready(Arrival::EndOfStream),
             Poll::Ready(Ok(_)) => Poll::Ready(Arrival::Bytes),
+            // Over TLS, without a word that it is one. What matters has its own length here.
+            Poll::Ready(Err(error)) if error.is_disconnect() && !self.stream.is_closed() => {
+                Poll::Ready(Arrival::EndOfStream)
+            }
             Poll::Ready(Err(error)) => Poll::Ready(Arrival::Failure(error)),
             Poll::Pending => self.deadline.poll(cx).map(|()| match self.stream.is_held_back() {
                 false => Arrival::Timeout,

@@ -7,7 +7,7 @@ use std::rc::Rc;
 use std::task::{Context, Poll};
 
 use bytes::Bytes;
-use ioloop::{BeforePoll, Interest};
+use ioloop::Interest;
 
 use crate::budget;
 use crate::error::{CloseReason, StreamError};
@@ -102,13 +102,14 @@ impl IoStream {
     /// Whether there is input as far as is known without asking the system: buffered, or announced by the loop and not read.
     #[must_use]
     pub fn has_input(&self) -> bool {
-        self.buffered() > 0 || (!self.is_end_of_stream() && self.inner.may_read())
+        self.buffered() > 0 || (!self.inner.is_end_of_stream() && self.inner.may_read())
     }
 
-    /// Whether the peer has ended its side and this has been read. Buffered bytes may be left.
+    /// Whether the peer has ended its side and this has been read. Buffered bytes may be left. An end that TLS knows nothing of
+    /// ([`TlsError::Truncated`](crate::tls::TlsError::Truncated)) is none.
     #[must_use]
     pub fn is_end_of_stream(&self) -> bool {
-        self.inner.is_end_of_stream()
+        self.inner.is_end_of_stream() && self.inner.cut().is_none()
     }
 
     /// Shows what is buffered to `f`, which says how much of it it has used up, and gives what `f` made of it.
@@ -329,7 +330,7 @@ impl Inner {
             }
             match self.flags.input.get() {
                 Side::Open | Side::Ending => {}
-                Side::Ended => return Poll::Ready(Ok(0)),
+                Side::Ended => return Poll::Ready(self.end_of_input()),
                 Side::Missing => return Poll::Ready(Err(StreamError::NotReadable)),
             }
             let was_reported = self.flags.news.get() != News::NotYet;
@@ -378,10 +379,7 @@ impl Inner {
             match result {
                 Ok(0) => {
                     self.note_left(was_reported);
-                    self.flags.input.set(Side::Ended);
-                    if let Some(watch) = self.close_watch() {
-                        self.registration.before_poll(Rc::clone(watch) as Rc<dyn BeforePoll>);
-                    }
+                    self.end_input(None);
                     return Poll::Ready(Ok(0));
                 }
                 Ok(_) if room == 0 => {
@@ -414,6 +412,11 @@ impl Inner {
                         }
                     }
                     io::ErrorKind::Interrupted => self.note_left(was_reported),
+                    io::ErrorKind::UnexpectedEof => {
+                        self.note_left(was_reported);
+                        self.end_input(Some(error));
+                        return Poll::Ready(self.end_of_input());
+                    }
                     _ => return Poll::Ready(Err(self.fail(error))),
                 },
             }

@@ -8,7 +8,7 @@ use std::net::SocketAddr;
 use std::rc::Rc;
 use std::task::{Context, Poll, Waker};
 
-use ioloop::{IoLoop, Ready, Registration};
+use ioloop::{BeforePoll, IoLoop, Ready, Registration};
 
 use crate::close_watch::CloseWatch;
 use crate::error::{CloseReason, StreamError};
@@ -52,6 +52,8 @@ pub(crate) struct Inner {
 #[derive(Default)]
 pub(crate) struct Rare {
     pub(crate) closed: OnceCell<CloseReason>,
+    /// Why the end of the peer's side is none to rely on.
+    cut: OnceCell<CloseReason>,
     pub(crate) close_watch: OnceCell<Rc<CloseWatch>>,
     /// Who waits for so many bytes to be sent, the fewest first: of thousands of writers each finds its place in a few steps.
     pub(crate) waiting: Cell<VecDeque<(u64, Waker)>>,
@@ -336,10 +338,34 @@ impl Inner {
         Some(result)
     }
 
-    /// Whether the peer has ended its side and this has been read.
+    /// Whether the peer has ended its side, or has been cut off, and this has been read.
     #[inline]
     pub(crate) fn is_end_of_stream(&self) -> bool {
         self.flags.input.get() == Side::Ended
+    }
+
+    /// What reading comes to behind the peer's end.
+    pub(crate) fn end_of_input(&self) -> Result<usize, StreamError> {
+        match self.cut() {
+            None => Ok(0),
+            Some(reason) => Err(StreamError::Closed(reason.clone())),
+        }
+    }
+
+    /// Why the peer's end is none to rely on, if it is that.
+    pub(crate) fn cut(&self) -> Option<&CloseReason> {
+        self.rare_if_any()?.cut.get()
+    }
+
+    /// Notes that the peer will send nothing more: it has said so, or was cut off by this. Nothing is known against writing.
+    pub(crate) fn end_input(&self, cut: Option<io::Error>) {
+        if let Some(error) = cut {
+            let _first = self.rare().cut.set(CloseReason::of(error));
+        }
+        self.flags.input.set(Side::Ended);
+        if let Some(watch) = self.close_watch() {
+            self.registration.before_poll(Rc::clone(watch) as Rc<dyn BeforePoll>);
+        }
     }
 
     pub(crate) fn goes_both_ways(&self) -> bool {

@@ -30,21 +30,22 @@ pub trait Transport: Any {
     ///
     /// # Errors
     ///
-    /// `WouldBlock` and `Interrupted` mean "later" and "again"; any other closes the stream.
+    /// `WouldBlock` and `Interrupted` mean "later" and "again". `UnexpectedEof` is an end where there should be none: whoever reads
+    /// is told so each time, and the stream can still be written to. Any other closes the stream.
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize>;
 
     /// Writes some of `data`.
     ///
     /// # Errors
     ///
-    /// As for [`read`](Transport::read).
+    /// `WouldBlock` and `Interrupted` as for [`read`](Transport::read); any other closes the stream.
     fn write(&mut self, data: &[u8]) -> io::Result<usize>;
 
     /// Writes some of `slices`, in order. By default the first that is not empty.
     ///
     /// # Errors
     ///
-    /// As for [`read`](Transport::read).
+    /// As for [`write`](Transport::write).
     fn write_vectored(&mut self, slices: &[IoSlice<'_>]) -> io::Result<usize> {
         let first = slices.iter().find(|slice| !slice.is_empty());
         first.map_or(Ok(0), |slice| self.write(slice))

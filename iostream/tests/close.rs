@@ -8,6 +8,7 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use ioloop::{IoLoop, Ready, Registration, timeout};
+use iostream::testing::{Scripted, scripted};
 use iostream::{IoStream, Transport, leased_blocks};
 use support::{assert_closed_here, assert_end_of_stream, assert_failed_with, poll_once, run, stream, turns};
 
@@ -20,6 +21,50 @@ fn counting() -> (Rc<Cell<u32>>, Callback) {
     let calls = Rc::new(Cell::new(0));
     let counted = Rc::clone(&calls);
     (calls, Some(Box::new(move || counted.set(counted.get() + 1))))
+}
+
+/// A transport whose peer should have said more before its end.
+struct Framed(Box<Scripted>);
+
+impl Transport for Framed {
+    fn attach(&mut self, registration: &Registration) -> io::Result<()> {
+        self.0.attach(registration)
+    }
+
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        match self.0.read(buffer) {
+            Ok(0) => Err(ErrorKind::UnexpectedEof.into()),
+            result => result,
+        }
+    }
+
+    fn write(&mut self, data: &[u8]) -> io::Result<usize> {
+        self.0.write(data)
+    }
+
+    fn shutdown_write(&mut self) -> io::Result<()> {
+        self.0.shutdown_write()
+    }
+}
+
+#[test]
+fn io53_an_end_where_there_should_be_none_is_told_each_time_and_leaves_the_other_side_open() {
+    run(async {
+        let (transport, script) = scripted();
+        let stream = IoStream::new(Box::new(Framed(transport))).unwrap();
+        let (calls, callback) = counting();
+        stream.set_close_callback(callback);
+        script.send("abc");
+        script.finish();
+        assert_eq!(stream.read_bytes(3).await.unwrap(), "abc");
+        for _ in 0..2 {
+            assert_failed_with(stream.read_bytes(1).await, ErrorKind::UnexpectedEof);
+        }
+        turns(2).await;
+        assert_eq!((calls.get(), stream.is_closed(), stream.is_end_of_stream()), (1, false, false));
+        stream.write("answer").await.unwrap();
+        assert_eq!(script.received(), b"answer");
+    });
 }
 
 #[test]

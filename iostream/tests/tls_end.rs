@@ -49,8 +49,11 @@ fn io53_an_end_without_a_word_is_not_the_end() {
             let error = stream.read_until_close().await.unwrap_err();
             assert!(error.is_disconnect(), "nothing that a server need log");
             assert_eq!(tls_error::<()>(Err(error)), TlsError::Truncated);
-            assert!(matches!(stream.close_reason(), Some(CloseReason::Tls(TlsError::Truncated))));
             assert_eq!(stream.read_bytes(8).await.unwrap(), " a messa", "what came stays readable");
+            assert!(!stream.is_end_of_stream() && !stream.has_input());
+            for _ in 0..2 {
+                assert_eq!(tls_error(stream.read_partial(1).await), TlsError::Truncated);
+            }
         });
         run(async {
             let (stream, mut peer) = Peer::connected(version).await;
@@ -59,6 +62,33 @@ fn io53_an_end_without_a_word_is_not_the_end() {
             peer.script.send(&record[..record.len() - 1]);
             peer.script.finish();
             assert_eq!(tls_error(stream.read_until_close().await), TlsError::Truncated);
+        });
+    }
+}
+
+#[test]
+fn io53_who_is_cut_off_can_still_be_answered_and_is_watched() {
+    for version in VERSIONS {
+        run(async {
+            let (stream, mut peer) = Peer::connected(version).await;
+            peer.say(b"whole\nhalf a li");
+            peer.send();
+            peer.script.finish();
+            assert_eq!(stream.read_until(b"\n").await.unwrap(), "whole\n");
+            assert_eq!(tls_error(stream.read_until(b"\n").await), TlsError::Truncated);
+            stream.write("answer").await.unwrap();
+            assert_eq!(peer.receive(), b"answer");
+            assert!(poll_once(stream.closed()).await.is_none(), "as with an end that was said");
+            stream.shutdown(Duration::from_secs(1)).await.unwrap();
+            drop(peer.receive());
+            assert!(peer.has_heard_the_end() && peer.script.is_shut());
+        });
+        run(async {
+            let (stream, peer) = Peer::connected(version).await;
+            peer.script.finish();
+            assert_eq!(tls_error(stream.read_bytes(1).await), TlsError::Truncated);
+            peer.script.reset();
+            stream.closed().await;
         });
     }
 }

@@ -287,6 +287,30 @@ fn ts10_no_place_is_lost_in_whatever_order_handshakes_come_fail_and_end() {
     });
 }
 
+/// On real sockets: the client's side ends beneath its TLS.
+#[test]
+fn io53_a_line_that_is_whole_is_answered_before_the_cut_is_told_which_nobody_logs() {
+    let (log, _guard) = Log::begin();
+    let io_loop = support::current_loop();
+    let (listener, address) = support::loopback();
+    let (config, client) = sides();
+    let server = TcpServer::new(echo).tls(config);
+    server.add_socket(listener).expect("a listener");
+    let back = io_loop.run_sync(async {
+        let socket = std::net::TcpStream::connect(address).expect("somebody listens");
+        let beneath = socket.try_clone().expect("a descriptor");
+        let stream = IoStream::new(socket).expect("a stream");
+        stream.start_tls_client(&client, NAME).await?;
+        stream.write("one\ntwo\nthr").await?;
+        beneath.shutdown(std::net::Shutdown::Write).expect("an open connection");
+        stream.read_until_close().await
+    });
+    assert_eq!(back.expect("it runs").expect("an end that was said"), "one\ntwo\n");
+    support::run_until(&io_loop, || server.open_connections() == 0);
+    assert_eq!(server.metrics().handler_errors, 0);
+    assert!(log.at(Level::ERROR).is_empty() && log.at(Level::WARN).is_empty());
+}
+
 #[test]
 fn ts2_a_certificate_is_read_and_checked_before_there_is_a_server_to_give_it_to() {
     let (one, other) = ["one.test", "other.test"]

@@ -41,8 +41,9 @@
 //! - The handshake is done when the stream is handed over: nothing can be read or written before names and chains have been
 //!   checked. It has a deadline, 10 s unless the configuration says otherwise, and dropping its future closes the stream.
 //! - A client checks the chain and the name; it takes a method with "danger" in its name to change that.
-//! - Closing tells the peer that it is no accident (`close_notify`), if everything was sent. A peer that ends the connection
-//!   without saying so is [`TlsError::Truncated`], not the end of the stream.
+//! - Closing tells the peer that it is no accident (`close_notify`), if everything was sent. A peer that ends its side
+//!   without saying so is [`TlsError::Truncated`] to whoever reads on, not the end of the stream; what came before it is authentic and is
+//!   given first, and the stream can still be written to.
 //! - TLS 1.2 and 1.3, with the cipher suites that rustls has; no compression, no renegotiation. A server remembers no
 //!   session: its clients are given tickets (RFC 8446 §4.6.1), sealed with keys of the configuration that change every six hours.
 //!

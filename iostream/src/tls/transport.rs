@@ -57,6 +57,8 @@ pub(crate) struct TlsTransport {
 /// Why no more plaintext will come.
 enum End {
     CloseNotify,
+    /// The carrier has ended, and nothing was said in TLS. What came before is authentic, and the other side may stand.
+    Cut,
     Failed(TlsError),
 }
 
@@ -159,6 +161,7 @@ impl TlsTransport {
             }
             match &self.end {
                 Some(End::CloseNotify) => return Ok(0),
+                Some(End::Cut) => return Err(TlsError::Truncated.into()),
                 Some(End::Failed(error)) => return Err(error.clone().into()),
                 None => {}
             }
@@ -317,7 +320,7 @@ impl TlsTransport {
     /// What came of a read by rustls. There was no `room` if it did not come to reading.
     fn received(&mut self, result: io::Result<usize>, room: Option<usize>) -> io::Result<()> {
         match (result, room) {
-            (Ok(0), _) => self.end = Some(End::Failed(TlsError::Truncated)),
+            (Ok(0), _) => self.end = Some(End::Cut),
             (Ok(n), room) => {
                 self.received_short = room.is_some_and(|room| n < room);
                 self.expects_much = !self.received_short;
@@ -403,7 +406,7 @@ impl End {
     /// An end in the middle of a handshake is a failure, however it came about.
     fn as_failure(&self) -> TlsError {
         match self {
-            End::CloseNotify => TlsError::Truncated,
+            End::CloseNotify | End::Cut => TlsError::Truncated,
             End::Failed(error) => error.clone(),
         }
     }
