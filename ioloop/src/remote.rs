@@ -46,6 +46,15 @@ pub struct Remote {
     pub(crate) shared: Arc<Shared>,
 }
 
+/// Those of one loop are equal.
+impl PartialEq for Remote {
+    fn eq(&self, other: &Remote) -> bool {
+        Arc::ptr_eq(&self.shared, &other.shared)
+    }
+}
+
+impl Eq for Remote {}
+
 impl Remote {
     /// Runs `callback` on the loop's thread in a later turn and wakes the loop if it sleeps.
     ///

@@ -293,3 +293,9 @@ fn il36_loops_made_run_and_closed_in_several_threads_at_once_do_not_disturb_each
         .collect();
     threads.into_iter().for_each(|thread| thread.join().unwrap());
 }
+
+#[test]
+fn remotes_are_equal_if_they_reach_the_same_loop() {
+    let (one, other) = (IoLoop::new().unwrap(), IoLoop::new().unwrap());
+    assert!(one.remote() == one.remote() && one.remote() != other.remote());
+}

@@ -7,7 +7,7 @@ use std::cell::RefCell;
 use std::collections::{BTreeSet, HashMap};
 use std::time::{Duration, Instant};
 
-use ioloop::{IoLoop, Notifier, Ready};
+use ioloop::{IoLoop, Notifier, Ready, Remote};
 
 use crate::budget::{self, MemoryBudget};
 use crate::{grant, shortage};
@@ -38,7 +38,9 @@ struct HeldBack {
     /// How many had to go at the last look.
     failed: usize,
     looks: u64,
-    is_looked_after: bool,
+    last_look: Option<Instant>,
+    /// The loops that look: each on which somebody has begun to wait, as any of a thread's may not be run any more.
+    watchmen: Vec<Remote>,
 }
 
 /// The address of a stream's state. A stream is forgotten when it closes, before another can have its place.
@@ -101,7 +103,7 @@ pub(crate) fn wait(stream: StreamId, wish: Wish, now: Instant, notifier: Notifie
         held_back.order.insert(place);
         held_back.streams.insert(stream, Waiting { place, wish, since, notifier });
         held_back.say_whether_somebody_waits();
-        Some(!std::mem::replace(&mut held_back.is_looked_after, true))
+        Some(!held_back.watchmen.contains(&io_loop.remote()))
     });
     match begins {
         Ok(Some(true)) => {
@@ -315,38 +317,62 @@ impl HeldBack {
     }
 }
 
-/// Looks after those who wait, as long as there are any.
+/// Has this loop look after those who wait, as long as there are any.
 fn look_after(io_loop: &IoLoop) {
-    let under_care = UnderCare;
-    let pause = (MemoryBudget::current().patience / LOOKS).max(LEAST_PAUSE);
-    io_loop.call_later(pause, move || {
-        shortage::relieve();
-        // What another thread has given back is only found out here.
-        wake_who_may_go_on();
-        wake_all_who_need_not_wait();
+    let watch = Watch::begin(io_loop);
+    io_loop.call_later(pause(), move || {
         let io_loop = IoLoop::current();
-        let any = HELD_BACK.try_with(|held_back| {
-            let mut held_back = held_back.borrow_mut();
-            held_back.end_largest(io_loop.now(), MemoryBudget::current().patience);
-            held_back.forget_who_has_gone_on();
-            budget::is_watched()
-        });
-        if is_room_wanted() {
-            grant::have_them_look();
+        if is_time_to_look(io_loop.now()) {
+            look(io_loop.now());
         }
-        drop(under_care);
-        if any == Ok(true) {
-            let _ = HELD_BACK.try_with(|held_back| held_back.borrow_mut().is_looked_after = true);
+        drop(watch);
+        if budget::is_watched() {
             look_after(&io_loop);
         }
     });
 }
 
-/// Goes with the callback, be it called or dropped with its loop.
-struct UnderCare;
+fn pause() -> Duration {
+    (MemoryBudget::current().patience / LOOKS).max(LEAST_PAUSE)
+}
 
-impl Drop for UnderCare {
+/// Whether no other loop of this thread has looked just now. By a virtual clock that may be yet to come.
+fn is_time_to_look(now: Instant) -> bool {
+    let is_recent = |last| now.checked_duration_since(last).is_some_and(|passed| passed < pause());
+    let last = HELD_BACK.try_with(|held_back| held_back.borrow().last_look);
+    last.is_ok_and(|last| !last.is_some_and(is_recent))
+}
+
+fn look(now: Instant) {
+    shortage::relieve();
+    // What another thread has given back is only found out here.
+    wake_who_may_go_on();
+    wake_all_who_need_not_wait();
+    let _ = HELD_BACK.try_with(|held_back| {
+        let mut held_back = held_back.borrow_mut();
+        held_back.last_look = Some(now);
+        held_back.end_largest(now, MemoryBudget::current().patience);
+        held_back.forget_who_has_gone_on();
+    });
+    if is_room_wanted() {
+        grant::have_them_look();
+    }
+}
+
+/// That a loop looks; ends with the callback that does, be that called or dropped with its loop.
+struct Watch(Remote);
+
+impl Watch {
+    fn begin(io_loop: &IoLoop) -> Watch {
+        let watchman = io_loop.remote();
+        let _ = HELD_BACK.try_with(|held_back| held_back.borrow_mut().watchmen.push(watchman.clone()));
+        Watch(watchman)
+    }
+}
+
+impl Drop for Watch {
     fn drop(&mut self) {
-        let _ = HELD_BACK.try_with(|held_back| held_back.borrow_mut().is_looked_after = false);
+        let _ = HELD_BACK
+            .try_with(|held_back| held_back.borrow_mut().watchmen.retain(|watchman| *watchman != self.0));
     }
 }

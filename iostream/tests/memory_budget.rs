@@ -8,6 +8,7 @@ use std::io;
 use std::rc::Rc;
 use std::time::Duration;
 
+use ioloop::testing::VirtualLoop;
 use ioloop::{IoLoop, JoinHandle};
 use iostream::testing::Script;
 use iostream::{
@@ -679,4 +680,65 @@ fn who_need_not_fail_and_finds_the_memory_gone_again_does_not_wait_anew() {
         assert!(is_over_budget(&result), "{result:?}");
         assert!(waited > budget.patience && waited <= budget.patience * 9 / 8, "{waited:?}");
     });
+}
+
+#[test]
+fn who_waits_on_one_loop_is_looked_after_while_another_of_the_thread_is_not_run_any_more() {
+    let (idle, busy) = (VirtualLoop::new(), VirtualLoop::new());
+    let budget = MemoryBudget::new(MIB, 2 * MIB);
+    budget.install();
+    let _others = held(3 * MIB / 2);
+    let ask = async || {
+        let (stream, _script) = stream();
+        poll_fn(|cx| stream.poll_memory(cx, 400 * KIB)).await
+    };
+    idle.make_current();
+    let forgotten = idle.run(async { spawn(ask()) });
+    idle.run(turns(2));
+    busy.make_current();
+    busy.run(async {
+        let began = IoLoop::current().now();
+        let result = ioloop::timeout(10 * budget.patience, ask()).await.unwrap();
+        assert!(is_over_budget(&result), "{result:?}");
+        let waited = IoLoop::current().now() - began;
+        assert!(waited <= budget.patience + budget.patience / 4, "{waited:?}");
+    });
+    assert!(!forgotten.is_finished());
+    let result = idle.run(forgotten).unwrap();
+    assert!(is_over_budget(&result), "{result:?}");
+}
+
+#[test]
+fn two_loops_of_a_thread_that_take_turns_do_not_look_twice_as_often() {
+    let loops = [VirtualLoop::new(), VirtualLoop::new()];
+    let [first, second] = loops.each_ref().map(|each| each.run(async { IoLoop::current().now() }));
+    loops[0].advance(second - first); // by their clocks, too, they run at once
+    let budget = MemoryBudget::new(MIB, 2 * MIB);
+    budget.install();
+    let asked = Rc::new(Cell::new(0));
+    let counted = Rc::clone(&asked);
+    let callback: Rc<dyn Fn()> = Rc::new(move || counted.set(counted.get() + 1));
+    on_memory_shortage(&callback);
+    let _others = held_for_a_mark_of(budget.hard);
+    let waiting: Vec<_> = loops
+        .iter()
+        .map(|each| {
+            each.make_current();
+            each.run(async {
+                spawn(async {
+                    let (stream, _script) = stream();
+                    poll_fn(|cx| stream.poll_memory(cx, 400 * KIB)).await
+                })
+            })
+        })
+        .collect();
+    let step = budget.patience / 64;
+    for _ in 0..48 {
+        for each in &loops {
+            each.make_current();
+            each.advance(step);
+        }
+    }
+    assert!(waiting.iter().all(|each| !each.is_finished()), "their time is not over");
+    assert!((12..=16).contains(&asked.get()), "{}", asked.get());
 }
