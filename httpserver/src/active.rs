@@ -433,15 +433,16 @@ impl<'s> Active<'s> {
         if self.is_encoding() {
             return Box::pin(self.send_encoded_by_blocks(data)).await;
         }
-        let takes_no_memory = data.len() >= COPY_BODY_BYTES && !data.is_unique();
+        let (is_large, is_shared) = (data.len() >= COPY_BODY_BYTES, !data.is_unique());
         self.send_plain_data(data)?;
         if self.left_out.get() > 0 {
             self.room_for_more_that_is_left_out().await;
             return Ok(());
         }
-        match takes_no_memory {
-            true => self.session.room_for_more_that_is_shared().await,
-            false => self.session.room_for_more().await,
+        match (is_large, is_shared) {
+            (false, _) => self.session.room_for_more().await,
+            (true, false) => self.session.room_for_more_that_is_large().await,
+            (true, true) => self.session.room_for_more_that_is_shared().await,
         }
     }
 

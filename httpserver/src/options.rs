@@ -66,8 +66,9 @@ pub struct HttpOptions {
     pub linger: Duration,
     /// Bytes of response that may wait in memory: a streaming handler that has written this much waits for the peer, and the
     /// next request does not begin before less is left. A [`Response`](crate::Response) may be larger, because its body is in
-    /// memory anyway. Streamed pieces are gathered up to this size before they are sent. The limit is 22 times as high, a mebibyte, for
-    /// pieces of 16 KiB or more that are shared (`Bytes::is_unique` is false: static data, or a cache's), because queueing them takes no
+    /// memory anyway. Streamed pieces are gathered up to this size before they are sent. Where pieces of 16 KiB or more come, which are not
+    /// copied, half as much again may wait. The limit is 22 times as high, a mebibyte, for those of them that are shared
+    /// (`Bytes::is_unique` is false: static data, or a cache's), because queueing them takes no
     /// memory while others hold them; but not while the shared pieces that wait on this loop come to the soft mark of the
     /// [`MemoryBudget`](iostream::MemoryBudget), 256 MiB, nor while all of them may be pieces of request bodies that go back as they came.
     pub max_buffered_response: usize,

@@ -239,11 +239,20 @@ impl Session {
         self.room_below(self.core.options.max_buffered_response).await
     }
 
-    /// The same behind a piece that others hold too, so that it takes no memory of ours while they do: 22 times as many bytes
+    /// The same behind a piece that is not copied: half as many bytes more may wait. What is echoed comes by blocks, of which one would
+    /// pass the limit by itself and leave before the next, though that is there.
+    pub(crate) async fn room_for_more_that_is_large(&self) -> Result<(), HttpError> {
+        let most = self.core.options.max_buffered_response;
+        self.room_below(most.saturating_add(most / 2)).await
+    }
+
+    /// The same behind such a piece that others hold too, so that it takes no memory of ours while they do: 22 times as many bytes
     /// may wait, unless much of that kind waits already.
     pub(crate) async fn room_for_more_that_is_shared(&self) -> Result<(), HttpError> {
-        let times = if MemoryBudget::lends_freely() { SHARED } else { 1 };
-        self.room_below(self.core.options.max_buffered_response.saturating_mul(times)).await
+        match MemoryBudget::lends_freely() {
+            true => self.room_below(self.core.options.max_buffered_response.saturating_mul(SHARED)).await,
+            false => self.room_for_more_that_is_large().await,
+        }
     }
 
     async fn room_below(&self, most: usize) -> Result<(), HttpError> {
