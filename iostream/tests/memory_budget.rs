@@ -682,23 +682,27 @@ fn who_need_not_fail_and_finds_the_memory_gone_again_does_not_wait_anew() {
     });
 }
 
+/// A stream on this loop that waits for more memory than there is.
+fn asks_for_more() -> JoinHandle<Result<(), StreamError>> {
+    spawn(async {
+        let (stream, _script) = stream();
+        poll_fn(|cx| stream.poll_memory(cx, 400 * KIB)).await
+    })
+}
+
 #[test]
 fn who_waits_on_one_loop_is_looked_after_while_another_of_the_thread_is_not_run_any_more() {
     let (idle, busy) = (VirtualLoop::new(), VirtualLoop::new());
     let budget = MemoryBudget::new(MIB, 2 * MIB);
     budget.install();
     let _others = held(3 * MIB / 2);
-    let ask = async || {
-        let (stream, _script) = stream();
-        poll_fn(|cx| stream.poll_memory(cx, 400 * KIB)).await
-    };
     idle.make_current();
-    let forgotten = idle.run(async { spawn(ask()) });
-    idle.run(turns(2));
+    let forgotten = asks_for_more();
+    idle.run_until_stalled();
     busy.make_current();
     busy.run(async {
         let began = IoLoop::current().now();
-        let result = ioloop::timeout(10 * budget.patience, ask()).await.unwrap();
+        let result = ioloop::timeout(10 * budget.patience, asks_for_more()).await.unwrap().unwrap();
         assert!(is_over_budget(&result), "{result:?}");
         let waited = IoLoop::current().now() - began;
         assert!(waited <= budget.patience + budget.patience / 4, "{waited:?}");
@@ -720,25 +724,23 @@ fn two_loops_of_a_thread_that_take_turns_do_not_look_twice_as_often() {
     let callback: Rc<dyn Fn()> = Rc::new(move || counted.set(counted.get() + 1));
     on_memory_shortage(&callback);
     let _others = held_for_a_mark_of(budget.hard);
-    let waiting: Vec<_> = loops
-        .iter()
-        .map(|each| {
-            each.make_current();
-            each.run(async {
-                spawn(async {
-                    let (stream, _script) = stream();
-                    poll_fn(|cx| stream.poll_memory(cx, 400 * KIB)).await
-                })
-            })
-        })
-        .collect();
-    let step = budget.patience / 64;
-    for _ in 0..48 {
+    let pause = budget.patience / 16;
+    let both_wait = |duration| {
         for each in &loops {
             each.make_current();
-            each.advance(step);
+            each.advance(duration);
         }
+    };
+    loops[0].make_current();
+    let one = asks_for_more();
+    both_wait(pause / 2);
+    loops[1].make_current();
+    let other = asks_for_more();
+    both_wait(pause / 4);
+    asked.set(0);
+    for _ in 0..40 {
+        both_wait(pause / 4);
     }
-    assert!(waiting.iter().all(|each| !each.is_finished()), "their time is not over");
-    assert!((12..=16).contains(&asked.get()), "{}", asked.get());
+    assert!(!one.is_finished() && !other.is_finished(), "their time is not over");
+    assert!(asked.get() <= 10, "{} looks in ten pauses", asked.get());
 }
