@@ -10,6 +10,7 @@ use http::StatusCode;
 use iostream::HeldBytes;
 
 use crate::error::{Fault, HttpError};
+use crate::form::BodyError;
 use crate::headers::Headers;
 use crate::http1::{
     BodyEvent, Connection, DataFrame, LocalError, RemoteError, RequestHead, ResponseHead, ResponseLength,
@@ -514,7 +515,31 @@ impl<'s> Active<'s> {
         self.step(|protocol, out| Ok(protocol.send_informational(status, headers, out)?))
     }
 
-    /// Answers what went wrong, and makes this the last answer. `false` if part of another is out already.
+    /// Whether the connection can bring more requests though this one was refused: it had come whole, and nothing is wrong but what it
+    /// says.
+    pub(crate) fn goes_on_after(&self, error: &HttpError) -> bool {
+        let is_about_meaning = match error {
+            HttpError::Body(error) => error.is_about_meaning(),
+            HttpError::UpgradeRequired(_) => true,
+            _ => false,
+        };
+        is_about_meaning && !self.body_unread()
+    }
+
+    /// The response to this error. Who is refused for how the body is encoded is told how it may be (RFC 9110 §12.5.3).
+    pub(crate) fn told_codings(&self, response: Response, error: &HttpError) -> Response {
+        if !matches!(error, HttpError::Body(BodyError::Encoded)) {
+            return response;
+        }
+        #[cfg(feature = "gzip")]
+        let is_decoded = self.session.core.options.decompress_request;
+        #[cfg(not(feature = "gzip"))]
+        let is_decoded = false;
+        let codings = if is_decoded { "gzip, deflate" } else { "identity" };
+        response.clone().header("Accept-Encoding", codings).unwrap_or(response)
+    }
+
+    /// Answers what went wrong, and makes this the last answer unless the connection [goes on](Self::goes_on_after). `false` if part of another is out already.
     pub(crate) fn send_error(&self, error: &HttpError) -> Result<bool, HttpError> {
         if self.protocol.borrow().is_head_sent() {
             return Ok(false);
@@ -527,14 +552,17 @@ impl<'s> Active<'s> {
             self.step(|protocol, out| Ok(protocol.send_error(error, &ambient, out)?))?;
             self.tally.status.set(Some(error.status()));
         } else {
-            self.protocol.borrow_mut().close_after_response();
+            if !self.goes_on_after(error) {
+                self.protocol.borrow_mut().close_after_response();
+            }
             // What is the client's fault it may know; the rest is for the log.
             let status = error.status();
             let text = match error.is_remote() {
                 true => format!("{error}\n"),
                 false => format!("{}\n", status.canonical_reason().unwrap_or_default()),
             };
-            self.send_planned(&mut Response::text(text).status(status).fields_of(error))?;
+            let response = Response::text(text).status(status).fields_of(error);
+            self.send_planned(&mut self.told_codings(response, error))?;
         }
         Ok(true)
     }

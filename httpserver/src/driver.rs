@@ -40,6 +40,8 @@ const BRIEFLY: Duration = Duration::from_millis(100);
 
 /// What is to become of the connection after some requests.
 enum Then {
+    /// Serve the next one: what was refused had come whole, and was answered.
+    GoOn,
     /// Wait for the next request.
     Idle,
     /// All is said and read: close when it has been sent.
@@ -154,7 +156,7 @@ async fn work<M, H: Handler<M>>(handler: Rc<H>, desk: Rc<Desk>) -> Infallible {
 async fn end(session: &Session, then: Then) {
     let linger = session.core.options.linger;
     match then {
-        Then::Idle | Then::Nothing => {}
+        Then::GoOn | Then::Idle | Then::Nothing => {}
         Then::Close => session.end(linger).await,
         Then::Linger => session.linger(linger).await,
         Then::LingerBriefly => session.linger(linger.min(BRIEFLY)).await,
@@ -212,7 +214,7 @@ async fn serve_requests<M, H: Handler<M>>(session: &Session, handler: &H) -> The
         if let Some(observed) = observed {
             observed.end(&active);
         }
-        if let Some(then) = refused {
+        if let Some(then) = refused.filter(|then| !matches!(then, Then::GoOn)) {
             if let (Then::Abandon, Some(callback)) = (&then, callback) {
                 callback();
             }
@@ -448,6 +450,7 @@ fn end_with(active: &Active<'_>, error: &HttpError) -> Then {
         {
             Then::LingerBriefly
         }
+        Ok(true) if active.goes_on_after(error) => Then::GoOn,
         Ok(true) => Then::Linger,
         Ok(false) if active.protocol.borrow().is_response_complete() => Then::Linger,
         // A clean end would say that the response is whole (RFC 9112 §8).

@@ -240,6 +240,16 @@ impl BodyError {
         }
     }
 
+    /// Whether every byte of it is good, and only what they say is not what was asked for.
+    pub(crate) fn is_about_meaning(&self) -> bool {
+        match self {
+            BodyError::NotRead => false,
+            #[cfg(feature = "gzip")]
+            BodyError::CorruptEncoding | BodyError::InflatesTooMuch { .. } => false,
+            _ => true,
+        }
+    }
+
     /// A short name that stays the same, for counting by reason.
     #[must_use]
     pub fn reason(&self) -> &'static str {

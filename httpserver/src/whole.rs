@@ -71,7 +71,10 @@ async fn send_in_steps(exchange: &Exchange<'_>, mut response: Response) -> Resul
     let active: &Active<'_> = exchange.active();
     match response.extra.take().map(Rc::unwrap_or_clone) {
         Some(Extra::File(file)) => return file_body::send(active, response, file).await,
-        Some(Extra::Error(error)) => active.note(error),
+        Some(Extra::Error(error)) => {
+            response = active.told_codings(response, &error);
+            active.note(error);
+        }
         None => {}
     }
     let bytes = memory_for(&response);

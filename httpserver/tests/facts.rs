@@ -8,7 +8,7 @@ use httpserver::{
     Arguments, Cookies, Exchange, Headers, HttpError, HttpOptions, HttpServer, Protocol, Request, Response,
     StatusCode, format_timestamp, split_host_and_port, url_concat,
 };
-use support::{Stage, answer, plain};
+use support::{Stage, answer, answers, plain};
 
 /// What a handler that takes whole requests answers.
 fn ask<R: httpserver::IntoResponse>(
@@ -174,7 +174,30 @@ fn hu27_hs7_a_form_that_is_none_is_refused_before_anything_is_done_with_it() {
     let coded = post(&format!("{FORM}\r\nContent-Encoding: gzip"), "a=1");
     let coded = ask(coded, form);
     assert_eq!((coded.status, coded.text()), (415, "bad request: unsupported content encoding\n"));
+    assert_eq!(coded.header("accept-encoding"), Some("identity"), "RFC 9110 §12.5.3");
     assert_eq!(ask(post(&format!("{FORM}\r\nContent-Encoding: identity"), "a=1"), form).status, 200);
+}
+
+#[test]
+fn a_handler_that_streams_and_refuses_what_a_whole_body_says_keeps_the_connection() {
+    async fn form(exchange: &mut Exchange<'_>) -> Result<(), HttpError> {
+        if exchange.path() == "/p" {
+            exchange.read_body().await?;
+        }
+        let fields = exchange.form()?.arguments.len();
+        exchange.send(Response::text(fields.to_string())).await
+    }
+    let stage = Stage::new();
+    let peer = stage.connect(&HttpServer::new(form).options(plain()));
+    let coded = post(&format!("{FORM}\r\nContent-Encoding: br"), "a=1");
+    let back = answers(stage.exchange(&peer, coded.clone() + &post(FORM, "a=1") + &coded));
+    assert_eq!(
+        back.iter().map(|it| (it.status, it.closes())).collect::<Vec<_>>(),
+        [(415, false), (200, false), (415, false)]
+    );
+    assert_eq!(back[0].header("accept-encoding"), Some("identity"));
+    let unread = answers(stage.exchange(&peer, coded.replace("/p?", "/unread?")));
+    assert_eq!((unread[0].status, unread[0].closes()), (500, true), "the handler's own mistake");
 }
 
 #[test]

@@ -240,6 +240,9 @@ fn h1_57_without_it_the_body_stays_encoded_and_forms_are_an_error() {
     };
     let encoded = gzip(b"a=b");
     assert_eq!(answer(stage.ask(&HttpServer::new(form).options(plain()), request(&encoded))).status, 415);
+    let unknown = String::from_utf8(request(b"a=b")).unwrap().replace(": gzip", ": br");
+    let back = answer(stage.ask(&HttpServer::new(form).options(decoding()), unknown));
+    assert_eq!((back.status, back.header("accept-encoding")), (415, Some("gzip, deflate")));
     let decoded = answer(stage.ask(&HttpServer::new(form).options(decoding()), request(&encoded)));
     assert!(decoded.status == 200 && decoded.text().starts_with("Some("), "{}", decoded.text());
     let raw = answer(stage.ask(&HttpServer::new(whole).options(plain()), sized("gzip", &encoded)));
