@@ -26,7 +26,11 @@ async fn route(exchange: &mut Exchange<'_>) -> Result<(), HttpError> {
             let seen = parts(exchange).await?; // what is no form, or breaks off, is answered with the status that says so
             exchange.send(Response::text(seen)).await
         }
-        _ => exchange.send(Response::new(StatusCode::METHOD_NOT_ALLOWED).header("Allow", "GET, POST")?).await,
+        _ => {
+            exchange
+                .send(Response::new(StatusCode::METHOD_NOT_ALLOWED).header("Allow", "GET, HEAD, POST")?)
+                .await
+        }
     }
 }
 
