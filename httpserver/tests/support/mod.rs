@@ -2,6 +2,7 @@
 //! reader of answers that accepts nothing behind them.
 #![allow(dead_code, unreachable_pub, reason = "each test file uses its part")]
 
+pub(crate) mod budget;
 #[path = "../../../ioloop/tests/support/overdue.rs"]
 mod overdue;
 
