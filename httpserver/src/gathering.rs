@@ -175,14 +175,20 @@ impl<'a> Gathering<'a> {
         let mut room = self.step(wanted);
         if self.was_slow || is_scarce(others + room) || !self.could_move(others + room) {
             room = self.all(wanted);
-            let there = if self.whole.capacity() < room { 0 } else { self.room };
-            self.check_reach(self.active.held.borrow().get() + room - there)?;
-            self.active.memory_for_body(others + room - there, self.was_slow).await?;
+            if self.length().is_none() && self.check_reach(self.needs(room)).is_err() {
+                room = wanted; // the last of it comes bit by bit
+            }
+            self.check_reach(self.needs(room))?;
+            let more = room - self.there(room);
+            self.active.memory_for_body(others + more, self.was_slow).await?;
         }
         let soft = MemoryBudget::current().soft;
         match MemoryBudget::is_ample((others + room).saturating_add(soft - soft / PLENTY)) {
             true => self.whole.reserve_exact(room - self.whole.len()),
-            false => move_apart(&mut self.whole, room),
+            false => {
+                let most = self.length().unwrap_or_else(|| self.limit().min(MemoryBudget::current().hard));
+                move_apart(&mut self.whole, room, most);
+            }
         }
         self.room = room;
         self.join();
@@ -198,6 +204,16 @@ impl<'a> Gathering<'a> {
         let have = self.len();
         let grant = self.grant.get_or_insert_with(|| MemoryGrant::new(&self.active.session.stream));
         grant.renew(have, room.saturating_sub(have), wait);
+    }
+
+    /// How much of so much room there is: nothing of it where all has to be moved.
+    fn there(&self, room: usize) -> usize {
+        if self.whole.capacity() < room { 0 } else { self.room }
+    }
+
+    /// What is held once there is so much room, before what was there has gone.
+    fn needs(&self, room: usize) -> usize {
+        self.active.held.borrow().get() + room - self.there(room)
     }
 
     /// What will never be there is not waited for: to this server the body is too large.
@@ -314,14 +330,16 @@ fn is_scarce(more: usize) -> bool {
     !MemoryBudget::is_ample(more.saturating_add(soft.saturating_sub(hard / 2)))
 }
 
-/// Has `list` have room for so many bytes in memory that leaves no hole in the heap, neither while it grows nor when it is freed.
-fn move_apart(list: &mut Vec<u8>, room: usize) {
+/// Has `list` have `room` in memory that leaves no hole in the heap, neither while it grows nor when it is freed, and from which it need not
+/// move again before it has grown to `most` bytes.
+fn move_apart(list: &mut Vec<u8>, room: usize, most: usize) {
     if list.capacity() >= room {
         return; // it lies apart
     }
     let mut apart = Vec::new();
+    let mut reserve = |bytes: usize| apart.try_reserve_exact(bytes.max(APART)).is_ok();
     // Where not even addresses are to be had for nothing, there is the heap.
-    if room < LEAST_APART || apart.try_reserve_exact(room.max(APART)).is_err() {
+    if room < LEAST_APART || !(reserve(most) || reserve(room)) {
         return list.reserve_exact(room - list.len());
     }
     apart.extend_from_slice(list);

@@ -14,6 +14,7 @@ use iostream::{HeldBytes, MemoryBudget, buffered_bytes};
 use support::budget::{KIB, MIB, held, length, post, stage};
 use support::{Peer, Seeded, Stage, answer, plain};
 
+const CHUNKED: &str = "POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n";
 const GET: &[u8] = b"GET / HTTP/1.1\r\nHost: a\r\n\r\n";
 
 /// What leaves less than half of what is kept for those who hold little.
@@ -604,6 +605,28 @@ fn a_body_that_fits_is_served_however_it_comes() {
 }
 
 #[test]
+fn a_body_of_unknown_length_that_fits_is_served_too() {
+    for (soft, hard) in [(16 * MIB, 32 * MIB), (64 * MIB, 128 * MIB), (96 * MIB, 96 * MIB)] {
+        let stage = stage(soft, hard);
+        let server = HttpServer::new(length).options(plain().max_body_size(hard as u64));
+        let bytes = hard / 8 * 7 - 200 * KIB;
+        let peer = stage.connect_with(&server, |peer| peer.send(CHUNKED));
+        let (most, chunk) = (Cell::new(0), [b"20000\r\n", &[b'x'; 128 * KIB][..], b"\r\n"].concat());
+        for _ in 0..bytes / (128 * KIB) {
+            peer.send(&chunk);
+            run(&stage, &most);
+        }
+        peer.send("0\r\n\r\n");
+        stage.time.run_until_stalled();
+        let answered = answer(peer.received());
+        let whole = bytes / (128 * KIB) * (128 * KIB);
+        assert_eq!((answered.status, answered.text()), (200, &*whole.to_string()), "{hard}");
+        assert!(most.get() <= hard, "{}", most.get());
+        assert_eq!(buffered_bytes(), 0);
+    }
+}
+
+#[test]
 fn a_body_that_can_never_fit_is_refused_at_once() {
     let stage = stage(16 * MIB, 32 * MIB);
     let server = HttpServer::new(length).options(plain());
@@ -612,8 +635,7 @@ fn a_body_that_can_never_fit_is_refused_at_once() {
         let refused = answer(stage.ask(&server, head));
         assert_eq!((refused.status, refused.closes()), (413, true));
     }
-    let head = "POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n";
-    let peer = stage.connect_with(&server, |peer| peer.send(head));
+    let peer = stage.connect_with(&server, |peer| peer.send(CHUNKED));
     let began = stage.time.now();
     for _ in 0..29 {
         peer.send([b"100000\r\n", &[b'x'; MIB][..], b"\r\n"].concat());
