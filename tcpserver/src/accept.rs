@@ -169,10 +169,12 @@ impl Accepting {
         Some(listener)
     }
 
-    async fn run(self: Rc<Self>, mut callback: impl FnMut(Connection, PeerAddr)) {
-        let accepting = CloseAtEnd(self);
-        let mut backoff = Backoff::new(&accepting.0.registration.io_loop());
-        poll_fn(|cx| accepting.0.poll_accept(cx, &mut backoff, &mut callback)).await;
+    fn run(self: Rc<Self>, mut callback: impl FnMut(Connection, PeerAddr)) -> impl Future<Output = ()> {
+        let accepting = CloseAtEnd(self); // from now on: the loop may close before it has polled this once
+        async move {
+            let mut backoff = Backoff::new(&accepting.0.registration.io_loop());
+            poll_fn(|cx| accepting.0.poll_accept(cx, &mut backoff, &mut callback)).await;
+        }
     }
 
     /// Ready when there is no listener any more.

@@ -388,4 +388,19 @@ mod tests {
         drop(test);
         assert!(state.upgrade().is_none());
     }
+
+    #[test]
+    fn ts6_a_loop_that_closes_before_it_has_run_closes_the_listeners_too() {
+        let io_loop = IoLoop::new().expect("a loop");
+        io_loop.make_current();
+        let server = TcpServer::new(|_: IoStream, _: ConnectionContext| std::future::pending::<()>());
+        let address = server.listen_with(0, &BindOptions::new().address("127.0.0.1")).expect("a port")[0];
+        let state = Rc::downgrade(&server.handle().state);
+        IoLoop::clear_current();
+        drop(io_loop);
+        let refused = std::net::TcpStream::connect(address).expect_err("nobody listens");
+        assert_eq!(refused.kind(), std::io::ErrorKind::ConnectionRefused);
+        drop(server);
+        assert!(state.upgrade().is_none());
+    }
 }
