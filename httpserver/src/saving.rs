@@ -50,8 +50,8 @@ pub(crate) async fn save(source: &mut impl Source, path: &Path, limit: u64) -> R
 pub(crate) async fn blocking<T: Send + 'static>(
     work: impl FnOnce() -> io::Result<T> + Send + 'static,
 ) -> Result<T, HttpError> {
-    let done = IoLoop::current().run_in_executor(work).await;
-    done.map_err(HttpError::handler)?.map_err(|error| HttpError::Io(error.kind()))
+    let job = IoLoop::current().run_in_executor(work); // and no handle of the loop while it waits, which would keep that open
+    job.await.map_err(HttpError::handler)?.map_err(|error| HttpError::Io(error.kind()))
 }
 
 /// A file that is removed unless it comes to its end. It goes from thread to thread with the work, so that also what is given up
@@ -98,6 +98,8 @@ mod broken_log;
 mod tests {
     use std::env;
     use std::process;
+    use std::rc::Rc;
+    use std::sync::mpsc;
 
     use super::broken_log::Broken;
     use super::*;
@@ -108,5 +110,21 @@ mod tests {
         let unfinished = Unfinished::create(path.clone()).unwrap();
         fs::remove_file(path).unwrap();
         tracing::subscriber::with_default(Broken, || drop(unfinished));
+    }
+
+    #[test]
+    fn a_loop_that_goes_while_the_disk_is_waited_for_drops_who_waits() {
+        let io_loop = IoLoop::new().unwrap();
+        let waits = Rc::new(());
+        let (held, (let_go, go_on)) = (Rc::clone(&waits), mpsc::channel::<()>());
+        io_loop.spawn_detached(async move {
+            let _held = held;
+            drop(blocking(move || go_on.recv().map_err(io::Error::other)).await);
+        });
+        io_loop.run_sync(async {}).unwrap();
+        assert_eq!(Rc::strong_count(&waits), 2, "it waits");
+        drop(io_loop);
+        assert_eq!(Rc::strong_count(&waits), 1);
+        drop(let_go);
     }
 }

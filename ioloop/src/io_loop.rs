@@ -60,7 +60,8 @@ thread_local! {
 ///
 /// This is a handle, cheap to clone and bound to its thread; what crosses threads is [`Remote`]. When the last
 /// handle goes, the loop closes: its tasks, handlers, timers and callbacks are dropped. (A handle kept inside
-/// a task or a callback of the same loop keeps it alive; [`close`](IoLoop::close) ends that.)
+/// a task or a callback of the same loop keeps it alive, and so does an `IoLoop::current()` in an expression that ends in `.await`, for
+/// as long as that waits; [`close`](IoLoop::close) ends that.)
 #[doc(alias = "IOLoop")]
 pub struct IoLoop {
     pub(crate) inner: Rc<Inner>,

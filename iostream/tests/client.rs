@@ -365,6 +365,20 @@ fn tc5_an_attempt_that_is_given_up_closes_its_socket() {
 }
 
 #[test]
+fn tc5_a_loop_that_goes_while_a_client_connects_closes_its_socket() {
+    let server = listener("127.0.0.1");
+    let port = server.local_addr().unwrap().port();
+    let io_loop = IoLoop::new().unwrap();
+    io_loop.spawn_detached(async move { drop(TcpClient::new().connect("127.0.0.1", port).await) });
+    io_loop.run_sync(async {}).unwrap(); // the task has begun to connect
+    let mut accepted = server.accept().unwrap().0;
+    assert_eq!(io_loop.counters().tasks, 1, "it is under way");
+    drop(io_loop);
+    accepted.set_read_timeout(Some(AT_MOST)).unwrap();
+    assert_eq!(accepted.read(&mut [0]).unwrap(), 0);
+}
+
+#[test]
 fn nu5_1_a_resolver_that_finds_nothing_and_says_nothing_is_an_error() {
     struct Empty;
     impl Resolver for Empty {

@@ -143,8 +143,8 @@ impl ServerHandle {
     ///
     /// Dropped, it leaves a successor that has begun to start alone, and the server serving: then both do.
     pub async fn hand_over(&self, handover: Handover, within: Duration) -> Result<Child, HandoverError> {
-        let started = IoLoop::current().run_in_executor(move || handover.start(within)).await;
-        let successor = started.map_err(|error| HandoverError::Spawn(io::Error::other(error)))??;
+        let started = IoLoop::current().run_in_executor(move || handover.start(within));
+        let successor = started.await.map_err(|error| HandoverError::Spawn(io::Error::other(error)))??;
         self.stop();
         self.state.drain.is_replaced.set(true);
         Ok(successor)

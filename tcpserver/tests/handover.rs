@@ -15,7 +15,7 @@ use std::sync::{Arc, mpsc};
 use std::thread;
 use std::time::Duration;
 
-use ioloop::IoLoop;
+use ioloop::{IoLoop, Lane, LaneOptions};
 use iostream::{IoStream, StreamError};
 use netutil::activated_sockets;
 use rustix::process::{Pid, Signal, kill_process};
@@ -48,6 +48,30 @@ fn serve_as_generation(fail: &PathBuf) {
     server.add_sockets(listeners).expect("a loop");
     let report = server.run_until_replaced("lines", sockets, HOUR).expect("signals");
     assert_eq!(report.aborted, 0);
+}
+
+/// The loop's one thread for what blocks is busy, so nothing is started.
+#[test]
+fn ts6_a_loop_that_goes_while_a_successor_is_waited_for_closes_its_server() {
+    let io_loop = support::current_loop();
+    let lane = Lane::new("busy", LaneOptions::new().threads(1));
+    let (let_go, go_on) = mpsc::channel::<()>();
+    lane.run(move || go_on.recv()).detach().expect("a thread");
+    io_loop.set_default_executor(lane);
+    let server = TcpServer::new(who);
+    let (listener, address) = loopback();
+    server.add_socket(listener).expect("a loop");
+    let handle = server.handle().clone();
+    io_loop.spawn_detached(async move {
+        drop(handle.hand_over(Handover::new(Command::new("/nowhere/at/all")), HOUR).await);
+    });
+    io_loop.run_sync(async {}).expect("the loop runs");
+    assert!(TcpStream::connect(address).is_ok(), "it serves");
+    IoLoop::clear_current();
+    drop(io_loop);
+    let refused = TcpStream::connect(address).expect_err("nobody listens");
+    assert_eq!(refused.kind(), io::ErrorKind::ConnectionRefused);
+    drop(let_go);
 }
 
 /// Who answers, asked over a connection of its own. Whatever goes wrong with that is an error.

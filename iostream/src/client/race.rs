@@ -14,7 +14,6 @@ use super::error::FailedAttempt;
 /// How one address is connected to is the caller's affair, and time is the loop's, so that a test can script both.
 /// An attempt that is dropped is given up, with its socket.
 pub(super) struct Race<C, F> {
-    io_loop: IoLoop,
     waiting: std::vec::IntoIter<SocketAddr>,
     connect_one: C,
     /// In the order in which they began.
@@ -38,20 +37,11 @@ where
         delay: Duration,
         at_once: usize,
     ) -> Race<C, F> {
-        let io_loop = IoLoop::current();
-        let next = Deadline::new(&io_loop);
-        next.set(Some(io_loop.now()));
+        // Keeps no handle of the loop: it runs in one of its tasks, and a handle there would keep the loop from closing.
+        let next = Deadline::new(&IoLoop::current());
+        next.set_after(Some(Duration::ZERO));
         let waiting = addresses.into_iter();
-        Race {
-            io_loop,
-            waiting,
-            connect_one,
-            in_flight: Vec::new(),
-            failed: Vec::new(),
-            next,
-            delay,
-            at_once,
-        }
+        Race { waiting, connect_one, in_flight: Vec::new(), failed: Vec::new(), next, delay, at_once }
     }
 
     /// The first connection that stands, the earlier attempt's of two that meet; `None` when all have failed. Who was not
@@ -95,7 +85,7 @@ where
     fn begin(&mut self) {
         if let Some(address) = self.waiting.next() {
             self.in_flight.push((address, Box::pin((self.connect_one)(address))));
-            self.next.set(Some(self.io_loop.now() + self.delay));
+            self.next.set_after(Some(self.delay));
         }
     }
 
@@ -109,7 +99,7 @@ where
                 Poll::Ready(Err(failure)) => {
                     drop(self.in_flight.remove(place));
                     self.failed.push(failure);
-                    self.next.set(Some(self.io_loop.now()));
+                    self.next.set_after(Some(Duration::ZERO));
                 }
             }
         }
