@@ -198,6 +198,7 @@ async fn serve_requests<M, H: Handler<M>>(session: &Session, handler: &H) -> The
                     return Poll::Ready(result);
                 }
                 if active.has_made_enough.get() {
+                    session.use_up_share();
                     return Poll::Ready(active.finish(None));
                 }
                 let reason = giving_up.get_or_insert_with(|| Box::pin(reason_to_give_up(&active)));

@@ -161,6 +161,11 @@ impl Session {
         is_enough
     }
 
+    /// What was served last was as much as is fair to the others.
+    pub(crate) fn use_up_share(&self) {
+        self.in_a_row.set(REQUESTS_PER_TURN);
+    }
+
     /// Whether the request that has begun is to be the last one.
     pub(crate) fn is_last_request(&self) -> bool {
         let most = self.core.options.max_requests_per_connection;

@@ -12,7 +12,7 @@ use httpserver::{
     Compression, Exchange, Headers, HttpError, HttpServer, IntoResponse, Request, Response, StaticFile,
     StatusCode,
 };
-use support::{Answer, Stage, answer, answers_with, plain};
+use support::{Answer, Stage, answer, answers, answers_with, plain};
 
 const LINE: &str = "All work and no play makes Jack a dull boy.\n";
 
@@ -158,6 +158,33 @@ fn a_large_one_goes_out_in_blocks_and_gives_way_in_between() {
     // To HTTP/1.0 up to the end of the connection.
     let old = request("GET", "/large", ACCEPTS).replace("HTTP/1.1", "HTTP/1.0");
     assert_eq!(decoded(&answer(stage.ask(&server, old))), LINE.repeat(10_000));
+}
+
+#[test]
+fn many_small_pieces_and_many_small_responses_give_way_too_however_little_comes_of_them() {
+    async fn pieces(exchange: &mut Exchange<'_>) -> Result<(), HttpError> {
+        let size = if exchange.path() == "/bytes" { 1 } else { 1_000 };
+        let mut response =
+            exchange.respond(StatusCode::OK).header("Content-Type", "text/plain").start().await?;
+        for _ in 0..5_000 {
+            response.write(vec![b'x'; size]).await?;
+        }
+        response.finish().await
+    }
+    let options = || plain().compress_response(Compression::new().level(1));
+    let stage = Stage::new();
+    let (streams, whole) =
+        (HttpServer::new(pieces).options(options()), HttpServer::new(serve).options(options()));
+    let polls = |peer: &support::Peer, requests: String| {
+        let before = stage.time.counters().task_polls;
+        let back = answers(stage.exchange(peer, requests));
+        assert!(back.iter().all(|back| !decoded(back).is_empty()));
+        stage.time.counters().task_polls - before
+    };
+    let peer = stage.connect(&streams);
+    assert!(polls(&peer, request("GET", "/pieces", ACCEPTS)) >= 76, "5 MB");
+    assert!(polls(&peer, request("GET", "/bytes", ACCEPTS)) >= 4, "5000 pieces of a byte");
+    assert!(polls(&stage.connect(&whole), request("GET", "/", ACCEPTS).repeat(60)) >= 4, "264 KB in all");
 }
 
 async fn stream(exchange: &mut Exchange<'_>) -> Result<(), HttpError> {

@@ -332,6 +332,7 @@ fn a_panic_that_panics_again_when_it_is_dropped_is_still_answered_with_500() {
 }
 
 const HEAD: &str = "HEAD / HTTP/1.1\r\nHost: a\r\n\r\n";
+const COUNT: &str = "GET /count HTTP/1.1\r\nHost: a\r\n\r\n";
 
 /// Streams far more than anybody would wait for, and counts how often it has written; says the count to who asks for `/count`.
 fn endless(
@@ -359,8 +360,7 @@ fn answered_to_head(
 ) -> String {
     let stage = Stage::new();
     let peer = stage.connect(&server.options(plain().max_buffered_response(9_600)));
-    let count = "GET /count HTTP/1.1\r\nHost: a\r\n\r\n";
-    let back = answers_with(&stage.exchange(&peer, HEAD.to_owned() + count), |number| number == 0);
+    let back = answers_with(&stage.exchange(&peer, HEAD.to_owned() + COUNT), |number| number == 0);
     assert_eq!((back.len(), back[0].status), (2, 200));
     back[1].text().to_owned()
 }
@@ -383,8 +383,20 @@ fn h1_37_a_handler_that_is_to_finish_whatever_happens_lets_others_have_their_tur
     let stage = Stage::new();
     let (one, other) = (stage.connect(&server), stage.connect(&server));
     one.send(HEAD);
-    other.send("GET /count HTTP/1.1\r\nHost: a\r\n\r\n");
+    other.send(COUNT);
     stage.time.run_until_stalled();
     assert_eq!(answer(other.received()).text(), "100", "when it was asked");
-    assert_eq!(answer(stage.exchange(&other, "GET /count HTTP/1.1\r\nHost: a\r\n\r\n")).text(), "100000");
+    assert_eq!(answer(stage.exchange(&other, COUNT)).text(), "100000");
+}
+
+#[test]
+fn h1_37_who_has_made_enough_for_one_head_lets_others_have_their_turn_before_the_next() {
+    let server = endless(async |_| {}).options(plain().max_buffered_response(9_600));
+    let stage = Stage::new();
+    let (one, other) = (stage.connect(&server), stage.connect(&server));
+    one.send(HEAD.repeat(10));
+    other.send(COUNT);
+    stage.time.run_until_stalled();
+    assert_eq!(answer(other.received()).text(), "100", "when it was asked");
+    assert_eq!(answer(stage.exchange(&other, COUNT)).text(), "1000");
 }

@@ -71,6 +71,8 @@ pub(crate) struct Codings {
     encoder: RefCell<Option<Box<Encoder>>>,
     /// Decoded pieces that were given out since anybody else had a turn.
     pieces: Cell<u32>,
+    /// Bytes that were encoded since then.
+    encoded: Cell<usize>,
 }
 
 impl Active<'_> {
@@ -207,13 +209,25 @@ impl Active<'_> {
         let mut held = HeldBytes::new();
         held.set(if data.is_unique() { data.len() } else { 0 });
         while !data.is_empty() {
-            self.send_encoded(&data.split_to(data.len().min(BLOCK_BYTES)))?;
+            let block = data.split_to(data.len().min(BLOCK_BYTES));
+            self.send_encoded(&block)?;
             self.session.room_for_more().await?;
-            if !data.is_empty() {
-                ioloop::yield_now().await;
-            }
+            self.give_way_behind(block.len()).await;
         }
         Ok(())
+    }
+
+    /// Lets others have their turn where a block has been encoded, in whatever pieces: little may come of it, so that the peer holds
+    /// nobody up.
+    async fn give_way_behind(&self, bytes: usize) {
+        /// What a piece costs at least.
+        const PIECE_BYTES: usize = 64;
+        let encoded = self.codings.encoded.get() + bytes.max(PIECE_BYTES);
+        let is_block = encoded >= BLOCK_BYTES;
+        self.codings.encoded.set(if is_block { 0 } else { encoded });
+        if is_block {
+            ioloop::yield_now().await;
+        }
     }
 }
 
@@ -243,6 +257,7 @@ impl Exchange<'_> {
                     return Ok(None);
                 }
                 let compression = active.session.core.options.compress_response.unwrap_or_default();
+                active.give_way_behind(response.body.len()).await;
                 response.body = encoder::encode_whole(&compression, &response.body)?.into();
                 headers
             }
