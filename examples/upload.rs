@@ -30,6 +30,10 @@ impl Uploads {
             let refused = Response::text("a name of letters, digits, dots and dashes\n");
             return exchange.send(refused.status(StatusCode::BAD_REQUEST)).await;
         };
+        if exchange.headers().contains("content-range") {
+            // A part must not pass for the whole (RFC 9110 §14.5); `curl -C -` sends one to resume.
+            return exchange.send(Response::text("whole files only\n").status(StatusCode::BAD_REQUEST)).await;
+        }
         let path = self.folder.join(name);
         // Instead of the server's 100 MiB. Who announces more gets a 413 at once, and no `100 Continue`.
         exchange.set_max_body_size(self.limit);
