@@ -46,8 +46,8 @@ pub(crate) struct Active<'s> {
     pub(crate) taken_over: Cell<bool>,
     /// Bytes that a handler has made of a body that an answer to HEAD leaves out.
     left_out: Cell<usize>,
-    /// Whether the handler waits where no more of such a body is wanted.
-    pub(crate) has_made_enough: Cell<bool>,
+    /// Whether the handler waits, or did, where no more of such a body is wanted.
+    has_made_enough: Cell<bool>,
     /// Called when the connection is lost before the response is complete.
     pub(crate) on_close: Cell<Option<Box<dyn FnOnce()>>>,
     /// What is gathered and kept of the request beside its stream.
@@ -491,6 +491,11 @@ impl<'s> Active<'s> {
             self.left_out.set(0);
             Box::pin(self.make_no_more()).await;
         }
+    }
+
+    /// Whether the handler of an answer to HEAD waits for nothing, and has not ended the answer itself meanwhile.
+    pub(crate) fn has_made_enough(&self) -> bool {
+        self.has_made_enough.get() && self.protocol.borrow().leaves_body_out()
     }
 
     /// Where the handler of an answer to HEAD is dropped, which is complete with its head. One that is to run to its end lets others have

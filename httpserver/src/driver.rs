@@ -197,7 +197,7 @@ async fn serve_requests<M, H: Handler<M>>(session: &Session, handler: &H) -> The
                 {
                     return Poll::Ready(result);
                 }
-                if active.has_made_enough.get() {
+                if active.has_made_enough() {
                     session.use_up_share();
                     return Poll::Ready(active.finish(None));
                 }

@@ -3,7 +3,10 @@
 mod support;
 
 use std::cell::{Cell, RefCell};
+use std::future::{Future, poll_fn};
+use std::pin::pin;
 use std::rc::Rc;
+use std::task::Poll;
 use std::time::Duration;
 
 use httpserver::{Exchange, HttpError, HttpServer, Request, Response, ResponseWriter, StatusCode};
@@ -399,4 +402,24 @@ fn h1_37_who_has_made_enough_for_one_head_lets_others_have_their_turn_before_the
     stage.time.run_until_stalled();
     assert_eq!(answer(other.received()).text(), "100", "when it was asked");
     assert_eq!(answer(stage.exchange(&other, COUNT)).text(), "1000");
+}
+
+#[test]
+fn h1_37_a_handler_that_no_longer_waits_to_write_to_head_ends_by_itself() {
+    let ended = Rc::new(Cell::new(false));
+    let end = Rc::clone(&ended);
+    let server = HttpServer::new(async move |exchange: &mut Exchange<'_>| {
+        let mut response = exchange.respond(StatusCode::OK).start().await?;
+        let written = poll_fn(|cx| Poll::Ready(pin!(response.write(vec![0; 1 << 20])).poll(cx).is_ready()));
+        assert!(!written.await, "it would be dropped here");
+        response.finish().await?;
+        ioloop::sleep(Duration::from_secs(1)).await;
+        end.set(true);
+        Ok(())
+    });
+    let stage = Stage::new();
+    let peer = stage.connect(&server.options(plain()));
+    assert_eq!(answers_with(&stage.exchange(&peer, HEAD), |_| true).len(), 1);
+    stage.time.advance(Duration::from_secs(1));
+    assert!(ended.get() && !peer.is_shut());
 }
