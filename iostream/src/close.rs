@@ -167,9 +167,10 @@ impl Inner {
         if !reason.is_failure() {
             self.offer_output();
         }
-        if self.rare().closed.set(reason).is_err() {
+        if self.is_closed() {
             return; // the transport closed its stream while it was offered the rest
         }
+        self.note_closed(reason);
         let socket = self.socket.take();
         drop(socket);
         self.discard_output();

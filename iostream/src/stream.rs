@@ -41,17 +41,18 @@ pub(crate) struct Inner {
     pub(crate) write: WriteSide,
     pub(crate) flags: Flags,
     pub(crate) shares: TurnShares,
-    handles: Cell<u32>,
+    life: Life,
     /// Bytes read since the stream was made. Beside the shares, which each read writes too: no cache line is touched for it.
     pub(crate) received: Cell<u64>,
     rare: OnceCell<Box<Rare>>,
     pub(crate) options: Rc<StreamOptions>,
 }
 
-/// What a stream needs that somebody watches, that has writers who wait, or that is closed; others pay for a pointer.
+/// What a stream needs that somebody watches, that has writers who wait, or that failed; others pay for a pointer.
 #[derive(Default)]
 pub(crate) struct Rare {
-    pub(crate) closed: OnceCell<CloseReason>,
+    /// Why the stream has closed, if not because this side wanted it to.
+    closed: OnceCell<CloseReason>,
     /// Why the end of the peer's side is none to rely on.
     cut: OnceCell<CloseReason>,
     pub(crate) close_watch: OnceCell<Rc<CloseWatch>>,
@@ -113,6 +114,37 @@ impl Due {
     }
 }
 
+/// How many handles there are; beside that, in the highest bit, whether the stream is closed. Together they take a word that is there.
+#[derive(Default)]
+struct Life(Cell<u32>);
+
+impl Life {
+    const IS_OVER: u32 = 1 << 31;
+
+    fn handles(&self) -> u32 {
+        self.0.get() & !Life::IS_OVER
+    }
+
+    fn add_handle(&self) {
+        self.0.set(self.0.get() + 1);
+    }
+
+    /// Gives how many are left.
+    fn drop_handle(&self) -> u32 {
+        self.0.set(self.0.get() - 1);
+        self.handles()
+    }
+
+    #[inline]
+    fn is_over(&self) -> bool {
+        self.0.get() & Life::IS_OVER != 0
+    }
+
+    fn end(&self) {
+        self.0.set(self.0.get() | Life::IS_OVER);
+    }
+}
+
 /// How a stream hears that its transport can be read.
 #[derive(Clone, Copy, Default, PartialEq, Eq)]
 pub(crate) enum News {
@@ -157,13 +189,14 @@ impl IoStream {
             write: WriteSide::default(),
             flags: Flags::default(),
             shares: TurnShares::default(),
-            handles: Cell::new(1),
+            life: Life::default(),
             received: Cell::new(0),
             rare: OnceCell::new(),
             options,
         };
         inner.flags.input.set(Side::unless(direction == Direction::WriteOnly));
         inner.flags.output.set(Side::unless(direction == Direction::ReadOnly));
+        inner.life.add_handle();
         Ok(IoStream { inner: Rc::new(inner) })
     }
 
@@ -246,7 +279,7 @@ impl IoStream {
     }
 
     pub(crate) fn has_other_handles(&self) -> bool {
-        self.inner.handles.get() > 1
+        self.inner.life.handles() > 1
     }
 
     /// Gives the descriptor to `f`, for options that have no method here. `None` once the stream is closed, and
@@ -275,16 +308,14 @@ impl IoStream {
 
 impl Clone for IoStream {
     fn clone(&self) -> IoStream {
-        self.inner.handles.set(self.inner.handles.get() + 1);
+        self.inner.life.add_handle();
         IoStream { inner: Rc::clone(&self.inner) }
     }
 }
 
 impl Drop for IoStream {
     fn drop(&mut self) {
-        let left = self.inner.handles.get() - 1;
-        self.inner.handles.set(left);
-        if left == 0 {
+        if self.inner.life.drop_handle() == 0 {
             self.inner.close(CloseReason::Local);
         }
     }
@@ -300,14 +331,26 @@ impl std::fmt::Debug for Inner {
 }
 
 impl Inner {
+    #[inline]
     pub(crate) fn is_closed(&self) -> bool {
-        self.closed().is_some()
+        self.life.is_over()
     }
 
     /// Why the stream is closed, if it is.
     #[inline]
     fn closed(&self) -> Option<&CloseReason> {
-        self.rare_if_any()?.closed.get()
+        if !self.is_closed() {
+            return None;
+        }
+        Some(self.rare_if_any().and_then(|rare| rare.closed.get()).unwrap_or(&CloseReason::Local))
+    }
+
+    /// Notes that the stream is closed, for the first reason that is given.
+    pub(crate) fn note_closed(&self, reason: CloseReason) {
+        if !matches!(reason, CloseReason::Local) {
+            let _first = self.rare().closed.set(reason);
+        }
+        self.life.end();
     }
 
     #[inline]
