@@ -138,9 +138,9 @@ async fn end(connection: &OpenConnection) {
 
 /// The connection's span, in which its handler runs: made, and paid for, only where somebody listens to it.
 fn span_of(facts: &Facts) -> Option<Span> {
-    let (Facts { id, entrance, .. }, peer) = (facts, facts.peer());
-    let client = facts.proxied().map(tracing::field::display);
-    let span = tracing::debug_span!("connection", id, %peer, client, label = entrance.label());
+    let Facts { id, entrance, .. } = facts;
+    let client = || facts.proxied().map(tracing::field::display);
+    let span = tracing::debug_span!("connection", id, peer = %facts.peer(), client = client(), label = entrance.label());
     (!span.is_disabled()).then_some(span)
 }
 
