@@ -143,7 +143,7 @@ async fn work<M, H: Handler<M>>(handler: Rc<H>, desk: Rc<Desk>) -> Infallible {
             match then {
                 Then::Idle => true,
                 then => {
-                    Box::pin(end(&session, then)).await;
+                    end(&session, then).await;
                     false
                 }
             }
@@ -158,8 +158,8 @@ async fn end(session: &Session, then: Then) {
     match then {
         Then::GoOn | Then::Idle | Then::Nothing => {}
         Then::Close => session.end(linger).await,
-        Then::Linger => session.linger(linger).await,
-        Then::LingerBriefly => session.linger(linger.min(BRIEFLY)).await,
+        Then::Linger => Box::pin(session.linger(linger)).await,
+        Then::LingerBriefly => Box::pin(session.linger(linger.min(BRIEFLY))).await,
         Then::Abandon => session.stream.close(),
     }
 }

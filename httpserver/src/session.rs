@@ -301,7 +301,11 @@ impl Session {
 
     /// Sends all that waits.
     pub(crate) async fn flushed(&self) -> Result<(), HttpError> {
-        self.room(0).await
+        // Boxed, as above, where it has to wait.
+        match poll_fn(|cx| Poll::Ready(self.stream.poll_flush_to(cx, 0))).await {
+            Poll::Ready(sent) => Ok(sent?),
+            Poll::Pending => Box::pin(self.room(0)).await,
+        }
     }
 
     /// The end that the peer expects: sends what waits, and that is all, as long as the peer is silent. Where it has sent on, closing
@@ -311,7 +315,7 @@ impl Session {
             return;
         }
         if self.stream.has_input() || self.stream.bytes_sent() > UNDER_WAY_AT_ONCE {
-            self.linger(limit).await;
+            Box::pin(self.linger(limit)).await;
         }
     }
 
