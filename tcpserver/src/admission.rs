@@ -37,7 +37,8 @@ pub enum WhenFull {
     Close,
 }
 
-/// Connections of all servers in the process that have no limit of their own: they share what the process may open.
+/// Connections of all servers in the process that have no limit of their own: they share what the process may open. Each server
+/// keeps its part right whenever it has more or fewer, or comes by a limit.
 static SHARING_DESCRIPTORS: AtomicUsize = AtomicUsize::new(0);
 
 /// Decides for one server, and counts what it decides.
@@ -93,7 +94,6 @@ pub(crate) struct Settings {
 #[must_use]
 pub(crate) struct Admitted {
     by_ip: Cell<bool>,
-    shares_descriptors: bool,
 }
 
 impl Admission {
@@ -115,8 +115,14 @@ impl Admission {
     }
 
     pub(crate) fn limit(&self, most: usize) {
-        self.most.set(Some(most));
+        self.set_most(Some(most));
         self.wake_waiting();
+    }
+
+    fn set_most(&self, most: Option<usize>) {
+        let before = self.sharing();
+        self.most.set(most);
+        self.share(before);
     }
 
     pub(crate) fn limit_per_ip(&self, most: usize) {
@@ -146,7 +152,7 @@ impl Admission {
 
     pub(crate) fn apply(&self, settings: &Settings) {
         let Settings { most, when_full, most_per_ip } = *settings;
-        self.most.set(most);
+        self.set_most(most);
         self.set_when_full(when_full);
         most_per_ip.into_iter().for_each(|most| self.limit_per_ip(most));
     }
@@ -195,13 +201,9 @@ impl Admission {
             return None;
         }
         let by_ip = Cell::new(self.enter_by_ip(peer, ip)?);
-        let shares_descriptors = self.most.get().is_none();
-        if shares_descriptors {
-            SHARING_DESCRIPTORS.fetch_add(1, Ordering::Relaxed);
-        }
         self.set_open(self.open.get() + 1);
         gate.open.set(gate.open.get() + 1);
-        Some(Admitted { by_ip, shares_descriptors })
+        Some(Admitted { by_ip })
     }
 
     /// Whether one that was let in may stay now that it is known who its client is.
@@ -229,9 +231,6 @@ impl Admission {
         if let Some(ip) = client.ip().filter(|_| admitted.by_ip.get()) {
             self.per_ip.leave(ip);
         }
-        if admitted.shares_descriptors {
-            SHARING_DESCRIPTORS.fetch_sub(1, Ordering::Relaxed);
-        }
         self.set_open(self.open.get() - 1);
         gate.open.set(gate.open.get() - 1);
         self.wake_waiting();
@@ -244,10 +243,22 @@ impl Admission {
     }
 
     fn set_open(&self, open: usize) {
+        let before = self.sharing();
         self.open.set(open);
+        self.share(before);
         if let Some(watcher) = self.watcher.get() {
             watcher(open);
         }
+    }
+
+    /// How many of this server's connections are among those that share the descriptors.
+    fn sharing(&self) -> usize {
+        if self.most.get().is_none() { self.open.get() } else { 0 }
+    }
+
+    /// There are more or fewer of them than `before`.
+    fn share(&self, before: usize) {
+        SHARING_DESCRIPTORS.fetch_add(self.sharing().wrapping_sub(before), Ordering::Relaxed); // or less
     }
 
     fn is_full(&self) -> bool {

@@ -1,7 +1,7 @@
 //! Who is at the other end.
 
 use std::fmt;
-use std::net::{IpAddr, SocketAddr, SocketAddrV4};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 #[cfg(unix)]
 use std::path::{Path, PathBuf};
 
@@ -39,10 +39,11 @@ impl PeerAddr {
     }
 }
 
-/// A peer's address as a server keeps it of each connection: in 8 bytes, as far as so many do.
+/// A peer's address as a server keeps it of each connection: in 7 bytes, as far as so many do.
 #[derive(Debug, Clone, Copy)]
 pub(crate) enum ShortAddr {
-    V4(SocketAddrV4),
+    /// The port in bytes, which need not lie at an even address.
+    V4(Ipv4Addr, [u8; 2]),
     /// A Unix socket without a path.
     #[cfg(unix)]
     Unix,
@@ -53,7 +54,7 @@ pub(crate) enum ShortAddr {
 impl ShortAddr {
     pub(crate) fn of(peer: &PeerAddr) -> ShortAddr {
         match peer {
-            PeerAddr::Tcp(SocketAddr::V4(addr)) => ShortAddr::V4(*addr),
+            PeerAddr::Tcp(SocketAddr::V4(addr)) => ShortAddr::V4(*addr.ip(), addr.port().to_ne_bytes()),
             #[cfg(unix)]
             PeerAddr::Unix(None) => ShortAddr::Unix,
             _ => ShortAddr::Long,
@@ -63,7 +64,9 @@ impl ShortAddr {
     /// `None` for one that is kept elsewhere.
     pub(crate) fn whole(self) -> Option<PeerAddr> {
         match self {
-            ShortAddr::V4(addr) => Some(PeerAddr::Tcp(addr.into())),
+            ShortAddr::V4(ip, port) => {
+                Some(PeerAddr::Tcp(SocketAddr::new(ip.into(), u16::from_ne_bytes(port))))
+            }
             #[cfg(unix)]
             ShortAddr::Unix => Some(PeerAddr::Unix(None)),
             ShortAddr::Long => None,
