@@ -233,6 +233,13 @@ impl Registration {
         self.inner.now()
     }
 
+    /// The same in units of 2²⁸ nanoseconds, a good quarter of a second, for what is noted often and need not be exact. It wraps in five hours.
+    #[must_use]
+    #[inline]
+    pub fn coarse_now(&self) -> u16 {
+        self.inner.now_in_nanos().coarse()
+    }
+
     /// [`IoLoop::before_poll`], without making a handle.
     pub fn before_poll(&self, hook: Rc<dyn BeforePoll>) {
         self.inner.add_hook(hook);

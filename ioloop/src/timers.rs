@@ -78,6 +78,12 @@ impl Nanos {
     fn get(self) -> u64 {
         self.0.get() - 1
     }
+
+    /// In units of 2²⁸ ns.
+    #[inline]
+    pub(crate) fn coarse(self) -> u16 {
+        (self.0.get() >> 28) as u16
+    }
 }
 
 /// Names one timer of one loop; stale once the timer has fired or was removed.

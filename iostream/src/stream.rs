@@ -299,6 +299,13 @@ impl IoStream {
         self.inner.registration.now()
     }
 
+    /// The same in units of 2²⁸ nanoseconds, a good quarter of a second, for what is noted often and need not be exact. It wraps in five hours.
+    #[must_use]
+    #[inline]
+    pub fn coarse_now(&self) -> u16 {
+        self.inner.registration.coarse_now()
+    }
+
     /// The loop that the stream belongs to.
     #[must_use]
     pub fn io_loop(&self) -> IoLoop {
