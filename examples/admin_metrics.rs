@@ -33,7 +33,8 @@ fn main() -> Result<(), Box<dyn Error>> {
     let server = HttpServer::new(hello).options(options);
     let addresses = server.listen(flags.value("--port").unwrap_or(8888))?;
 
-    let admin = HttpServer::new(Admin::new(metrics).watch(server.handle()));
+    // With a limit of its own it answers also when the public has all the connections that the limit on descriptors allows.
+    let admin = HttpServer::new(Admin::new(metrics).watch(server.handle())).max_connections(16);
     let private = BindOptions::new().address("127.0.0.1");
     let admin_addresses = admin.listen_with(flags.value("--admin-port").unwrap_or(9090), &private)?;
 

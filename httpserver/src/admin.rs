@@ -26,10 +26,13 @@ use crate::response::Response;
 /// let metrics = HttpMetrics::new();
 /// let server = HttpServer::new(async |_: Request| "hello\n").options(HttpOptions::new().metrics(metrics.clone()));
 /// server.listen(8888)?;
-/// let admin = HttpServer::new(Admin::new(metrics).watch(server.handle()));
+/// let admin = HttpServer::new(Admin::new(metrics).watch(server.handle())).max_connections(16);
 /// admin.listen_with(9090, &BindOptions::new().address("127.0.0.1"))?;
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
+///
+/// A limit of its own is what has it answer when the public's connections are as many as the process may have, and all busy: by default servers share
+/// that limit, the probe would wait, and the server be killed for having much to do.
 ///
 /// Its [`answer`](Admin::answer) can be given by a handler of your own too.
 #[derive(Clone, Default)]
@@ -172,6 +175,7 @@ fn write_connections(metrics: Metrics, out: &mut Exposition) {
             (&[("reason", "descriptors")], shed.descriptors),
             (&[("reason", "handshakes")], shed.handshakes),
             (&[("reason", "memory")], shed.memory),
+            (&[("reason", "idle")], shed.idle),
         ],
     );
     counter(
