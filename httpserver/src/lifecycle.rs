@@ -60,7 +60,8 @@ impl<M: 'static, H: Handler<M>> HttpServer<H, M> {
         HttpServer { tcp: self.tcp.max_connections_per_ip(most), http: self.http }
     }
 
-    /// What becomes of those who come while the server is full: they wait, by default.
+    /// What becomes of those who come while the server is full: they wait, by default. [`WhenFull`] says which connections make room for them: those
+    /// that idle between requests, the longest first.
     #[must_use]
     pub fn when_full(self, when_full: WhenFull) -> HttpServer<H, M> {
         HttpServer { tcp: self.tcp.when_full(when_full), http: self.http }

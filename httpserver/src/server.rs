@@ -57,7 +57,7 @@ impl<M: 'static, H: Handler<M>> HttpServer<H, M> {
         let handler = Rc::new(handler);
         let core = Core::new(HttpOptions::default(), Answering::by(Rc::clone(&handler)));
         let http = Http { handler, core: Rc::new(RefCell::new(Rc::new(core))), marker: PhantomData };
-        HttpServer { tcp: TcpServer::new(http.clone()), http }
+        HttpServer { tcp: TcpServer::new(http.clone()).idle_makes_room(), http }
     }
 
     /// Sets the options of connections that are accepted from now on.

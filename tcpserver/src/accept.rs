@@ -8,6 +8,7 @@ use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 use std::rc::Rc;
 use std::task::{Context, Poll, Waker};
+use std::time::{Duration, Instant};
 
 use ioloop::{Interest, IoLoop, Ready, Registration, caught};
 
@@ -15,6 +16,7 @@ use crate::admission::Admission;
 use crate::backoff::{Backoff, PAUSES};
 use crate::entrance::Entrance;
 use crate::error::ListenError;
+use crate::eviction::Lack;
 use crate::listener::{Connection, Listener};
 use crate::log::logged;
 use crate::peer::PeerAddr;
@@ -75,6 +77,7 @@ where
         last_ones: Cell::default(),
         stuck: Cell::default(),
         waited: Cell::default(),
+        round: Cell::default(),
         waiting: Cell::default(),
     });
     let handle = AcceptHandle { accepting: Rc::clone(&accepting) };
@@ -148,8 +151,18 @@ struct Accepting {
     stuck: Cell<bool>,
     /// Whether it has waited for somebody, and nobody has come since.
     waited: Cell<bool>,
+    /// While there is no room: when others were last told to leave, and what came of it.
+    round: Cell<Option<Round>>,
     /// Who waits for the end.
     waiting: Cell<Option<Waker>>,
+}
+
+/// A look for connections that could leave for those who wait.
+#[derive(Clone, Copy)]
+struct Round {
+    /// When the next is due.
+    next: Instant,
+    is_anybody_leaving: bool,
 }
 
 impl std::fmt::Debug for Accepting {
@@ -202,7 +215,8 @@ impl Accepting {
                     self.last_ones.set(self.last_ones.get().map(|left| left - 1));
                     hand_over(callback, connection, peer);
                 }
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                // For want of a descriptor the kernel does not even look into the queue.
+                Err(error) if is_would_block(&error) || (lacks_descriptor(&error) && !self.has_waiting()) => {
                     if self.last_ones.get().is_some() {
                         return Poll::Ready(());
                     }
@@ -255,23 +269,71 @@ impl Accepting {
         }
     }
 
-    /// Waits until one more may come in.
+    /// Waits until one more may come in, or is to be turned away. While somebody waits at the listener, others are told to leave.
     fn poll_room(&self, cx: &mut Context<'_>, backoff: &mut Backoff) -> Poll<()> {
-        let now = self.registration.now();
-        if self.admission().poll_room(&self.entrance.gate, cx, now).is_ready() {
+        let (admission, now) = (self.admission(), self.registration.now());
+        if admission.has_room(&self.entrance.gate, now) {
+            self.round.set(None);
             return Poll::Ready(());
         }
-        if self.admission().shares_descriptors() {
-            backoff.look_again(cx, now + PAUSES.1);
+        let is_wanted = self.has_waiting_or_tells(cx, backoff);
+        let round = (is_wanted && admission.may_find_room()).then(|| self.make_room(now));
+        if is_wanted || !admission.turns_away() {
+            self.round.set(round); // or those who are turned away one by one would cost a look each
         }
+        let is_done = if is_wanted {
+            admission.turns_away() && !round.is_some_and(|round| round.is_anybody_leaving)
+        } else {
+            // Who has nobody to turn away, or no more to wait for, finds that out by accepting.
+            admission.turns_away() || self.last_ones.get().is_some()
+        };
+        if is_done {
+            return Poll::Ready(());
+        }
+        if let Some(round) = round {
+            backoff.look_again(cx, round.next);
+        }
+        admission.wait_for_room(&self.entrance.gate, cx, now);
         Poll::Pending
+    }
+
+    /// Has others leave, now and then. Where newcomers wait it begins with a pause: another loop may have room, and take them.
+    fn make_room(&self, now: Instant) -> Round {
+        let pause = if self.admission().turns_away() { Duration::ZERO } else { PAUSES.0 };
+        let mut round = self.round.get().unwrap_or(Round { next: now + pause, is_anybody_leaving: false });
+        if round.next <= now {
+            // While the server drains they leave anyway.
+            let is_for_new_ones = self.last_ones.get().is_none();
+            let is_anybody_leaving =
+                is_for_new_ones && self.entrance.make_room(self.admission().lack(&self.entrance.gate)) > 0;
+            let pause = if is_anybody_leaving { PAUSES.0 } else { PAUSES.1 };
+            round = Round { next: now + pause, is_anybody_leaving };
+        }
+        round
+    }
+
+    fn has_waiting(&self) -> bool {
+        self.listener.borrow().as_ref().is_some_and(Listener::has_waiting)
+    }
+
+    /// Whether somebody waits at the listener. If not, the task is woken when somebody does.
+    fn has_waiting_or_tells(&self, cx: &mut Context<'_>, backoff: &mut Backoff) -> bool {
+        self.registration.clear(Ready::READABLE); // first, so that whoever comes after the look is news
+        if self.has_waiting() {
+            return true;
+        }
+        if self.registration.poll_ready(cx, Interest::READ).is_ready() {
+            // An error, or its end: see below.
+            backoff.look_again(cx, self.registration.now() + PAUSES.1);
+        }
+        false
     }
 
     /// Waits a while before the next attempt; `remove` cuts it short.
     fn pause(&self, cx: &mut Context<'_>, backoff: &mut Backoff, error: &io::Error) -> Poll<()> {
         let now = self.registration.now();
         self.admission().note_failure(error, now);
-        if lacks_descriptor(error) {
+        if lacks_descriptor(error) && self.entrance.make_room(Lack::Descriptors) == 0 {
             self.admission().with_reserve(|| self.shed());
         }
         backoff.pause(cx, now);
@@ -341,6 +403,10 @@ fn concerns_one_connection(error: &io::Error) -> bool {
 /// Those for which the standard library has no word: ENONET, EPROTO, ENOPROTOOPT, EHOSTDOWN.
 const NETWORK_ERRORS: &[i32] = if cfg!(target_os = "linux") { &[64, 71, 92, 112] } else { &[] };
 
+fn is_would_block(error: &io::Error) -> bool {
+    error.kind() == io::ErrorKind::WouldBlock
+}
+
 /// Whether a descriptor more would help: the process has none left, or the system (ENFILE, EMFILE). Closing those who wait helps
 /// against nothing else.
 fn lacks_descriptor(error: &io::Error) -> bool {
@@ -350,7 +416,6 @@ fn lacks_descriptor(error: &io::Error) -> bool {
 #[cfg(test)]
 mod tests {
     use std::cell::Cell;
-    use std::time::Duration;
 
     use ioloop::testing::VirtualLoop;
 

@@ -4,12 +4,13 @@ use std::cell::{Cell, OnceCell, RefCell};
 use std::io;
 use std::net::IpAddr;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::task::{Context, Poll, Waker};
+use std::task::{Context, Waker};
 use std::time::Instant;
 
 use socket2::{Domain, Socket, Type};
 
 use crate::backoff::{Episode, Look};
+use crate::eviction::Lack;
 use crate::log::logged;
 use crate::metrics::Tally;
 use crate::peer::PeerAddr;
@@ -17,6 +18,15 @@ use crate::per_ip::PerIp;
 
 /// What happens to new connections while the server is full: it has
 /// [as many connections as it may](crate::TcpServer::max_connections), or the process has no descriptor left.
+///
+/// Before that, connections [make room](crate::TcpServer::idle_makes_room) that idle, those of HTTP between requests: their handlers wait for the peer to ask for
+/// something, nothing is unread or unsent, and that has been so for a second or so. While somebody waits at the listener, those that idle longest end in good order, as for a
+/// [drain](crate::TcpServer::drain): an eighth of them at a time, 32 at most, looked for fifty times a second at most among 4,096 connections in turn. They are
+/// counted in [`Shed::idle`](crate::Shed::idle). A client has to expect the end of a connection that idles at any time (RFC 9112 §9.5), and a request
+/// that comes in that moment is served. Who has never asked counts as idle from its beginning on. Who idles for less than a second stays, however
+/// many wait, so that a crowd that asks again and again is not kept busy with connecting. At the limit of one
+/// [listener](crate::ListenOptions::max_connections) its own connections make room, for want of descriptors those of all servers of
+/// the loop; at the limit [per address](crate::TcpServer::max_connections_per_ip) none do: a client has its idle connections at its own disposal.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum WhenFull {
@@ -25,12 +35,15 @@ pub enum WhenFull {
     /// served a moment later, and it costs nothing however many come.
     ///
     /// Accepting goes on as soon as a connection of this server ends; within a tenth of a second when it is another
-    /// part of the process that gives descriptors back. Nobody is closed to make room: who idles has the time that the protocol gives it,
-    /// which for HTTP is `idle_connection_timeout`.
+    /// part of the process that gives descriptors back, or a connection has idled for long enough to make room. Before anybody leaves for them newcomers wait for 20
+    /// milliseconds, in which another loop that has room takes them.
     #[default]
     Wait,
     /// They are accepted and closed, so that the clients notice and can go elsewhere. Use it where there is another server to go
     /// to; clients without one come again at once, which keeps a full server busy.
+    ///
+    /// Where connections make room that idle, newcomers wait for their end, a moment, and are let in; behind a
+    /// [dispatcher](crate::AcceptStrategy::Dispatch), which cannot wait for other loops, the next ones find that room.
     ///
     /// For when there are no descriptors, the server keeps one in reserve, an open socket without a use. Then at most 32 are
     /// closed in one go, with a pause of 20 to 100 milliseconds after it.
@@ -48,6 +61,7 @@ pub(crate) struct Admission {
     /// That limit as it was when it was last reached; it may have been raised since.
     descriptors: Cell<usize>,
     when_full: Cell<WhenFull>,
+    idle_makes_room: Cell<bool>,
     per_ip: PerIp,
     open: Cell<usize>,
     /// The tasks of listeners that wait for room.
@@ -55,11 +69,19 @@ pub(crate) struct Admission {
     reserve: Cell<Option<Socket>>,
     crowded: Episode,
     failing: Episode,
-    /// Whether those on whose behalf this accepts have room.
-    room_elsewhere: RefCell<Option<Box<dyn Fn() -> bool>>>,
+    /// Those on whose behalf this accepts.
+    elsewhere: OnceCell<Box<dyn Elsewhere>>,
     /// Who else knows how many are open.
     watcher: OnceCell<Box<dyn Fn(usize)>>,
     tally: Tally,
+}
+
+/// Others for whom a server accepts.
+pub(crate) trait Elsewhere {
+    fn has_room(&self) -> bool;
+
+    /// Has those leave who idle longest there.
+    fn make_room(&self, lack: Lack);
 }
 
 /// One way in, with a limit of its own beside that of the server.
@@ -86,6 +108,7 @@ impl Gate {
 pub(crate) struct Settings {
     pub(crate) most: Option<usize>,
     pub(crate) when_full: WhenFull,
+    pub(crate) idle_makes_room: bool,
     pub(crate) most_per_ip: Option<usize>,
 }
 
@@ -102,13 +125,14 @@ impl Admission {
             most: Cell::default(),
             descriptors: Cell::default(),
             when_full: Cell::default(),
+            idle_makes_room: Cell::default(),
             per_ip: PerIp::default(),
             open: Cell::default(),
             waiting: RefCell::default(),
             reserve: Cell::default(),
             crowded: Episode::default(),
             failing: Episode::default(),
-            room_elsewhere: RefCell::default(),
+            elsewhere: OnceCell::new(),
             watcher: OnceCell::new(),
             tally,
         }
@@ -135,9 +159,30 @@ impl Admission {
         self.wake_waiting();
     }
 
-    /// For who accepts on behalf of others: there is room only while `has_room` says so as well.
-    pub(crate) fn watch_room_elsewhere(&self, has_room: impl Fn() -> bool + 'static) {
-        self.room_elsewhere.replace(Some(Box::new(has_room)));
+    /// Connections that idle may be closed for newcomers.
+    pub(crate) fn let_idle_make_room(&self) {
+        self.idle_makes_room.set(true);
+    }
+
+    pub(crate) fn idle_makes_room(&self) -> bool {
+        self.idle_makes_room.get()
+    }
+
+    /// Whether room may come about although no connection of this server ends by itself.
+    pub(crate) fn may_find_room(&self) -> bool {
+        self.idle_makes_room.get() || self.most.get().is_none()
+    }
+
+    /// For who accepts on behalf of others: there is room only while they have some as well. Once only.
+    pub(crate) fn accept_for(&self, others: impl Elsewhere + 'static) {
+        self.elsewhere.get_or_init(|| Box::new(others));
+    }
+
+    /// Has them make room, if there are any.
+    pub(crate) fn make_room_elsewhere(&self, lack: Lack) {
+        if let Some(elsewhere) = self.elsewhere.get() {
+            elsewhere.make_room(lack);
+        }
     }
 
     /// Has `watcher` told how many connections are open, now and whenever that changes. Once only.
@@ -146,14 +191,19 @@ impl Admission {
     }
 
     pub(crate) fn settings(&self) -> Settings {
-        let (most, when_full, most_per_ip) = (self.most.get(), self.when_full.get(), self.per_ip.limit_of());
-        Settings { most, when_full, most_per_ip }
+        Settings {
+            most: self.most.get(),
+            when_full: self.when_full.get(),
+            idle_makes_room: self.idle_makes_room.get(),
+            most_per_ip: self.per_ip.limit_of(),
+        }
     }
 
     pub(crate) fn apply(&self, settings: &Settings) {
-        let Settings { most, when_full, most_per_ip } = *settings;
+        let Settings { most, when_full, idle_makes_room, most_per_ip } = *settings;
         self.set_most(most);
         self.set_when_full(when_full);
+        self.idle_makes_room.set(idle_makes_room);
         most_per_ip.into_iter().for_each(|most| self.limit_per_ip(most));
     }
 
@@ -162,14 +212,22 @@ impl Admission {
         self.open.get()
     }
 
-    /// Waits until there may be room, for a listener's task that is about to accept.
-    pub(crate) fn poll_room(&self, gate: &Gate, cx: &mut Context<'_>, now: Instant) -> Poll<()> {
-        if self.when_full.get() == WhenFull::Close || !(self.is_full() || gate.is_full()) {
-            if gate.full.replace(false) {
-                self.crowded.goes_on(now); // it was until now
-            }
-            return Poll::Ready(());
+    /// Whether there is room, for a listener's task that is about to accept.
+    pub(crate) fn has_room(&self, gate: &Gate, now: Instant) -> bool {
+        let has_room = !(self.is_full() || gate.is_full());
+        if has_room && gate.full.replace(false) {
+            self.crowded.goes_on(now); // it was full until now
         }
+        has_room
+    }
+
+    /// Whether those for whom there is no room are closed.
+    pub(crate) fn turns_away(&self) -> bool {
+        self.when_full.get() == WhenFull::Close
+    }
+
+    /// Has the task woken when there may be room.
+    pub(crate) fn wait_for_room(&self, gate: &Gate, cx: &Context<'_>, now: Instant) {
         if !gate.full.replace(true) {
             self.tally.count(|metrics| metrics.paused += 1);
         }
@@ -179,12 +237,15 @@ impl Admission {
             let waker = cx.waker().clone(); // outside the borrow: it may be foreign code
             self.waiting.borrow_mut().push(waker);
         }
-        Poll::Pending
     }
 
-    /// Whether room may come about without anybody saying so.
-    pub(crate) fn shares_descriptors(&self) -> bool {
-        self.most.get().is_none()
+    /// What those lack for whom there is no room.
+    pub(crate) fn lack(&self, gate: &Gate) -> Lack {
+        match self.most.get() {
+            _ if gate.is_full() => Lack::PlacesOfEntrance,
+            Some(_) => Lack::Places,
+            None => Lack::Descriptors,
+        }
     }
 
     /// Lets one in who has been accepted, or counts why not. `ip` is the client's, if it is known yet.
@@ -195,7 +256,7 @@ impl Admission {
         ip: Option<IpAddr>,
         now: Instant,
     ) -> Option<Admitted> {
-        if self.when_full.get() == WhenFull::Close && (self.is_full() || gate.is_full()) {
+        if self.turns_away() && (self.is_full() || gate.is_full()) {
             self.tally.count(|metrics| metrics.shed.max_connections += 1);
             self.note_full(now);
             return None;
@@ -262,7 +323,7 @@ impl Admission {
     }
 
     fn is_full(&self) -> bool {
-        if self.room_elsewhere.borrow().as_ref().is_some_and(|has_room| !has_room()) {
+        if self.elsewhere.get().is_some_and(|elsewhere| !elsewhere.has_room()) {
             return true;
         }
         let Some(most) = self.most.get() else {
@@ -293,7 +354,7 @@ impl Admission {
     /// Lets `shed` use the descriptor in reserve, if those for whom there is none are to be closed. It gives how many
     /// it has closed.
     pub(crate) fn with_reserve(&self, shed: impl FnOnce() -> u64) {
-        if self.when_full.get() != WhenFull::Close {
+        if !self.turns_away() {
             return;
         }
         // None if another thread was faster, the last time it was given up.

@@ -1,6 +1,7 @@
 //! The table of a server's open connections, and what is known of each.
 
 use std::cell::{Cell, OnceCell, RefCell};
+use std::cmp::Reverse;
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
@@ -61,6 +62,8 @@ pub(crate) struct Facts {
     /// Its index in the table.
     place: Cell<u32>,
     pub(crate) state: Cell<ConnectionState>,
+    /// Since when it waits for its peer, if it does. Who does so for more than five hours passes for less.
+    idle_since: Cell<u16>,
     /// Whether the peer has asked for something yet.
     pub(crate) asked: Cell<bool>,
     pub(crate) admitted: Admitted,
@@ -91,8 +94,20 @@ impl Facts {
         }
         let state = Cell::new(ConnectionState::Serving);
         let opened = entrance.server.state.connections.nanos_since_first(opened);
-        let (place, asked) = (Cell::new(0), Cell::new(false));
-        Rc::new(Facts { id, stream, peer: short, entrance, opened, place, state, asked, admitted, rare })
+        let (place, asked, idle_since) = (Cell::new(0), Cell::new(false), Cell::new(0));
+        Rc::new(Facts {
+            id,
+            stream,
+            peer: short,
+            entrance,
+            opened,
+            place,
+            state,
+            idle_since,
+            asked,
+            admitted,
+            rare,
+        })
     }
 
     pub(crate) fn stream(&self) -> Option<&IoStream> {
@@ -104,6 +119,11 @@ impl Facts {
         self.peer.whole().or_else(long).expect("an address is kept here or there")
     }
 
+    /// Whether nothing is unread or unsent.
+    fn holds_nothing(&self) -> bool {
+        self.stream.as_ref().is_some_and(|stream| stream.buffered() == 0 && stream.pending() == 0)
+    }
+
     /// Whether bytes have come that nobody has taken yet.
     pub(crate) fn has_unread(&self) -> bool {
         self.stream.as_ref().is_some_and(|stream| stream.buffered() > 0)
@@ -113,6 +133,23 @@ impl Facts {
         let first = self.server().state.connections.first.get().copied();
         // It was set when this was made.
         first.unwrap_or_else(Instant::now) + Duration::from_nanos(self.opened)
+    }
+
+    /// It waits for its peer, from now on if it did not before. Whoever has been told to leave stays told.
+    #[inline]
+    pub(crate) fn idle(&self) {
+        if matches!(self.state.get(), ConnectionState::Idle | ConnectionState::Closing) {
+            return;
+        }
+        self.state.set(ConnectionState::Idle);
+        if let Some(stream) = &self.stream {
+            self.idle_since.set(stream.coarse_now());
+        }
+    }
+
+    /// How long it has waited for its peer, if it does.
+    fn idle_for(&self) -> Option<u16> {
+        Some(self.stream.as_ref()?.coarse_now().wrapping_sub(self.idle_since.get()))
     }
 
     /// Called once.
@@ -153,12 +190,26 @@ impl Facts {
 /// Connections that are told of a drain at a time: as many as a turn of the loop then has tasks to poll.
 const WAKES_PER_TURN: usize = 1_024;
 
+/// Places that are looked at in one go for those who idle longest: they may lie anywhere, and each is a look at memory of its own.
+const PLACES_PER_LOOK: usize = 4_096;
+
+/// Who has idled for less than a second or so, as [`IoStream::coarse_now`] counts, is not told to leave: it may be about to ask again, and a crowd that does
+/// would otherwise spend its time on connecting.
+const LEAST_IDLE: u16 = 4;
+
+/// So many leave at a time, and one in so many of those who could: there are often more newcomers than one, and each look costs, but
+/// few are to leave for whom nobody comes. Both numbers are those of nginx.
+const MOST_LEAVING: usize = 32;
+const ONE_IN: usize = 8;
+
 /// The open connections, close together and in no order: one that leaves is replaced by the last.
 #[derive(Default)]
 pub(crate) struct Connections {
     open: RefCell<Vec<Rc<Facts>>>,
     /// When the first was opened.
     first: OnceCell<Instant>,
+    /// The place at which the next look for idle ones begins.
+    hand: Cell<usize>,
     /// Whether most of a crowd has left, and nobody has cleared up behind it.
     crowd_leaves: Cell<bool>,
     /// Whether somebody is about to.
@@ -238,6 +289,27 @@ impl Connections {
         from
     }
 
+    /// Tells those to leave that idle longest, of as many as are looked at in one go and may leave, as
+    /// [`ends_when_idle`](Facts::ends_when_idle) then says. Gives how many.
+    pub(crate) fn dismiss_idle(&self, may_leave: impl Fn(&Facts) -> bool) -> usize {
+        let open = self.open.borrow();
+        let from = if self.hand.get() < open.len() { self.hand.get() } else { 0 };
+        let looked_at = open.len().min(PLACES_PER_LOOK);
+        self.hand.set(from + looked_at); // which may be past the end, and is brought back above
+        let in_turn = open[from..].iter().chain(&open[..from]).take(looked_at);
+        let idle = in_turn.filter(|facts| facts.state.get() == ConnectionState::Idle && may_leave(facts));
+        let ages = idle.filter_map(|facts| Some((facts.idle_for()?, facts)));
+        let mut idle: Vec<_> =
+            ages.filter(|(age, facts)| *age >= LEAST_IDLE && facts.holds_nothing()).collect();
+        let leaving = idle.len().div_ceil(ONE_IN).min(MOST_LEAVING);
+        idle.sort_by_key(|(age, _)| Reverse(*age));
+        let told = idle[..leaving].iter().inspect(|(_, facts)| facts.state.set(ConnectionState::Closing));
+        let told: Vec<_> = told.filter_map(|(_, facts)| facts.stream().cloned()).collect();
+        drop(open); // a waker may be foreign code
+        told.iter().for_each(IoStream::wake_reader);
+        told.len()
+    }
+
     /// The streams of those who wait for their peers and hold memory all the same; who holds most first.
     pub(crate) fn idle_by_memory(&self) -> Vec<IoStream> {
         let open = self.open.borrow();
@@ -245,7 +317,7 @@ impl Connections {
         let streams = idle.filter_map(|facts| facts.stream());
         let held = streams.map(|stream| (stream.held_bytes(), stream)).filter(|(held, _)| *held > 0);
         let mut held: Vec<_> = held.map(|(held, stream)| (held, stream.clone())).collect();
-        held.sort_unstable_by_key(|(held, _)| std::cmp::Reverse(*held));
+        held.sort_unstable_by_key(|(held, _)| Reverse(*held));
         held.into_iter().map(|(_, stream)| stream).collect()
     }
 
@@ -341,6 +413,44 @@ mod tests {
         }
         let open = table.open.borrow();
         assert!(open.is_empty() && open.capacity() <= 64, "{}", open.capacity());
+    }
+
+    /// Has the connection idle for so long.
+    fn idles(facts: &Facts, age: u16) {
+        facts.state.set(ConnectionState::Idle);
+        let now = facts.stream().expect("it has one").coarse_now();
+        facts.idle_since.set(now.wrapping_sub(age));
+    }
+
+    #[test]
+    fn ts7_those_leave_first_that_idle_longest_and_nobody_who_does_so_for_a_moment_only() {
+        let table = Connections::default();
+        let all: Vec<_> = (0..5).map(facts).collect();
+        for (facts, age) in all.iter().zip([3, 9, 4, u16::MAX / 2, 30]) {
+            table.insert(facts);
+            idles(facts, age);
+        }
+        for leaves in [3, 4, 1] {
+            assert_eq!(table.dismiss_idle(|facts| facts.id != 2), 1);
+            assert_eq!(all.iter().position(|facts| facts.ends_when_idle()), Some(leaves));
+            all[leaves].state.set(ConnectionState::Serving);
+        }
+        assert_eq!(table.dismiss_idle(|facts| facts.id != 2), 0);
+    }
+
+    #[test]
+    fn ts7_of_a_great_many_some_are_looked_at_in_one_go_and_all_in_turn() {
+        let table = Connections::default();
+        let stream = stream();
+        let all: Vec<_> = (0..10_000).map(|id| facts_of(id, stream.clone(), PeerAddr::Unix(None))).collect();
+        all.iter().for_each(|facts| table.insert(facts));
+        idles(&all[9_999], 100);
+        for round in 0..10 {
+            let told: Vec<_> = (0..3).map(|_| table.dismiss_idle(|_| true)).collect();
+            assert_eq!(told.iter().sum::<usize>(), 1, "round {round}: {told:?}");
+            assert!(all[9_999].ends_when_idle());
+            idles(&all[9_999], 100);
+        }
     }
 
     /// What the crate's documentation says a connection costs; the counters of an `Rc` are two words.

@@ -349,8 +349,8 @@ impl ConnectionContext {
         }
     }
 
-    /// What `read` gives, a read of the connection's stream that waits for the peer to ask for something; `None` if the server
-    /// drains and the peer has not begun to ask. What has arrived is served before that, also when it arrived in the same
+    /// What `read` gives, a read of the connection's stream that waits for the peer to ask for something; `None` if the peer has not begun to
+    /// ask and the server drains, or wants the place of this connection for a newcomer ([`idle_makes_room`](crate::TcpServer::idle_makes_room)). What has arrived is served before that, also when it arrived in the same
     /// moment; and who has sent a part may send the rest, until the grace is over. While this waits, and nothing has come
     /// that is unread, the connection counts as idle.
     ///
@@ -386,8 +386,10 @@ impl ConnectionContext {
                 if !has_begun && self.ends_when_idle() {
                     return Poll::Ready(None);
                 }
-                let state = if has_begun { ConnectionState::Serving } else { ConnectionState::Idle };
-                self.facts().state.set(state); // who is idle is woken through the stream when the server drains
+                match has_begun {
+                    true => self.facts().state.set(ConnectionState::Serving),
+                    false => self.facts().idle(), // who is idle is woken through the stream when it is to end
+                }
                 Poll::Pending
             }
         })
@@ -399,17 +401,19 @@ impl ConnectionContext {
         output
     }
 
-    /// For drivers that wait by hand: says that the connection waits for its peer, or no longer does. When the server begins to
-    /// drain, whoever reads from the stream is woken.
+    /// For drivers that wait by hand: says that the connection waits for its peer, or no longer does. When it is to end, because the server
+    /// begins to drain or wants its place for a newcomer, whoever reads from the stream is woken. What has come by then is to be
+    /// served; who finds nothing asks whether it [is to end](ConnectionContext::ends_when_idle).
     pub fn set_idle(&self, idle: bool) {
-        self.facts().state.set(if idle { ConnectionState::Idle } else { ConnectionState::Serving });
-        if !idle {
-            self.facts().asked.set(true);
+        if idle {
+            return self.facts().idle();
         }
+        self.facts().state.set(ConnectionState::Serving);
+        self.facts().asked.set(true);
     }
 
     /// Whether the connection is to end as soon as it waits for its peer: the server drains, and the peer has asked for something
-    /// or was there before. Who was accepted last may ask once.
+    /// or was there before. Who was accepted last may ask once. Or it has idled, and is to make [room](crate::WhenFull) for a newcomer.
     #[must_use]
     pub fn ends_when_idle(&self) -> bool {
         self.facts().ends_when_idle()
@@ -419,7 +423,8 @@ impl ConnectionContext {
 impl Facts {
     pub(crate) fn ends_when_idle(&self) -> bool {
         let drain = &self.server().state.drain;
-        drain.is_draining() && (self.asked.get() || self.id <= drain.accepted.get())
+        let is_told = self.state.get() == ConnectionState::Closing;
+        is_told || drain.is_draining() && (self.asked.get() || self.id <= drain.accepted.get())
     }
 }
 

@@ -13,7 +13,7 @@ use crate::admission::{self, Admission, Admitted};
 use crate::connections::{ConnectionInfo, Connections, Facts};
 use crate::drain::Draining;
 use crate::entrance::Entrance;
-use crate::eviction::Eviction;
+use crate::eviction::{self, Eviction, Lack};
 use crate::handler::AnyHandler;
 #[cfg(feature = "tls")]
 use crate::handshakes::Handshakes;
@@ -154,6 +154,13 @@ impl Entrance {
     /// Lets one in who has been accepted, or counts why not.
     pub(crate) fn admit(&self, peer: &PeerAddr, now: Instant) -> Option<Admitted> {
         self.server.state.admission.admit(&self.gate, peer, self.ip_at_the_door(peer), now)
+    }
+
+    /// Has others leave for those who find no room here: how many are about to.
+    pub(crate) fn make_room(&self, lack: Lack) -> usize {
+        let state = &self.server.state;
+        state.admission.make_room_elsewhere(lack);
+        eviction::make_room(state, lack, (lack == Lack::PlacesOfEntrance).then_some(self))
     }
 
     pub(crate) fn leave(&self, client: &PeerAddr, admitted: &Admitted) {

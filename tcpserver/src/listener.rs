@@ -73,6 +73,19 @@ impl Listener {
         }
     }
 
+    /// Whether somebody is in the queue. Where that cannot be told it is taken for granted.
+    pub(crate) fn has_waiting(&self) -> bool {
+        #[cfg(unix)]
+        {
+            use rustix::event::{PollFd, PollFlags, Timespec, poll};
+            let mut queue = [PollFd::new(self, PollFlags::IN)];
+            let at_once = Timespec { tv_sec: 0, tv_nsec: 0 };
+            !matches!(poll(&mut queue, Some(&at_once)), Ok(0))
+        }
+        #[cfg(not(unix))]
+        true
+    }
+
     /// Turns Nagle's algorithm off for everything that is accepted here. Linux hands the option down from the
     /// listener, which saves a syscall per connection; elsewhere see `Connection::set_nodelay`.
     pub(crate) fn set_nodelay(&self) -> io::Result<()> {

@@ -66,6 +66,9 @@ pub struct Shed {
     /// It was idle and did not take what it had been sent, when the loop's [`MemoryBudget`](iostream::MemoryBudget) was exhausted. Such a
     /// connection was let in, and is counted there too.
     pub memory: u64,
+    /// It was told to leave for newcomers, because it idled longest: see [`WhenFull`](crate::WhenFull). Such a connection was let in, and is
+    /// counted there too; one that asked for something in that moment is counted, and stays.
+    pub idle: u64,
 }
 
 /// What did not end in its time: see [`Metrics::timed_out`].
@@ -101,7 +104,7 @@ impl Shed {
     /// All of them, whatever the reason.
     #[must_use]
     pub fn total(&self) -> u64 {
-        self.max_connections + self.per_ip + self.descriptors + self.handshakes + self.memory
+        self.max_connections + self.per_ip + self.descriptors + self.handshakes + self.memory + self.idle
     }
 }
 
@@ -141,12 +144,13 @@ impl AddAssign for Metrics {
 
 impl AddAssign for Shed {
     fn add_assign(&mut self, other: Shed) {
-        let Shed { max_connections, per_ip, descriptors, handshakes, memory } = other;
+        let Shed { max_connections, per_ip, descriptors, handshakes, memory, idle } = other;
         self.max_connections += max_connections;
         self.per_ip += per_ip;
         self.descriptors += descriptors;
         self.handshakes += handshakes;
         self.memory += memory;
+        self.idle += idle;
     }
 }
 
@@ -185,7 +189,14 @@ mod tests {
         let one = Metrics {
             accepted: 1,
             active: 2,
-            shed: Shed { max_connections: 3, per_ip: 4, descriptors: 5, handshakes: 14, memory: 20 },
+            shed: Shed {
+                max_connections: 3,
+                per_ip: 4,
+                descriptors: 5,
+                handshakes: 14,
+                memory: 20,
+                idle: 21,
+            },
             paused: 6,
             accept_failures: 7,
             wakes_in_vain: 19,
@@ -201,7 +212,14 @@ mod tests {
         let three = Metrics {
             accepted: 3,
             active: 6,
-            shed: Shed { max_connections: 9, per_ip: 12, descriptors: 15, handshakes: 42, memory: 60 },
+            shed: Shed {
+                max_connections: 9,
+                per_ip: 12,
+                descriptors: 15,
+                handshakes: 42,
+                memory: 60,
+                idle: 63,
+            },
             paused: 18,
             accept_failures: 21,
             wakes_in_vain: 57,
@@ -214,6 +232,6 @@ mod tests {
             handler_panics: 39,
         };
         assert_eq!([one, one, one].into_iter().sum::<Metrics>(), three);
-        assert_eq!(three.shed.total(), 138);
+        assert_eq!(three.shed.total(), 201);
     }
 }

@@ -94,7 +94,7 @@ impl<H: HandleStream> TcpServer<H> {
     }
 
     /// Serves at most `most` connections at a time (TS7); [`when_full`](TcpServer::when_full) says what happens to the
-    /// others. Every connection counts until it is closed. With a limit of zero no connection is
+    /// others, and for whom connections that idle make room. Every connection counts until it is closed. With a limit of zero no connection is
     /// served. Where each of several loops has its server, each has a limit of its own.
     ///
     /// By default the process's limit on descriptors decides, as it is at that moment: a sixteenth of the descriptors, at
@@ -124,6 +124,30 @@ impl<H: HandleStream> TcpServer<H> {
     #[must_use]
     pub fn when_full(self, when_full: WhenFull) -> TcpServer<H> {
         self.handle().state.admission.set_when_full(when_full);
+        self
+    }
+
+    /// Lets connections that idle make room for newcomers when the server is full; [`WhenFull`] says which, and how. Those idle that wait in
+    /// [`until_drained`](crate::ConnectionContext::until_drained), which then gives `None` as it does for a drain. For protocols whose
+    /// clients ask, and expect to connect again when they have not asked for a while: as with HTTP, whose server has this on. Off by default, because a
+    /// client that says nothing may listen.
+    ///
+    /// ```
+    /// # use iostream::{IoStream, StreamError};
+    /// # use tcpserver::{ConnectionContext, TcpServer};
+    /// async fn echo(stream: IoStream, context: ConnectionContext) -> Result<(), StreamError> {
+    ///     while let Some(line) = context.until_drained(stream.read_until_max(b"\n", 8192)).await {
+    ///         stream.write(line?).await?;
+    ///     }
+    ///     Ok(())
+    /// }
+    ///
+    /// let server = TcpServer::new(echo).max_connections(5000).idle_makes_room();
+    /// # let _ = server;
+    /// ```
+    #[must_use]
+    pub fn idle_makes_room(self) -> TcpServer<H> {
+        self.handle().state.admission.let_idle_make_room();
         self
     }
 

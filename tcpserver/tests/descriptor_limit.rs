@@ -16,7 +16,7 @@ use std::time::{Duration, Instant};
 use ioloop::testing::VirtualLoop;
 use iostream::{IoStream, StreamError};
 use netutil::BindOptions;
-use support::{Log, connect, current_loop, loopback, read_to_end, talk, watch_this_test};
+use support::{Log, connect, current_loop, echo_until_drained, loopback, read_to_end, talk, watch_this_test};
 use tcpserver::{ConnectionContext, HandleStream, Shed, TcpServer, WhenFull, add_accept_handler};
 use tracing::Level;
 
@@ -260,6 +260,109 @@ fn ts7_a_descriptor_limit_that_is_raised_while_clients_wait_makes_room_for_them(
     netutil::raise_descriptor_limit().expect("it may be raised");
     test.advance(Duration::from_millis(100));
     assert_eq!((server.open_connections(), server.metrics().accept_failures), (200, 0));
+}
+
+#[test]
+fn ts7_connections_that_idle_make_room_for_newcomers_of_any_server_of_the_loop() {
+    let name = "ts7_connections_that_idle_make_room_for_newcomers_of_any_server_of_the_loop";
+    if let Some(mut parent) = Clients::of(name) {
+        let mut clients = parent.connect(48);
+        parent.tell("they have come");
+        parent.hear("the other is served");
+        parent.tell("end");
+        let left = clients.iter_mut().map(|client| read_to_end(client).expect("no reset"));
+        assert!(left.into_iter().all(|heard| heard == b"hello\n"));
+        return parent.end();
+    }
+    let test = VirtualLoop::new();
+    test.make_current();
+    let server = TcpServer::new(echo_until_drained).idle_makes_room();
+    listen(&server);
+    wait_for("they have come");
+    test.run_until_stalled();
+    assert_eq!(server.open_connections(), 48, "all that there are");
+
+    // One that has had nobody, as that which answers a supervisor.
+    let other = TcpServer::new(answer);
+    let (listener, address) = loopback();
+    other.add_socket(listener).expect("a listener");
+    let mut client = connect(address);
+    client.write_all(b"are you well?\n").expect("it is queued");
+    test.advance(Duration::from_millis(500));
+    assert_eq!((other.metrics().accepted, server.metrics().shed.idle), (0, 0), "nobody has idled for long");
+    test.advance(Duration::from_secs(1));
+    assert_eq!(read_to_end(&mut client).as_deref(), Some(&b"are you well?\n"[..]));
+    assert_eq!((other.metrics().accepted, server.metrics().shed.idle), (1, 6));
+    println!("the other is served");
+    wait_for("end");
+    server.abort();
+}
+
+#[test]
+fn ts7_a_server_with_a_limit_of_its_own_serves_when_the_others_have_all_that_is_shared_and_keep_it() {
+    let name =
+        "ts7_a_server_with_a_limit_of_its_own_serves_when_the_others_have_all_that_is_shared_and_keep_it";
+    if let Some(mut parent) = Clients::of(name) {
+        let _busy = parent.connect(60);
+        parent.tell("they have come");
+        parent.hear("the other is served");
+        return parent.end();
+    }
+    let test = VirtualLoop::new();
+    test.make_current();
+    let server = TcpServer::new(async |_: IoStream, _| std::future::pending::<()>().await);
+    listen(&server);
+    wait_for("they have come");
+    test.run_until_stalled();
+    assert_eq!((server.open_connections(), server.metrics().paused), (48, 1));
+    let other = TcpServer::new(answer).max_connections(2);
+    let (listener, address) = loopback();
+    other.add_socket(listener).expect("a listener");
+    for _ in 0..3 {
+        let mut client = connect(address);
+        client.write_all(b"are you well?\n").expect("it is queued");
+        test.run_until_stalled();
+        assert_eq!(read_to_end(&mut client).as_deref(), Some(&b"are you well?\n"[..]));
+    }
+    println!("the other is served");
+}
+
+#[test]
+fn nu3_4_where_no_descriptor_is_left_those_leave_that_idle_before_newcomers_are_closed() {
+    let name = "nu3_4_where_no_descriptor_is_left_those_leave_that_idle_before_newcomers_are_closed";
+    if let Some(mut parent) = Clients::of(name) {
+        let _idle = parent.connect(8);
+        parent.tell("they have come");
+        parent.hear("no descriptor");
+        let mut late = parent.connect(1);
+        parent.tell("one more has come");
+        let mut heard = [0; 6];
+        late[0].read_exact(&mut heard).expect("it is served");
+        parent.tell("end");
+        return parent.end();
+    }
+    let test = VirtualLoop::new();
+    test.make_current();
+    let (log, _guard) = Log::begin();
+    let server = TcpServer::new(echo_until_drained)
+        .idle_makes_room()
+        .max_connections(usize::MAX)
+        .when_full(WhenFull::Close);
+    listen(&server);
+    wait_for("they have come");
+    test.advance(Duration::from_secs(2));
+    assert_eq!(server.open_connections(), 8);
+    let _files = use_up();
+    println!("no descriptor");
+    wait_for("one more has come");
+    test.advance(Duration::from_millis(100));
+    let metrics = server.metrics();
+    assert_eq!((metrics.accepted, metrics.active, metrics.accept_failures), (9, 8, 1));
+    assert_eq!((metrics.shed.idle, metrics.shed.total()), (1, 1));
+    test.advance(Duration::from_secs(60));
+    assert_eq!(server.metrics().accept_failures, 1, "nobody waits, so nobody is missed");
+    assert_eq!(log.at(Level::ERROR).len(), 1);
+    wait_for("end");
 }
 
 /// Opens files until there are no descriptors left.

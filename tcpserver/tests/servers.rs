@@ -195,6 +195,23 @@ fn ts7_a_dispatcher_lets_newcomers_wait_or_closes_them_when_all_loops_are_full()
     }
 }
 
+/// Each newcomer waits until somebody has idled for long enough to leave, which is a second or so.
+#[test]
+fn ts7_loops_that_are_full_of_idle_connections_let_newcomers_in_however_they_come_by_them() {
+    for strategy in STRATEGIES {
+        let io_loop = current_loop();
+        let server = TcpServer::new(tell).accept_strategy(strategy).max_connections(1).idle_makes_room();
+        let address = server.bind_with(0, &loopback()).expect("a port")[0];
+        let servers = server.start(2).expect("threads");
+        let clients = with_client(&io_loop, move || (0..4).map(|_| visit(address)).collect::<Vec<_>>());
+        let metrics = run(&io_loop, servers.metrics()).total();
+        assert_eq!(metrics.accepted, 4);
+        assert!((2..=3).contains(&metrics.shed.idle), "{strategy:?}: {:?}", metrics.shed);
+        drop(clients);
+        end(&io_loop, &servers);
+    }
+}
+
 #[test]
 fn ts7_a_dispatcher_that_waits_for_room_sets_no_timer_and_hears_of_it_from_the_loop_that_has_some() {
     let io_loop = current_loop();

@@ -31,7 +31,11 @@ fn one(kind: Kind, place: &Place, start: Start<'_>, which: &str, extent: Extent)
     let (logged, began) = (target.log().len(), Instant::now());
     let mut clients = Vec::new();
     for _ in 0..CLIENTS {
-        clients.push(Client::new(target.connect()?));
+        let mut client = Client::new(target.connect()?);
+        if clients.len() + 1 < CLIENTS {
+            client.stream.write_all(b"GET /plain")?; // or it idles, and may be closed for the others
+        }
+        clients.push(client);
     }
     std::thread::sleep(Duration::from_millis(300)); // from here on it only waits
     let share = target.cpu_share(extent.pick(Duration::from_secs(2), Duration::from_millis(500)))?;

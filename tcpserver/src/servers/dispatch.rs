@@ -31,13 +31,15 @@ fn begin(group: &Arc<Group>) -> Result<Registered, ListenError> {
     let admission = &server.state.admission;
     if let Some(settings) = group.gauges.iter().find_map(Gauge::settings) {
         admission.set_when_full(settings.admission.when_full);
+        if settings.admission.idle_makes_room {
+            admission.let_idle_make_room();
+        }
         if settings.admission.most.is_some() {
             admission.limit(usize::MAX); // the loops have limits of their own
         }
     }
-    let elsewhere = Arc::clone(group);
     group.accept_from_here(&IoLoop::current());
-    admission.watch_room_elsewhere(move || elsewhere.has_room());
+    admission.accept_for(Arc::clone(group));
     let mut handles = Vec::new();
     for (way, queued) in group.queue().iter().enumerate() {
         for listener in queued.of_loop(0)? {

@@ -9,10 +9,12 @@ use std::time::Duration;
 
 use ioloop::{IoLoop, Remote, Worker};
 
+use crate::admission::Elsewhere;
 use crate::any_server::AnyServer;
 use crate::drain::DrainReport;
 use crate::entrance::ListenOptions;
 use crate::error::ListenError;
+use crate::eviction::{self, Lack};
 use crate::handle::{ServerHandle, Settings};
 use crate::listener::{Connection, Listener};
 use crate::metrics::Metrics;
@@ -114,17 +116,6 @@ impl Group {
         self.dispatcher.get_or_init(|| io_loop.remote());
     }
 
-    /// Whether one of the loops has room. If not, who accepts for all is woken when that may have changed.
-    pub(crate) fn has_room(&self) -> bool {
-        let has_room = || self.gauges.iter().any(Gauge::has_room);
-        if has_room() {
-            return true;
-        }
-        // First, so that a loop that has room from now on sees it.
-        self.awaits_room.store(true, Ordering::SeqCst);
-        has_room()
-    }
-
     /// To be called whenever a loop may have come by room.
     fn note_room(&self) {
         if !self.awaits_room.load(Ordering::SeqCst) || !self.awaits_room.swap(false, Ordering::SeqCst) {
@@ -142,6 +133,30 @@ impl Group {
     pub(crate) fn close_queue(&self) {
         let closed = std::mem::take(&mut *self.queue());
         drop(closed);
+    }
+}
+
+impl Elsewhere for Arc<Group> {
+    /// Whether one of the loops has room. If not, who accepts for all is woken when that may have changed.
+    fn has_room(&self) -> bool {
+        let has_room = || self.gauges.iter().any(Gauge::has_room);
+        if has_room() {
+            return true;
+        }
+        // First, so that a loop that has room from now on sees it.
+        self.awaits_room.store(true, Ordering::SeqCst);
+        has_room()
+    }
+
+    fn make_room(&self, lack: Lack) {
+        for remote in self.gauges.iter().filter_map(Gauge::remote) {
+            let key = self.key;
+            remote.add_callback(move || {
+                if let Some(member) = Member::find(key) {
+                    eviction::make_room(&member.server.state, lack, None);
+                }
+            });
+        }
     }
 }
 

@@ -80,6 +80,15 @@ pub(crate) fn talk(stream: &mut TcpStream, line: &str) -> String {
     String::from_utf8(answer).expect("text came back")
 }
 
+/// The same with a server on a loop that this thread runs, on virtual time.
+pub(crate) fn talk_on(test: &ioloop::testing::VirtualLoop, stream: &mut TcpStream, line: &str) {
+    stream.write_all(line.as_bytes()).expect("it is queued");
+    test.run_until_stalled();
+    let mut answer = vec![0; line.len()];
+    stream.read_exact(&mut answer).expect("the server answers");
+    assert_eq!(answer, line.as_bytes());
+}
+
 /// A line echo, for tests of what is around a handler.
 pub(crate) async fn echo(stream: IoStream, _context: ConnectionContext) -> Result<(), StreamError> {
     loop {
