@@ -72,6 +72,7 @@ mod read_buffer;
 mod read_until_regex;
 mod search;
 mod shortage;
+mod socket_calls;
 mod stream;
 #[cfg(all(unix, feature = "process"))]
 mod subprocess;

@@ -1,13 +1,15 @@
 //! What a stream runs over: TCP, a Unix socket, or anything that behaves like one.
 
 use std::any::Any;
-use std::io::{self, IoSlice, Read, Write};
+use std::io::{self, IoSlice};
 use std::net::{Shutdown, SocketAddr};
 #[cfg(unix)]
 use std::os::fd::{AsFd, BorrowedFd};
 
 use ioloop::Registration;
 use mio::event::Source;
+
+use crate::socket_calls;
 
 #[cfg(feature = "tls")]
 use crate::tls::TlsTransport;
@@ -172,9 +174,9 @@ impl Socket {
 
     pub(crate) fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         match self {
-            Socket::Tcp(socket) => socket.read(buffer),
+            Socket::Tcp(socket) => socket_calls::read(socket, buffer),
             #[cfg(unix)]
-            Socket::Unix(socket) => socket.read(buffer),
+            Socket::Unix(socket) => socket_calls::read(socket, buffer),
             Socket::Boxed(own) => own.0.read(buffer),
             #[cfg(feature = "tls")]
             Socket::Tls(tls) => tls.read(buffer),
@@ -183,9 +185,9 @@ impl Socket {
 
     pub(crate) fn write(&mut self, data: &[u8]) -> io::Result<usize> {
         match self {
-            Socket::Tcp(socket) => socket.write(data),
+            Socket::Tcp(socket) => socket_calls::write(socket, data),
             #[cfg(unix)]
-            Socket::Unix(socket) => socket.write(data),
+            Socket::Unix(socket) => socket_calls::write(socket, data),
             Socket::Boxed(own) => own.0.write(data),
             #[cfg(feature = "tls")]
             Socket::Tls(tls) => tls.write_vectored(&[IoSlice::new(data)]),
@@ -194,9 +196,9 @@ impl Socket {
 
     pub(crate) fn write_vectored(&mut self, slices: &[IoSlice<'_>]) -> io::Result<usize> {
         match self {
-            Socket::Tcp(socket) => socket.write_vectored(slices),
+            Socket::Tcp(socket) => socket_calls::write_vectored(socket, slices),
             #[cfg(unix)]
-            Socket::Unix(socket) => socket.write_vectored(slices),
+            Socket::Unix(socket) => socket_calls::write_vectored(socket, slices),
             Socket::Boxed(own) => own.0.write_vectored(slices),
             #[cfg(feature = "tls")]
             Socket::Tls(tls) => tls.write_vectored(slices),
