@@ -19,7 +19,7 @@ use crate::write_buffer::{SLICES, WriteBuffer};
 
 /// Bytes that one stream may send in one turn before the others get theirs (IO30): 1 MiB and what frames it, so that a
 /// mebibyte with a head in front leaves in one write.
-const BYTES_PER_TURN: usize = (1024 + 64) * 1024;
+pub(crate) const BYTES_PER_TURN: usize = (1024 + 64) * 1024;
 
 /// The outgoing half of a stream.
 #[derive(Default)]
@@ -40,6 +40,25 @@ impl WriteSide {
     /// Bytes sent since the stream was made.
     pub(crate) fn sent(&self) -> u64 {
         self.sent.get()
+    }
+
+    /// Notes that `bytes` more have been taken over; gives the position behind them.
+    pub(crate) fn count_queued(&self, bytes: usize) -> u64 {
+        let position = self.queued() + bytes as u64;
+        self.queued.set(position);
+        position
+    }
+
+    /// Notes that `bytes` more have been sent.
+    pub(crate) fn count_sent(&self, bytes: usize) {
+        self.sent.set(self.sent() + bytes as u64);
+    }
+
+    /// Has `push` put what is [counted](WriteSide::count_queued) already in front of everything that waits.
+    pub(crate) fn queue_in_front(&self, push: impl FnOnce(&mut WriteBuffer)) {
+        let mut buffer = lease_write_buffer();
+        push(&mut buffer);
+        self.put_back(buffer);
     }
 
     /// The memory that goes when what waits has been sent.
@@ -72,7 +91,7 @@ impl WriteSide {
     #[inline(always)]
     pub(crate) fn take_piece(&self, piece: Vec<u8>) {
         let mut buffer = self.buffer.take().unwrap_or_else(lease_write_buffer); // the writer may have sent all there was
-        self.queued.set(self.queued.get() + piece.len() as u64);
+        self.count_queued(piece.len());
         buffer.push_piece(piece);
         match buffer.is_empty() {
             true => return_write_buffer(buffer),
@@ -152,8 +171,7 @@ impl Inner {
             push(buffer);
             buffer.len() - before
         });
-        let position = self.write.queued() + added as u64;
-        self.write.queued.set(position);
+        let position = self.write.count_queued(added);
         self.flush_at_end_of_turn();
         position
     }
@@ -291,12 +309,12 @@ impl Inner {
 
     /// Closes because the transport takes nothing more. What the peer has said before stays readable, as far as it has come.
     #[cold]
-    fn fail_writing(&self, error: io::Error) -> StreamError {
+    pub(crate) fn fail_writing(&self, error: io::Error) -> StreamError {
         let error = self.save_input().unwrap_or(error);
         self.fail(error)
     }
 
-    fn send_when_there_is_room(self: &Rc<Self>) {
+    pub(crate) fn send_when_there_is_room(self: &Rc<Self>) {
         self.flags.awaits_room.set(true);
         match self.attach() {
             Ok(()) => self.registration.call_when_writable(Rc::clone(self) as Rc<dyn BeforePoll>),
@@ -348,7 +366,7 @@ impl Inner {
                 Ok(n) => {
                     let n = n.min(tried);
                     buffer.advance(n);
-                    self.write.sent.set(self.write.sent() + n as u64);
+                    self.write.count_sent(n);
                     self.shares.count_written(self.registration.turn(), n);
                     left = left.saturating_sub(n);
                     if n < tried && self.with_socket(|socket| socket.short_write_means_full()) == Some(true) {

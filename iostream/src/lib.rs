@@ -71,6 +71,7 @@ mod read_buffer;
 #[cfg(feature = "regex")]
 mod read_until_regex;
 mod search;
+mod send_at_once;
 mod shortage;
 mod socket_calls;
 mod stream;

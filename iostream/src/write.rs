@@ -1,22 +1,24 @@
-//! Writing: bytes are queued at once and leave together at the end of the turn, or when somebody waits for them.
+//! Writing: small pieces are queued and leave together at the end of the turn, or when somebody waits for them; large ones, and what is
+//! to leave now, go at once.
 
 use std::future::{Future, poll_fn};
 use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Context, Poll};
 
-use bytes::Bytes;
+use bytes::{Buf, Bytes};
 
 use crate::error::{CloseReason, StreamError};
 use crate::flush::ReturnsEmptyBuffer;
 use crate::stream::{Inner, IoStream};
+use crate::write_buffer::{SHARE_BYTES, WriteBuffer};
 
 impl IoStream {
     /// Queues `data` and gives a future of "everything up to here has been handed to the kernel" (IO23-IO25).
     ///
     /// The future may be dropped: the stream sends by itself, all in one go, when its reader is about to wait for input, at
     /// the latest at the end of the turn. Awaiting it sends at once. An empty write is a barrier: it is done when what was written before it
-    /// has been sent (IO26). Data of 16 KiB and more is not copied.
+    /// has been sent (IO26). Data of 16 KiB and more is not copied, and is sent at once, unless other data waits before it.
     ///
     /// When `max_write_buffer_size` bytes wait already, or, where memory is scarce, more than the
     /// [`MemoryBudget`](crate::MemoryBudget) has for this stream, the write counts as waiting for room (IO32): its future is to be
@@ -31,13 +33,35 @@ impl IoStream {
     pub fn write(&self, data: impl Into<Bytes>) -> Write {
         let data = data.into();
         let inner = &self.inner;
-        let state = if !inner.can_write() {
-            WriteState::Refused
-        } else if data.is_empty() || !inner.lacks_room_at(inner.write.queued()) {
-            WriteState::Queued(inner.queue(data))
+        let state = if inner.can_write() && data.len() >= SHARE_BYTES && inner.may_send_at_once() {
+            let queue = |buffer: &mut WriteBuffer, mut rest: Bytes, sent| {
+                rest.advance(sent);
+                buffer.push_as_it_is(rest);
+            };
+            WriteState::Queued(inner.send_at_once(data, queue))
         } else {
-            let start = inner.write.queued();
-            WriteState::Waiting { start, end: inner.queue(data) }
+            inner.write_behind(data.len(), |buffer| buffer.push(data))
+        };
+        Write { inner: Rc::clone(inner), state }
+    }
+
+    /// Sends `data` at once, from where it lies, and queues a copy of what the kernel does not take now: [`write`](IoStream::write)
+    /// for a message that nothing follows, and whose memory is to serve again. Where other data waits, it is queued behind that.
+    ///
+    /// # Errors
+    ///
+    /// From the future, as for `write`.
+    ///
+    /// # Cancel safety
+    ///
+    /// The future may be dropped, with the exception that `write` makes; what was queued is sent all the same.
+    pub fn write_now(&self, data: &[u8]) -> Write {
+        let inner = &self.inner;
+        let state = if inner.can_write() && !data.is_empty() && inner.may_send_at_once() {
+            let queue = |buffer: &mut WriteBuffer, data: &[u8], sent| buffer.push_copy(&data[sent..]);
+            WriteState::Queued(inner.send_at_once(data, queue))
+        } else {
+            inner.write_behind(data.len(), |buffer| buffer.push_copy(data))
         };
         Write { inner: Rc::clone(inner), state }
     }
@@ -157,6 +181,19 @@ enum WriteState {
     },
     Refused,
     Done,
+}
+
+impl Inner {
+    /// Queues `bytes` bytes behind what waits, if anything does.
+    fn write_behind(self: &Rc<Self>, bytes: usize, push: impl FnOnce(&mut WriteBuffer)) -> WriteState {
+        if !self.can_write() {
+            return WriteState::Refused;
+        }
+        let start = self.write.queued();
+        let has_room = bytes == 0 || !self.lacks_room_at(start);
+        let end = self.queue_with(push);
+        if has_room { WriteState::Queued(end) } else { WriteState::Waiting { start, end } }
+    }
 }
 
 impl Future for Write {

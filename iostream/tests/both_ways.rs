@@ -59,8 +59,9 @@ async fn write_all(stream: IoStream, data: Vec<u8>, random: Random) {
     while !rest.is_empty() {
         let (part, later) = rest.split_at(random.size().min(rest.len()));
         rest = later;
-        match random.below(4) {
+        match random.below(5) {
             0 => stream.write(part.to_vec()).await.unwrap(),
+            4 => stream.write_now(part).await.unwrap(),
             1 => stream.queue(part.to_vec()).unwrap(),
             2 => stream.write_with(|out| out.extend_from_slice(part)).unwrap(),
             // Given up, the wait for it changes nothing, as long as there was room.

@@ -345,12 +345,17 @@ fn io24_bytes_leave_in_the_order_of_the_calls(transport: &impl Connect) {
         for number in 0..1_000 {
             let text = format!("{number}\n");
             expected.extend_from_slice(text.as_bytes());
-            match number % 3 {
+            match number % 4 {
                 0 => drop(writer.write(text)),
+                3 => drop(writer.write_now(text.as_bytes())),
                 1 => writer.write_with(|out| out.extend_from_slice(text.as_bytes())).unwrap(),
                 _ => writer.queue(text).unwrap(),
             }
         }
+        let large = noise(transport.plenty() / 4);
+        drop(writer.write(large.clone()));
+        drop(writer.write_now(&large));
+        expected.extend(large.repeat(2));
         assert!(writer.is_writing());
         send(writer, &[b"end"]);
         expected.extend(b"end");

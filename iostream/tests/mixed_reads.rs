@@ -201,8 +201,9 @@ async fn send(writer: IoStream, data: Vec<u8>, random: Random) {
     while !rest.is_empty() {
         let (part, later) = rest.split_at(random.size().min(rest.len()));
         rest = later;
-        match random.below(4) {
+        match random.below(5) {
             0 => writer.write(part.to_vec()).await.unwrap(),
+            4 => writer.write_now(part).await.unwrap(),
             1 => writer.write_with(|out| out.extend_from_slice(part)).unwrap(),
             2 => writer.queue(part.to_vec()).unwrap(),
             _ => {

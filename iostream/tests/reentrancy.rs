@@ -131,6 +131,28 @@ fn what_a_transport_writes_from_inside_its_own_calls_is_sent_behind_the_rest() {
 }
 
 #[test]
+fn what_a_transport_writes_while_it_takes_what_was_not_queued_is_sent_behind_that() {
+    run(async {
+        let mut left = 2;
+        let (stream, script, _) = meddled(move |stream| {
+            if left > 0 {
+                left -= 1;
+                drop(stream.write_now(b"[inside]"));
+                drop(stream.write("[large]".repeat(5_000)));
+            }
+        });
+        script.set_largest_write(Some(4));
+        let write = stream.write_now(b"outside");
+        assert_eq!(stream.bytes_sent(), 4);
+        write.await.unwrap();
+        stream.flush().await.unwrap();
+        let inside = format!("[inside]{}", "[large]".repeat(5_000));
+        assert!(script.received() == format!("outside{}", inside.repeat(2)).as_bytes());
+        assert_eq!((stream.pending(), leased_blocks()), (0, 0));
+    });
+}
+
+#[test]
 fn a_transport_that_closes_its_stream_in_a_read_ends_that_read() {
     run(async {
         let (stream, script, deed) = meddled(IoStream::close);
@@ -150,6 +172,16 @@ fn a_transport_that_closes_its_stream_in_a_write_ends_that_write() {
         assert_closed_here(stream.write("abcdef").await);
         assert_eq!((script.received(), stream.pending()), (b"ab".to_vec(), 0));
         assert!(script.is_closed());
+        deed.take();
+        assert_eq!(leased_blocks(), 0);
+    });
+    run(async {
+        let (stream, script, deed) = meddled(IoStream::close);
+        script.set_largest_write(Some(2));
+        let write = stream.write_now(b"abcdef");
+        assert!(stream.is_closed());
+        assert_closed_here(write.await);
+        assert_eq!((script.received(), stream.pending()), (b"ab".to_vec(), 0));
         deed.take();
         assert_eq!(leased_blocks(), 0);
     });

@@ -99,8 +99,7 @@ pub(super) fn round_trips(link: Link) -> Measure {
         let mut ping = [0; PING];
         for _ in 0..times {
             stream.read_exact(&mut ping).await.expect("a ping");
-            stream.write_with(|out| out.extend_from_slice(&ping)).expect("it is taken");
-            stream.flush().await.expect("it is sent");
+            stream.write_now(&ping).await.expect("it is taken");
         }
     })
 }
