@@ -83,7 +83,8 @@ pub struct HttpOptions {
     /// nothing grows with it. A limit makes clients go back to the load balancer now and then.
     pub max_requests_per_connection: Option<u32>,
     /// How old a connection may become: the first response after that is its last; if it is idle then, it closes. `None` by default. Each
-    /// connection gets up to a tenth more or less, so that those which came together do not all leave together.
+    /// connection gets up to a tenth more or less, so that those which came together do not all leave together. It is as old as for a balancer
+    /// in front: from when it was [accepted](tcpserver::ConnectionContext::opened) on, a TLS handshake included.
     pub max_connection_age: Option<Duration>,
     /// Whether connections are kept alive between requests. Tornado's `no_keep_alive`, the other way round.
     pub keep_alive: bool,

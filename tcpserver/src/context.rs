@@ -49,7 +49,7 @@ impl ConnectionContext {
         self.facts.id
     }
 
-    /// When the connection was accepted, by the time of its loop.
+    /// When the connection was accepted, by the time of its loop: before its TLS handshake, and before what a proxy says of its client.
     #[must_use]
     pub fn opened(&self) -> Instant {
         self.facts.opened()

@@ -206,6 +206,23 @@ fn ts10_a_slow_handshake_has_all_its_time_while_nobody_waits() {
 }
 
 #[test]
+fn ts10_a_connection_is_as_old_as_its_socket_and_not_as_its_tls() {
+    let test = virtual_loop();
+    let (server, config) = sides();
+    let age = Rc::new(Cell::new(Duration::ZERO));
+    let seen = Rc::clone(&age);
+    let handler = move |stream: IoStream, context: ConnectionContext| {
+        seen.set(stream.now() - context.opened());
+        echo(stream, context)
+    };
+    let server = TcpServer::new(handler).tls(server);
+    let client = client_of(&server);
+    test.advance(Duration::from_secs(9));
+    test.run(speak(&client, &config)).expect("TLS");
+    assert_eq!(age.get(), Duration::from_secs(9));
+}
+
+#[test]
 fn ts10_who_waits_for_a_place_is_let_go_after_as_long_or_when_the_server_aborts() {
     let test = virtual_loop();
     let (config, _) = sides();
