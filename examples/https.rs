@@ -16,8 +16,9 @@ async fn hello(request: Request) -> Response {
 }
 
 fn load(cert: String, key: String, client_ca: Option<String>) -> Result<TlsServerConfig, TlsConfigError> {
-    let mut config =
-        TlsServerConfig::builder().certificate(Pem::file(cert), Pem::file(key)).alpn(["http/1.1"]);
+    let mut config = TlsServerConfig::builder()
+        .certificate(Pem::file(cert), Pem::file(key))
+        .alpn(["http/1.1", "http/1.0"]);
     if let Some(issuers) = client_ca {
         config = config.require_client_certificates(Pem::file(issuers));
     }

@@ -34,7 +34,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     let tls = TlsServerConfig::builder()
         .certificate(file("--cert", "server.pem"), file("--key", "server.key"))
         .require_client_certificates(file("--client-ca", "ca.pem"))
-        .alpn(["http/1.1"])
+        .alpn(["http/1.1", "http/1.0"])
         .build()?;
     let server = HttpServer::new(whoami).tls(tls);
     examples::announce(&server.listen(flags.value("--port").unwrap_or(8443))?)?;

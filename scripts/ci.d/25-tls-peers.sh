@@ -192,6 +192,22 @@ for version in 1.2 1.3; do
 done
 expect "curl: two requests, one connection" "1 0 " \
   "$(fetch --cacert "$folder/ours/ca.pem" -o /dev/null -o /dev/null -w '%{num_connects} ' "$page" "$page")"
+expect "curl: HTTP/1.0, which asks for that by ALPN" "You requested /story" \
+  "$(fetch --cacert "$folder/ours/ca.pem" --http1.0 "$page")"
+# Python's ssl, whose socket is shut beneath it: a whole request is answered, and of a part we say that it was cut.
+asks_and_is_cut() { # REQUEST: prints the status line
+  timeout 20 python3 - "$PORT" "$folder/ours/ca.pem" "$1" << 'END'
+import os, socket, ssl, sys
+port, authority, request = sys.argv[1:]
+context = ssl.create_default_context(cafile=authority)
+peer = context.wrap_socket(socket.create_connection(("127.0.0.1", int(port))), server_hostname="localhost")
+peer.sendall(request.encode())
+socket.socket(fileno=os.dup(peer.fileno())).shutdown(socket.SHUT_WR)
+print(peer.makefile().readline().strip())
+END
+}
+expect "a request without a close_notify" "HTTP/1.1 200 OK" "$(asks_and_is_cut $'GET / HTTP/1.1\r\nHost: a\r\n\r\n')"
+expect "a part of one" "HTTP/1.1 400 Bad Request" "$(asks_and_is_cut $'GET / HTTP/1.1\r\nHost')"
 expect "curl: another authority is not trusted" 60 "$(fetch --cacert "$folder/theirs/ca.pem" "$page" > /dev/null; echo $?)"
 stop
 start https --cert "$folder/ours/valid.pem" --key "$folder/ours/valid.key" --client-ca "$folder/theirs/ca.pem"
