@@ -36,7 +36,8 @@ pub(crate) fn judge(
     now: SystemTime,
 ) -> Verdict {
     let is_read = *method == Method::GET || *method == Method::HEAD;
-    let date = |name| headers.text(name).and_then(|text| httpdate::parse_http_date(text).ok());
+    // What is no date, or a list of them, is not looked at (§13.1.3, §13.1.4).
+    let date = |name| date(headers.sole(name)?);
     if headers.contains("if-match") {
         if !matches_any(headers, "if-match", validators.etag, is_same) {
             return Verdict::Failed;
@@ -62,19 +63,22 @@ pub(crate) fn judge(
 
 /// If-Range (§13.1.5): the parts that the client has are of this very version.
 fn is_in_range(headers: &Headers, validators: &Validators<'_>, now: SystemTime) -> bool {
-    let mut fields = headers.get_list("if-range");
-    let Some(field) = fields.next() else { return true };
-    if fields.next().is_some() {
-        return false;
+    if !headers.contains("if-range") {
+        return true;
     }
+    let Some(field) = headers.sole("if-range") else { return false };
     if let Some((tag, [])) = entity_tag(field) {
         return validators.etag.is_some_and(|etag| is_same(tag, etag.as_bytes()));
     }
-    let date = str::from_utf8(field).ok().and_then(|text| httpdate::parse_http_date(text).ok());
+    let date = date(field);
     // A date is as good as a tag only if nothing can have changed since within the same second (§8.8.2.2).
     let is_strong =
         |modified: SystemTime| now.duration_since(modified).is_ok_and(|age| age >= Duration::from_secs(1));
     date.is_some() && date == validators.last_modified.filter(|modified| is_strong(*modified))
+}
+
+fn date(field: &[u8]) -> Option<SystemTime> {
+    httpdate::parse_http_date(str::from_utf8(field).ok()?).ok()
 }
 
 /// Whether a list of tags has ours, or is `*`.
@@ -181,6 +185,9 @@ mod tests {
             [BEFORE, MODIFIED, AFTER, "yesterday"].map(since),
             [Verdict::Failed, Verdict::Whole, Verdict::Whole, Verdict::Whole]
         );
+        let twice = |name, date| get(&[(name, date), (name, date)]);
+        assert_eq!(twice("If-Modified-Since", AFTER), Verdict::Whole, "a list is no date");
+        assert_eq!(twice("If-Unmodified-Since", BEFORE), Verdict::Whole);
         assert_eq!(
             judged(Method::POST, "\"a\"", &[("If-Modified-Since", AFTER)]),
             Verdict::Whole,

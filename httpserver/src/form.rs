@@ -96,10 +96,10 @@ impl Form {
     ///
     /// # Errors
     ///
-    /// [`BodyError::Encoded`] if there is a Content-Encoding, [`BodyError::TooManyFields`], [`BodyError::Multipart`].
+    /// [`BodyError::WrongType`] if there are two Content-Type fields, [`BodyError::Encoded`] if there is a Content-Encoding, [`BodyError::TooManyFields`], [`BodyError::Multipart`].
     #[doc(alias = "parse_body_arguments")]
     pub fn parse(headers: &Headers, body: &Bytes, limits: &FormLimits) -> Result<Form, BodyError> {
-        let content_type = headers.get("content-type").unwrap_or_default();
+        let content_type = sole_content_type(headers)?;
         let kind = essence(content_type);
         let is_urlencoded = kind.eq_ignore_ascii_case(b"application/x-www-form-urlencoded");
         let is_multipart = kind.eq_ignore_ascii_case(b"multipart/form-data");
@@ -162,6 +162,14 @@ impl Form {
     }
 }
 
+/// The content type, empty if there is none. Of two, a firewall in front may have gone by the other one.
+pub(crate) fn sole_content_type(headers: &Headers) -> Result<&[u8], BodyError> {
+    match headers.contains("content-type") {
+        true => headers.sole("content-type").ok_or(BodyError::WrongType),
+        false => Ok(b""),
+    }
+}
+
 /// A coded body is not what its type says: parsing it as that would read garbage, or what an attacker hid in it.
 pub(crate) fn check_encoding(headers: &Headers) -> Result<(), BodyError> {
     let mut codings = headers.get_list("content-encoding").flat_map(list).filter(|coding| !coding.is_empty());
@@ -185,7 +193,7 @@ pub enum BodyError {
     /// It has a Content-Encoding that is not undone here.
     #[error("unsupported content encoding")]
     Encoded,
-    /// It is not of the type that was asked for.
+    /// It is not of the type that was asked for, or has two.
     #[error("unsupported content type")]
     WrongType,
     /// More fields than [`FormLimits::fields`].

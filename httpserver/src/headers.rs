@@ -157,6 +157,12 @@ impl Headers {
         before - kept
     }
 
+    /// The value of this name if there is one and no second: of two, others may go by the other one.
+    pub(crate) fn sole(&self, name: &str) -> Option<&[u8]> {
+        let mut values = self.get_list(name);
+        values.next().filter(|_| values.next().is_none())
+    }
+
     /// The first value of this name.
     pub fn get(&self, name: &str) -> Option<&[u8]> {
         self.get_list(name).next()

@@ -8,7 +8,7 @@ use serde::de::DeserializeOwned;
 
 use crate::error::HttpError;
 use crate::facts::RequestFacts;
-use crate::form::{BodyError, check_encoding};
+use crate::form::{BodyError, check_encoding, sole_content_type};
 use crate::media_type::essence;
 use crate::response::{IntoResponse, Response};
 
@@ -22,8 +22,7 @@ impl RequestFacts {
     /// 415.
     pub fn json<T: DeserializeOwned>(&self) -> Result<T, BodyError> {
         let body = self.read_body()?;
-        let content_type = self.headers().get("content-type").unwrap_or_default();
-        if !is_json(&essence(content_type).to_ascii_lowercase()) {
+        if !is_json(&essence(sole_content_type(self.headers())?).to_ascii_lowercase()) {
             return Err(BodyError::WrongType);
         }
         check_encoding(self.headers())?;

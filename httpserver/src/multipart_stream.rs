@@ -8,7 +8,7 @@ use iostream::HeldBytes;
 use crate::active::Active;
 use crate::error::HttpError;
 use crate::exchange::{Body, Exchange};
-use crate::form::{BodyError, check_encoding};
+use crate::form::{BodyError, check_encoding, sole_content_type};
 use crate::gathering::Gathering;
 use crate::multipart::{Event, MultipartError, Parser, PartHead};
 use crate::saving::{self, Source};
@@ -20,11 +20,10 @@ impl Exchange<'_> {
     ///
     /// # Errors
     ///
-    /// [`BodyError`] when the body is of another type, or encoded.
+    /// [`BodyError`] when the body is of another type, or of two, or encoded.
     pub fn multipart(&self) -> Result<Multipart<'_>, BodyError> {
         check_encoding(self.headers())?;
-        let content_type = self.headers().get("content-type").unwrap_or_default();
-        let parser = Parser::new(content_type, &self.options().form.multipart)?;
+        let parser = Parser::new(sole_content_type(self.headers())?, &self.options().form.multipart)?;
         Ok(Multipart {
             active: self.active(),
             body: self.body(),

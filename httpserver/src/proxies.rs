@@ -143,7 +143,7 @@ impl TrustedProxies {
             return None;
         }
         match self.headers {
-            ProxyHeaders::Tornado if headers.contains("x-real-ip") => address(sole(headers, "x-real-ip")?),
+            ProxyHeaders::Tornado if headers.contains("x-real-ip") => address(headers.sole("x-real-ip")?),
             ProxyHeaders::Tornado | ProxyHeaders::XForwarded => {
                 let fields: Vec<&[u8]> = headers.get_list("x-forwarded-for").collect();
                 self.nearest_untrusted(
@@ -189,12 +189,6 @@ impl TrustedProxies {
         };
         Protocol::parse(headers.get_list(name).last().and_then(|field| list(field).last())?)
     }
-}
-
-/// The value of a field that stands there once.
-fn sole<'a>(headers: &'a Headers, name: &'static str) -> Option<&'a [u8]> {
-    let mut values = headers.get_list(name);
-    values.next().filter(|_| values.next().is_none())
 }
 
 /// An address as proxies write it: alone, with a port, in brackets, in brackets with a port. One of IPv4 that is written as one of

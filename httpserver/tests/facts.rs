@@ -171,6 +171,8 @@ fn hu27_hs7_a_form_that_is_none_is_refused_before_anything_is_done_with_it() {
     );
     assert_eq!(ask(post("text/plain", "a=1"), form).text(), "[]");
     assert_eq!(ask(get("/"), form).text(), "[]");
+    let two = post(&format!("{FORM}\r\nContent-Type: text/plain"), "a=1");
+    assert_eq!(ask(two, form).text(), "bad request: unsupported content type\n");
     let coded = post(&format!("{FORM}\r\nContent-Encoding: gzip"), "a=1");
     let coded = ask(coded, form);
     assert_eq!((coded.status, coded.text()), (415, "bad request: unsupported content encoding\n"));

@@ -46,6 +46,11 @@ fn what_is_no_json_is_refused_and_why() {
     let deep = post("application/json", &"[".repeat(100_000));
     assert_eq!(deep.status, 400, "and the stack is whole");
     assert_eq!(post("application/json\r\nContent-Encoding: gzip", r#"{"x": 1}"#).status, 415);
+    assert_eq!(
+        post("application/json\r\nContent-Type: text/plain", r#"{"x": 1}"#).status,
+        415,
+        "of two types"
+    );
 }
 
 #[test]

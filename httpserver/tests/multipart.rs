@@ -381,6 +381,14 @@ fn what_is_wrong_with_a_streamed_form_is_told() {
     let server = HttpServer::new(sizes).options(plain());
     let other = "POST / HTTP/1.1\r\nHost: a\r\nContent-Type: text/plain\r\nContent-Length: 0\r\n\r\n";
     assert_eq!(answer(Stage::new().ask(&server, other)).status, 415);
+    let body = body.replace("name=a", "name=text");
+    let twice = |type_: &str| {
+        let twice = format!("Content-Type: {type_}\r\nContent-Type");
+        String::from_utf8(request(body.as_bytes())).unwrap().replace("Content-Type", &twice)
+    };
+    for type_ in ["text/plain", "multipart/form-data; boundary=1234", "multipart/form-data; boundary=other"] {
+        assert_eq!(answer(Stage::new().ask(&server, twice(type_))).status, 415, "{type_}");
+    }
 }
 
 #[test]
