@@ -34,4 +34,9 @@ fn il36_loops_that_come_and_go_leave_no_descriptor_open() {
         io_loop.close();
     }
     assert_eq!(descriptors(), before);
+    for _ in 0..10 {
+        let io_loop = IoLoop::new().unwrap();
+        io_loop.run_sync(async { drop(signal(SignalKind::User1).unwrap()) }).unwrap();
+    }
+    assert_eq!(descriptors(), before, "a signal that nobody waits for any more has no pipe");
 }

@@ -6,7 +6,7 @@ use std::cell::{Cell, RefCell};
 use std::io::{self, Read, Write};
 use std::rc::Rc;
 
-use ioloop::{HandlerId, Interest, IoLoop, Ready, UpdateError, yield_now};
+use ioloop::{Fd, HandlerId, Interest, IoLoop, Ready, UpdateError, yield_now};
 use mio::event::Source;
 use mio::net::UnixStream;
 use mio::{Registry, Token};
@@ -361,6 +361,31 @@ fn il7_a_handler_that_panics_is_removed_with_its_source_and_the_others_go_on() {
     assert!(is_closed_by_peer(&mut bad_peer));
     assert_eq!(calls.get(), 1);
     assert_eq!((io_loop.counters().panics, io_loop.counters().sources), (1, 1));
+}
+
+#[test]
+fn il4_il7_a_handler_that_panicked_or_removed_itself_is_watched_no_more_though_a_copy_of_its_source_lives_on()
+{
+    let io_loop = real_loop();
+    for panics in [true, false] {
+        let (ours, mut theirs) = std::os::unix::net::UnixStream::pair().unwrap();
+        let copy = ours.try_clone().unwrap();
+        let id: Rc<Cell<Option<HandlerId<Fd<_>>>>> = Rc::default();
+        let (itself, inside) = (Rc::clone(&id), io_loop.clone());
+        let handler = move |_: &mut Fd<_>, _| {
+            assert!(!panics, "a handler");
+            assert!(inside.remove_handler(itself.get().unwrap()).is_none(), "it is in use");
+        };
+        id.set(Some(io_loop.add_handler(Fd(ours), Interest::READ, handler).unwrap()));
+        theirs.write_all(b"x").unwrap();
+        turns(&io_loop, 2);
+        let before = io_loop.counters();
+        assert_eq!(before.sources, 0);
+        theirs.write_all(b"x").unwrap();
+        turns(&io_loop, 2);
+        assert_eq!(io_loop.counters().events, before.events);
+        drop(copy);
+    }
 }
 
 #[test]
