@@ -16,7 +16,7 @@ const ENOUGH_UNREAD: usize = 64 * 1024;
 /// is left to be read.
 async fn echo(stream: IoStream, max_line: u32) -> Result<(), StreamError> {
     loop {
-        let send = |line: &[u8]| stream.write_with(|output| output.extend_from_slice(line));
+        let send = |line: &[u8]| stream.append_with(|output| output.extend_from_slice(line));
         stream.read_until_with(b"\n", max_line as usize, send).await??;
         if stream.pending() >= ENOUGH_UNREAD {
             stream.flush().await?;
