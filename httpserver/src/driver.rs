@@ -173,14 +173,14 @@ async fn serve_requests<M, H: Handler<M>>(session: &Session, handler: &H) -> The
             ioloop::yield_now().await;
         }
         let found = match look_for_head(&active, exchange.head_place()) {
-            Ok(Found::Nothing) => return Then::Idle,
-            Ok(Found::Head) => Ok(()),
             // Boxed, like other rare waits.
             Ok(Found::Part) => Box::pin(rest_of_head(&active, exchange.head_place())).await,
-            Err(error) => Err(error.into()),
+            found => found.map_err(HttpError::from),
         };
-        if let Err(error) = found {
-            return refuse_head(&active, exchange.head_place().as_deref(), error);
+        match found {
+            Ok(Found::Head) => {}
+            Ok(Found::Part | Found::Nothing) => return Then::Idle,
+            Err(error) => return refuse_head(&active, exchange.head_place().as_deref(), error),
         }
         if !may_begin(&active, exchange.head_place().as_deref()) {
             return refuse_head(&active, exchange.head_place().as_deref(), HttpError::OverBudget);
@@ -294,10 +294,11 @@ fn look_for_head(active: &Active<'_>, head: &mut Option<Box<RequestHead>>) -> Re
     Ok(Found::Nothing)
 }
 
-/// Waits for the rest of a head.
-async fn rest_of_head(active: &Active<'_>, head: &mut Option<Box<RequestHead>>) -> Result<(), HttpError> {
+/// Waits for the rest of a head. Nothing is found where what had come was half of an empty line.
+async fn rest_of_head(active: &Active<'_>, head: &mut Option<Box<RequestHead>>) -> Result<Found, HttpError> {
     let session = active.session;
     let until = session.after(session.core.options.header_timeout);
+    let idles_until = session.deadline.deadline();
     loop {
         match session.arrival(Some(until)).await {
             Arrival::Bytes => {}
@@ -305,8 +306,13 @@ async fn rest_of_head(active: &Active<'_>, head: &mut Option<Box<RequestHead>>) 
             Arrival::Timeout => return Err(RemoteError::HeadTimeout.into()),
             Arrival::Failure(error) => return Err(error.into()),
         }
-        if take_head(active, head)? {
-            return Ok(());
+        match look_for_head(active, head)? {
+            Found::Part => {}
+            Found::Head => return Ok(Found::Head),
+            Found::Nothing => {
+                session.deadline.set(idles_until);
+                return Ok(Found::Nothing);
+            }
         }
     }
 }

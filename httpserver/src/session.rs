@@ -31,7 +31,7 @@ pub(crate) struct Session {
     pub(crate) core: Rc<Core>,
     pub(crate) context: ConnectionContext,
     /// The one deadline of the connection, whatever it waits for; its timer is re-armed lazily.
-    deadline: Deadline,
+    pub(crate) deadline: Deadline,
     /// Requests that have begun.
     requests: Cell<u32>,
     /// Empty lines that have come before the next request (RFC 9112 §2.2).

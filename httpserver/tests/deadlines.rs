@@ -119,7 +119,12 @@ fn empty_lines_that_come_with_the_connection_do_not_keep_it_open() {
 fn empty_lines_are_no_request_and_do_not_keep_a_connection_open() {
     let stage = Stage::new();
     let server = HttpServer::new(hello).options(defaults());
-    for (asked_before, limit) in [(false, 10), (true, 75)] {
+    for (asked_before, limit, line) in [
+        (false, 10, &["\r\n"][..]),
+        (true, 75, &["\r\n"]),
+        (false, 10, &["\r", "\n"]),
+        (true, 75, &["\r", "\n"]),
+    ] {
         let peer = stage.connect(&server);
         if asked_before {
             stage.exchange(&peer, GET);
@@ -127,7 +132,7 @@ fn empty_lines_are_no_request_and_do_not_keep_a_connection_open() {
         for second in 0..limit {
             assert!(!peer.is_over());
             if second % (limit / 3) == 1 {
-                peer.send("\r\n");
+                line.iter().for_each(|piece| assert!(stage.exchange(&peer, piece).is_empty()));
             }
             stage.time.advance(SECOND);
         }

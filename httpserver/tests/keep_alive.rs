@@ -72,6 +72,21 @@ fn test_http10_keepalive_extra_crlf() {
 }
 
 #[test]
+fn an_empty_line_that_comes_in_two_pieces_is_no_part_of_a_request() {
+    let stage = Stage::new();
+    let peer = stage.connect(&HttpServer::new(hello).options(plain()));
+    for piece in ["\r", "\n", "\r", "\n"] {
+        assert_eq!(stage.exchange(&peer, piece), b"");
+    }
+    assert_eq!(answer(stage.exchange(&peer, GET)).status, 200);
+    assert_eq!(stage.exchange(&peer, "\r"), b"");
+    assert_eq!(stage.exchange(&peer, "\n"), b"");
+    peer.finish();
+    stage.time.run_until_stalled();
+    assert_eq!((peer.received(), peer.is_over()), (vec![], true), "nothing was cut short");
+}
+
+#[test]
 fn test_pipelined_requests() {
     let stage = Stage::new();
     let peer = stage.connect(&HttpServer::new(hello).options(plain()));
