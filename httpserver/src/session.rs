@@ -199,19 +199,25 @@ impl Session {
         .await
     }
 
+    #[inline]
     fn poll_arrival(&self, cx: &mut Context<'_>) -> Poll<Arrival> {
         match self.stream.poll_fill(cx) {
             Poll::Ready(Ok(0)) => Poll::Ready(Arrival::EndOfStream),
             Poll::Ready(Ok(_)) => Poll::Ready(Arrival::Bytes),
-            // Over TLS, without a word that it is one. What matters has its own length here.
-            Poll::Ready(Err(error)) if error.is_disconnect() && !self.stream.is_closed() => {
-                Poll::Ready(Arrival::EndOfStream)
-            }
-            Poll::Ready(Err(error)) => Poll::Ready(Arrival::Failure(error)),
+            Poll::Ready(Err(error)) => Poll::Ready(self.failed(error)),
             Poll::Pending => self.deadline.poll(cx).map(|()| match self.stream.is_held_back() {
                 false => Arrival::Timeout,
                 true => Arrival::Failure(StreamError::OverBudget), // it was not the peer
             }),
+        }
+    }
+
+    #[cold]
+    fn failed(&self, error: StreamError) -> Arrival {
+        // The peer's end may be one over TLS without a word that it is. What matters has its own length here.
+        match error.is_disconnect() && !self.stream.is_closed() {
+            true => Arrival::EndOfStream,
+            false => Arrival::Failure(error),
         }
     }
 

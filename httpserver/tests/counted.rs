@@ -248,6 +248,23 @@ fn a_kept_alive_request_allocates_nothing_beyond_what_its_handler_does() {
 }
 
 #[test]
+fn the_end_of_a_connection_allocates_nothing() {
+    const LAST: &[u8] = b"GET / HTTP/1.1\r\nHost: example.org\r\nConnection: close\r\n\r\n";
+    let stage = Stage::new();
+    let server = HttpServer::new(hello);
+    let allocations = |bytes: &[u8]| {
+        let peer = stage.connect(&server);
+        stage.exchange(&peer, GET);
+        peer.send(bytes);
+        let counted = allocation_counter::measure(|| stage.time.run_until_stalled());
+        (counted.count_total, peer.is_over())
+    };
+    allocations(LAST); // what is kept for the next
+    let (kept_alive, last) = (allocations(GET), allocations(LAST));
+    assert_eq!((kept_alive.1, last), (false, (kept_alive.0, true)));
+}
+
+#[test]
 fn kept_alive_requests_insert_no_timer() {
     let stage = Stage::new();
     let peer = stage.connect(&HttpServer::new(hello));
