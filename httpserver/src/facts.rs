@@ -117,7 +117,8 @@ impl RequestFacts {
         self.head().target()
     }
 
-    /// The path, not percent-decoded (HU16). `//a/b` stays what it is.
+    /// The path, not percent-decoded (HU16): [`url_unescape`](crate::url_unescape) does that, segment by segment. `//a/b` stays what
+    /// it is.
     #[must_use]
     pub fn path(&self) -> &str {
         self.head().path()
@@ -141,7 +142,8 @@ impl RequestFacts {
         self.head().headers()
     }
 
-    /// The host that was asked, with the port if one was named. `None` from an HTTP/1.0 client that names none, where Tornado
+    /// The host that was asked, with the port if one was named. A proxy has to pass on the Host that it was sent (nginx: `proxy_set_header
+    /// Host $http_host`); `X-Forwarded-Host` is not looked at, since those that do not write it pass on the client's. `None` from an HTTP/1.0 client that names none, where Tornado
     /// says `127.0.0.1` (HU19).
     #[must_use]
     pub fn host(&self) -> Option<&str> {

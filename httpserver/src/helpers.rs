@@ -1,7 +1,10 @@
-//! The small helpers of Tornado's `httputil`: hosts with ports, URLs with queries, dates.
+//! The small helpers of Tornado's `httputil` and `escape`: hosts with ports, URLs with queries and escapes, dates.
 
+use std::borrow::Cow;
 use std::fmt::Write;
 use std::time::SystemTime;
+
+use crate::arguments::{Plus, percent_decode};
 
 /// Splits `host:port` (HU36). The port is `None` where there is none, or none that a socket can have; then the text is all
 /// host. An IPv6 address keeps its brackets, and without brackets its colons.
@@ -63,6 +66,30 @@ where
         out.push_str(fragment);
     }
     out
+}
+
+/// Undoes percent-encoding, in a segment of a [`path`](crate::RequestFacts::path) say: Tornado's `url_unescape` with `plus=False`. A `+`
+/// stays what it is, and so does an escape without two hexadecimal digits. `None` if what comes out is not UTF-8.
+///
+/// Split a path before its segments are decoded: an escaped slash separates nothing (RFC 3986 §2.2). What comes out may be
+/// anything, `..` and NUL included; for files there is [`StaticFile::open_below`](crate::StaticFile::open_below).
+///
+/// ```
+/// use httpserver::url_unescape;
+///
+/// let segments: Vec<_> = "/menu/caf%C3%A9/50%25+tip%2Ftax".split('/').skip(1).map(url_unescape).collect();
+/// assert_eq!(segments, [Some("menu".into()), Some("café".into()), Some("50%+tip/tax".into())]);
+/// assert_eq!(url_unescape("100%"), Some("100%".into()));
+/// assert_eq!(url_unescape("%FF"), None);
+/// ```
+#[must_use]
+pub fn url_unescape(text: &str) -> Option<Cow<'_, str>> {
+    if !text.contains('%') {
+        return Some(Cow::Borrowed(text));
+    }
+    let mut decoded = Vec::with_capacity(text.len());
+    percent_decode(text.as_bytes(), Plus::IsPlus, &mut decoded);
+    String::from_utf8(decoded).ok().map(Cow::Owned)
 }
 
 /// As HTML forms encode: a blank is `+`, what RFC 3986 calls unreserved stays, the rest is escaped.

@@ -106,7 +106,7 @@ pub use facts::RequestFacts;
 pub use form::{BodyError, Form, FormLimits, UploadedFile};
 pub use handler::{Classic, Handler, Streaming, Whole};
 pub use headers::{HeaderError, Headers};
-pub use helpers::{format_timestamp, split_host_and_port, url_concat};
+pub use helpers::{format_timestamp, split_host_and_port, url_concat, url_unescape};
 #[cfg(feature = "json")]
 pub use json::Json;
 pub use metrics::HttpMetrics;
