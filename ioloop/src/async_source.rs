@@ -6,6 +6,7 @@ use std::task::Poll;
 use mio::event::Source;
 
 use crate::IoLoop;
+use crate::error::RunError;
 use crate::ready::{Interest, Ready};
 use crate::registration::Registration;
 
@@ -32,7 +33,8 @@ use crate::registration::Registration;
 /// ready stays until an operation through [`try_io`](AsyncSource::try_io) or [`io`](AsyncSource::io) meets `WouldBlock`. One task
 /// may wait in each direction; a second in the same direction takes the place of the first, which is then not told.
 ///
-/// Dropping it deregisters the source and drops it. On a loop that has closed no wait ends.
+/// Dropping it deregisters the source and drops it. On a loop that has closed [`ready`](AsyncSource::ready) waits for ever, and
+/// [`io`](AsyncSource::io) fails where it would wait.
 #[doc(alias = "AsyncFd")]
 pub struct AsyncSource<S: Source> {
     registration: Registration,
@@ -92,7 +94,7 @@ impl<S: Source> AsyncSource<S> {
     ///
     /// # Errors
     ///
-    /// Those of `operation`.
+    /// Those of `operation`; where it would wait for a loop that has closed, [`RunError::Closed`] inside.
     ///
     /// # Cancel safety
     ///
@@ -104,7 +106,12 @@ impl<S: Source> AsyncSource<S> {
     ) -> io::Result<R> {
         loop {
             match self.try_io(interest, &mut operation) {
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => self.next_event(interest).await,
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                    if self.registration.is_on_closed_loop() {
+                        return Err(io::Error::other(RunError::Closed));
+                    }
+                    self.next_event(interest).await;
+                }
                 result => return result,
             }
         }

@@ -226,6 +226,13 @@ impl Registration {
         IoLoop::handle(Rc::clone(&self.inner))
     }
 
+    /// Whether the loop has closed, so that nothing will be reported here any more.
+    #[must_use]
+    #[inline]
+    pub fn is_on_closed_loop(&self) -> bool {
+        self.inner.closed.get()
+    }
+
     /// The loop's time, as [`IoLoop::now`], without making a handle.
     #[must_use]
     #[inline]

@@ -10,7 +10,7 @@ use std::os::unix::net::UnixStream;
 use std::rc::Rc;
 use std::time::Duration;
 
-use ioloop::{AsyncSource, Fd, Interest, IoLoop, Ready, TimedOut};
+use ioloop::{AsyncSource, Fd, Interest, IoLoop, Ready, RunError, TimedOut};
 use support::real_loop;
 
 fn pair() -> (UnixStream, UnixStream) {
@@ -174,6 +174,18 @@ fn a_source_that_was_given_back_or_dropped_is_watched_no_more_though_a_copy_live
         })
         .unwrap();
     assert_eq!(io_loop.counters().sources, 0);
+}
+
+#[test]
+fn an_operation_that_would_wait_for_a_loop_that_has_closed_fails() {
+    let (ours, mut theirs) = pair();
+    let source = real_loop().run_sync(async { AsyncSource::new(Fd(ours)).unwrap() }).unwrap();
+    let read = || source.io(Interest::READ, read_some);
+    theirs.write_all(b"x").unwrap();
+    let io_loop = real_loop();
+    assert_eq!(io_loop.run_sync(read()).unwrap().unwrap(), "x", "it need not wait");
+    let error = io_loop.run_sync(read()).unwrap().unwrap_err();
+    assert!(matches!(error.get_ref().and_then(|inner| inner.downcast_ref()), Some(RunError::Closed)));
 }
 
 #[test]

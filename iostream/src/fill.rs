@@ -352,6 +352,9 @@ impl Inner {
             }
             let turn = self.registration.turn();
             if self.shares.left_to_read(turn, BYTES_PER_TURN) == 0 {
+                if let Err(error) = self.may_wait() {
+                    return Poll::Ready(Err(self.fail(error)));
+                }
                 self.note_left(was_reported);
                 ioloop::give_way(cx);
                 return Poll::Pending;

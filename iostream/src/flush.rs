@@ -207,6 +207,9 @@ impl Inner {
         if let Some(error) = self.closed_error() {
             return Poll::Ready(Err(error));
         }
+        if let Err(error) = self.may_wait() {
+            return Poll::Ready(Err(self.fail(error)));
+        }
         if let Some(mut buffer) = self.write.buffer.take() {
             buffer.drop_spare();
             self.write.buffer.set(Some(buffer));
@@ -256,6 +259,9 @@ impl Inner {
             Some(Err(error)) if error.kind() == io::ErrorKind::WouldBlock => {
                 let sent = self.write.sent();
                 self.wake_when_sent(cx, sent); // first, as waiting for room may close the stream
+                if let Err(error) = self.may_wait() {
+                    return Poll::Ready(Err(self.fail(error)));
+                }
                 if !self.flags.awaits_room.get() {
                     self.registration.clear(Ready::WRITABLE);
                     self.send_when_there_is_room();

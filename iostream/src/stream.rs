@@ -8,7 +8,7 @@ use std::net::SocketAddr;
 use std::rc::Rc;
 use std::task::{Context, Poll, Waker};
 
-use ioloop::{BeforePoll, IoLoop, Ready, Registration};
+use ioloop::{BeforePoll, IoLoop, Ready, Registration, RunError};
 
 use crate::close_watch::CloseWatch;
 use crate::error::{CloseReason, StreamError};
@@ -22,7 +22,8 @@ use crate::turn_share::TurnShares;
 ///
 /// This is a handle: clones share one stream, and the stream closes when the last of them goes. All methods take
 /// `&self`, so one task may read while another writes. It belongs to the loop that was current when it was made,
-/// and to that loop's thread.
+/// and to that loop's thread. What must wait on a loop that has closed fails instead, with
+/// [`RunError::Closed`](ioloop::RunError::Closed) inside; what has been read stays readable.
 ///
 /// Nothing is read before somebody reads: the kernel's buffer is the back-pressure (IO5). No socket option is
 /// set. The transport is registered with the poller once in its life, the first time it would have blocked.
@@ -428,9 +429,19 @@ impl Inner {
         self.flags.news.get() == News::Reported
     }
 
-    /// Registers the transport with the poller if it is not yet: once in a stream's life.
+    /// An error for a stream that has outlived its loop: nobody would tell it of anything.
+    #[inline]
+    pub(crate) fn may_wait(&self) -> io::Result<()> {
+        match self.registration.is_on_closed_loop() {
+            true => Err(io::Error::other(RunError::Closed)),
+            false => Ok(()),
+        }
+    }
+
+    /// Registers the transport with the poller if it is not yet: once in a stream's life. An error also where there
+    /// [is no use in waiting](Inner::may_wait).
     pub(crate) fn attach(&self) -> io::Result<()> {
-        if self.is_attached() {
+        if self.is_attached() && !self.registration.is_on_closed_loop() {
             return Ok(());
         }
         self.attach_now()
@@ -438,6 +449,7 @@ impl Inner {
 
     #[cold]
     fn attach_now(&self) -> io::Result<()> {
+        self.may_wait()?;
         self.flags.news.set(News::Reported);
         self.with_socket(|socket| socket.attach(&self.registration)).unwrap_or(Ok(()))
     }

@@ -9,9 +9,9 @@ use std::os::unix::net::{UnixListener, UnixStream};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
-use ioloop::IoLoop;
-use iostream::{IoStream, leased_blocks};
-use support::{assert_end_of_stream, assert_failed_with, noise};
+use ioloop::{IoLoop, RunError};
+use iostream::{CloseReason, IoStream, StreamError, leased_blocks};
+use support::{assert_end_of_stream, assert_failed_with, noise, poll_once};
 
 /// Long enough for a machine that is busy; reached only by a test that fails.
 const AT_MOST: Duration = Duration::from_secs(180);
@@ -459,6 +459,40 @@ fn io41_a_stream_that_is_dropped_closes_its_socket() {
         drop(stream);
         assert_eq!(peer.join().unwrap(), 0, "the peer sees the end");
     });
+}
+
+/// Whether this is how a stream says that its loop has closed.
+fn is_of_closed_loop(error: &StreamError) -> bool {
+    let StreamError::Closed(CloseReason::Io(error)) = error else { return false };
+    error
+        .get_ref()
+        .and_then(|inner| inner.downcast_ref())
+        .is_some_and(|inner| matches!(inner, RunError::Closed))
+}
+
+#[test]
+fn who_waits_on_a_stream_that_has_outlived_its_loop_is_told_and_what_was_read_stays() {
+    let ((ours, mut theirs), (full, takes_nothing)) = (tcp_pair(), tcp_pair());
+    let (reader, writer, watched) = run(async {
+        let [reader, writer] = [ours, full].map(|socket| IoStream::new(socket).unwrap());
+        assert!(poll_once(reader.read_bytes(1)).await.is_none(), "it has asked to be told");
+        theirs.write_all(b"one\ntwo").unwrap();
+        assert_eq!(reader.read_until(b"\n").await.unwrap(), "one\n");
+        assert!(poll_once(writer.write(vec![0; 64 << 20])).await.is_none(), "there is no room");
+        let (watched, other) = UnixStream::pair().unwrap();
+        let watched = IoStream::new(watched).unwrap();
+        assert!(poll_once(watched.closed()).await.is_none());
+        (reader, writer, (watched, other))
+    });
+    theirs.write_all(b"three").unwrap();
+    run(async {
+        assert_eq!(reader.read_bytes(3).await.unwrap(), "two");
+        assert!(is_of_closed_loop(&reader.read_bytes(1).await.unwrap_err()));
+        assert!(is_of_closed_loop(&writer.flush().await.unwrap_err()));
+        watched.0.closed().await;
+        assert!(watched.0.is_closed());
+    });
+    drop(takes_nothing);
 }
 
 #[test]
