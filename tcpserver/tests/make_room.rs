@@ -3,13 +3,16 @@
 
 mod support;
 
+use std::cell::RefCell;
 use std::io::{self, Read, Write};
 use std::net::{SocketAddr, TcpStream};
+use std::rc::Rc;
 use std::time::Duration;
 
 use ioloop::testing::VirtualLoop;
+use iostream::IoStream;
 use support::{Log, connect, echo_until_drained as echo, loopback, read_to_end, talk_on};
-use tcpserver::{ConnectionState, HandleStream, ListenOptions, TcpServer, WhenFull};
+use tcpserver::{ConnectionContext, ConnectionState, HandleStream, ListenOptions, TcpServer, WhenFull};
 use tracing::Level;
 
 /// As long as nobody is told to leave, and then some.
@@ -133,6 +136,33 @@ fn ts7_who_is_at_work_or_has_begun_to_ask_or_has_just_asked_does_not_leave() {
         test.advance(LOOK);
     }
     assert_eq!((closed(&clients[1..]), server.metrics().shed.idle), (vec![1], 1));
+}
+
+#[test]
+fn ts7_who_still_takes_what_was_sent_does_not_idle_and_who_is_looked_at_without_news_does() {
+    let test = virtual_loop();
+    let streams = Rc::new(RefCell::new(Vec::new()));
+    let keep = Rc::clone(&streams);
+    let much = move |stream: IoStream, context: ConnectionContext| {
+        keep.borrow_mut().push(stream.clone());
+        async move {
+            while let Some(Ok(_line)) = context.until_drained(stream.read_until_max(b"\n", 100)).await {
+                drop(stream.write(vec![b'x'; 16 << 20])); // more than the kernel takes
+            }
+        }
+    };
+    let server = TcpServer::new(much).idle_makes_room().max_connections(2);
+    let address = listen(&server);
+    let clients = [connect(address), connect(address)];
+    (&clients[0]).write_all(b"much\n").expect("it is queued");
+    test.run_until_stalled();
+    let _waits = connect(address);
+    for _ in 0..10 {
+        test.advance(Duration::from_millis(300));
+        streams.borrow().iter().for_each(IoStream::wake_reader);
+    }
+    assert_eq!((server.metrics().shed.idle, server.accepted_connections()), (1, 3));
+    assert!(is_closed(&clients[1]));
 }
 
 #[test]
