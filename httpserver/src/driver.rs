@@ -32,7 +32,7 @@ use crate::exchange::Exchange;
 use crate::handler::Handler;
 use crate::http1::{Outcome, Received, RemoteError, RequestHead};
 use crate::observed::Observed;
-use crate::session::{Arrival, Session};
+use crate::session::{Arrival, Session, Share};
 use crate::worker::{Desk, Place, Worker};
 
 /// How long a peer that was too slow may still send before its connection closes behind the 408.
@@ -168,9 +168,10 @@ async fn end(session: &Session, then: Then) {
 async fn serve_requests<M, H: Handler<M>>(session: &Session, handler: &H) -> Then {
     let active = Active::new(session);
     let mut exchange = Exchange::new(&active);
+    let mut share = Share::default();
     loop {
-        if session.has_had_its_share() {
-            ioloop::yield_now().await;
+        if session.has_had_its_share(&mut share) {
+            share = session.give_way().await;
         }
         let found = match look_for_head(&active, exchange.head_place()) {
             // Boxed, like other rare waits.

@@ -17,6 +17,11 @@ use crate::proxies::Protocol;
 /// Pipelined requests of one connection that are served before the others have their turn. Bytes have their bounds in `iostream`.
 const REQUESTS_PER_TURN: u8 = 64;
 
+/// Or fewer, if they take long: after so many it is looked whether the connection itself has taken so much time. How old the turn is would
+/// not tell, where many pipeline.
+const REQUESTS_PER_LOOK: u8 = 16;
+const TIME_PER_TURN: Duration = Duration::from_micros(500);
+
 /// So many times as much may wait of what takes no memory: with the default a mebibyte and what frames it, which leaves in one
 /// write then. Each further write would wake the peer once more.
 const SHARED: usize = 22;
@@ -42,6 +47,20 @@ pub(crate) struct Session {
     in_a_row: Cell<u8>,
     #[cfg(feature = "tls")]
     is_tls: std::cell::OnceCell<bool>,
+}
+
+/// How much of a turn requests that come in a row may have.
+pub(crate) struct Share {
+    /// It is looked at when so many of them have begun.
+    next_look: u8,
+    /// Since when, from the first look on.
+    since: Option<Instant>,
+}
+
+impl Default for Share {
+    fn default() -> Share {
+        Share { next_look: REQUESTS_PER_LOOK, since: None }
+    }
 }
 
 /// What a wait for bytes ended in.
@@ -152,13 +171,33 @@ impl Session {
         self.renews_deadline.set(true);
     }
 
-    /// Whether the connection has had as many requests served in this turn as is fair to the others. Begins anew if so.
-    pub(crate) fn has_had_its_share(&self) -> bool {
-        let is_enough = self.in_a_row.get() >= REQUESTS_PER_TURN;
-        if is_enough {
-            self.in_a_row.set(0);
-        }
-        is_enough
+    /// Whether the connection has had as many requests served in this turn, or has taken as long, as is fair to the others.
+    #[inline]
+    pub(crate) fn has_had_its_share(&self, share: &mut Share) -> bool {
+        self.in_a_row.get() >= share.next_look && self.looks_at(share)
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn looks_at(&self, share: &mut Share) -> bool {
+        let served = self.in_a_row.get();
+        share.next_look = (served / REQUESTS_PER_LOOK + 1) * REQUESTS_PER_LOOK;
+        let mut has_taken_long = || {
+            let now = self.precise_now();
+            now.saturating_duration_since(*share.since.get_or_insert(now)) >= TIME_PER_TURN
+        };
+        served >= REQUESTS_PER_TURN || (self.stream.buffered() > 0 && has_taken_long())
+    }
+
+    /// Lets the others have their turn; then this connection's share begins anew.
+    pub(crate) async fn give_way(&self) -> Share {
+        ioloop::yield_now().await;
+        self.in_a_row.set(0);
+        Share { since: Some(self.precise_now()), ..Share::default() }
+    }
+
+    fn precise_now(&self) -> Instant {
+        self.stream.io_loop().precise_now()
     }
 
     /// What was served last was as much as is fair to the others.

@@ -2,13 +2,15 @@
 
 mod support;
 
-use std::cell::Cell;
+use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 use std::time::Duration;
 
 use bytes::Bytes;
 use httpserver::{Exchange, HttpError, HttpServer, Method, Request, Response, StatusCode};
-use support::{Answer, Seeded, Stage, answer, answers, answers_with, plain};
+use ioloop::IoLoop;
+use support::{AT_MOST, Answer, Seeded, Stage, answer, answers, answers_with, plain};
+use tcpserver::{ConnectionContext, PeerAddr};
 
 /// Answers with what was asked, in each of the ways an answer can be framed.
 async fn mirror(exchange: &mut Exchange<'_>) -> Result<(), HttpError> {
@@ -279,4 +281,40 @@ fn one_connection_with_endless_requests_does_not_keep_others_waiting() {
         assert!(so_far <= 64, "{so_far} requests of another connection went first, {segment} bytes a read");
         assert_eq!(served.get(), 10_000);
     }
+}
+
+/// On a real loop, as time has to pass while a handler works: at least so much, however slow the machine is.
+#[test]
+fn who_pipelines_what_takes_long_goes_before_no_more_than_thirty_two_of_its_requests() {
+    const REQUESTS: usize = 64;
+    let order = Rc::new(RefCell::new(Vec::new()));
+    let noted = Rc::clone(&order);
+    let server = HttpServer::new(move |request: Request| {
+        noted.borrow_mut().push(request.path().to_owned());
+        let began = std::time::Instant::now();
+        while request.path() == "/long" && began.elapsed() < Duration::from_micros(50) {}
+        async { "done" }
+    });
+    let io_loop = IoLoop::new().unwrap();
+    let connect = || {
+        let (client, accepted) = iostream::testing::pair();
+        let server = server.clone();
+        IoLoop::current().spawn_detached(async move {
+            let context = ConnectionContext::new(PeerAddr::Unix(None));
+            server.serve_stream(accepted, context).await;
+        });
+        client
+    };
+    let get = |path: &str| format!("GET {path} HTTP/1.1\r\nHost: a\r\n\r\n");
+    io_loop.make_current();
+    let served = io_loop.run_sync_timeout(AT_MOST, async {
+        let (many, one) = (connect(), connect());
+        drop((many.write(get("/long").repeat(REQUESTS)), one.write(get("/one")))); // in one turn
+        while order.borrow().len() <= REQUESTS {
+            ioloop::yield_now().await;
+        }
+    });
+    served.unwrap();
+    let before = order.borrow().iter().position(|path| path == "/one").unwrap();
+    assert!(before <= 32, "after {before} of {REQUESTS}");
 }
