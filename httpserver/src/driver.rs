@@ -280,6 +280,7 @@ enum Found {
 }
 
 /// Looks for the next request's head in what is buffered, and takes it into `head`.
+#[inline(always)] // mostly a second look, which finds nothing
 fn look_for_head(active: &Active<'_>, head: &mut Option<Box<RequestHead>>) -> Result<Found, RemoteError> {
     let session = active.session;
     if session.stream.buffered() > 0 {
@@ -319,6 +320,7 @@ async fn rest_of_head(active: &Active<'_>, head: &mut Option<Box<RequestHead>>) 
 }
 
 /// Takes what is buffered of a head into `head`; `true` if that is all of it.
+#[inline(never)]
 fn take_head(active: &Active<'_>, head: &mut Option<Box<RequestHead>>) -> Result<bool, RemoteError> {
     let session = active.session;
     let lent = head.get_or_insert_with(|| session.core.lease_head());
