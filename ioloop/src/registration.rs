@@ -111,8 +111,8 @@ impl Registration {
     }
 
     /// Waits until there is something to read, the end of the stream or an error included, and forgets `READABLE` at once, as
-    /// [`clear`](Registration::clear) would after a read that comes up short: nearly every read does. For one that does not,
-    /// [`restore`](Registration::restore) is to follow.
+    /// [`clear`](Registration::clear) would after a read that comes up short: nearly every read does. After one that does not, the
+    /// caller is to remember that something is left.
     #[inline]
     pub fn poll_take_readable(&self, cx: &mut Context<'_>) -> Poll<()> {
         {
@@ -130,13 +130,6 @@ impl Registration {
         }
         self.wait_for_event(cx, Interest::READ);
         Poll::Pending
-    }
-
-    /// Takes back that `ready` was forgotten: the operation has left something. Tells nobody.
-    pub fn restore(&self, ready: Ready) {
-        if let Some(source) = self.inner.sources.borrow_mut().get_mut(self.key) {
-            source.ready |= ready;
-        }
     }
 
     /// Leaves `target` with the source. Made before and dropped after the borrow: a foreign waker's clone and drop

@@ -15,7 +15,7 @@ use crate::held_back::{self, StreamId, Wish};
 use crate::options::StreamOptions;
 use crate::pool;
 use crate::read_buffer::{GROWTH_BYTES, ReadBuffer};
-use crate::stream::{Due, Inner, IoStream, News, Side};
+use crate::stream::{Due, Inner, IoStream, Side};
 use crate::transport::Socket;
 
 /// Bytes that one stream may read in one turn of the loop before the others get theirs.
@@ -333,21 +333,18 @@ impl Inner {
                 Side::Ended => return Poll::Ready(self.end_of_input()),
                 Side::Missing => return Poll::Ready(Err(StreamError::NotReadable)),
             }
-            let was_reported = self.flags.news.get() != News::NotYet;
-            if was_reported {
-                match self.poll_take_readable(cx) {
-                    Poll::Ready(Ok(())) => {}
-                    Poll::Ready(Err(error)) => return Poll::Ready(Err(self.fail(error))),
-                    Poll::Pending => {
-                        // Whoever waits for input has said what it had to say. Sending it now instead of at the end of the
-                        // turn lets the next stream use the same, still warm, buffer.
-                        self.send_before_waiting();
-                        if self.is_closed() {
-                            continue;
-                        }
-                        self.read_side.with(|buffer| buffer.park(self.options.read_chunk_size));
-                        return Poll::Pending;
+            match self.poll_take_readable(cx) {
+                Poll::Ready(Ok(())) => {}
+                Poll::Ready(Err(error)) => return Poll::Ready(Err(self.fail(error))),
+                Poll::Pending => {
+                    // Whoever waits for input has said what it had to say. Sending it now instead of at the end of the
+                    // turn lets the next stream use the same, still warm, buffer.
+                    self.send_before_waiting();
+                    if self.is_closed() {
+                        continue;
                     }
+                    self.read_side.with(|buffer| buffer.park(self.options.read_chunk_size));
+                    return Poll::Pending;
                 }
             }
             let turn = self.registration.turn();
@@ -355,14 +352,14 @@ impl Inner {
                 if let Err(error) = self.may_wait() {
                     return Poll::Ready(Err(self.fail(error)));
                 }
-                self.note_left(was_reported);
+                self.note_left();
                 ioloop::give_way(cx);
                 return Poll::Pending;
             }
             let memory = match memory(cx) {
                 Poll::Ready(Ok(memory)) => memory,
                 other => {
-                    self.note_left(was_reported);
+                    self.note_left();
                     return other.map_ok(|_| 0);
                 }
             };
@@ -371,7 +368,7 @@ impl Inner {
             }) else {
                 // The transport closed its stream while it was attached, or calls from inside its own read.
                 let error = self.closed_error().unwrap_or_else(|| {
-                    self.note_left(was_reported);
+                    self.note_left();
                     StreamError::AlreadyReading
                 });
                 return Poll::Ready(Err(error));
@@ -381,7 +378,7 @@ impl Inner {
             }
             match result {
                 Ok(0) => {
-                    self.note_left(was_reported);
+                    self.note_left();
                     self.end_input(None);
                     return Poll::Ready(Ok(0));
                 }
@@ -398,9 +395,9 @@ impl Inner {
                     }
                     self.received.set(self.received.get() + n as u64);
                     if n == room || !short_means_drained {
-                        self.note_left(was_reported);
-                    } else if !was_reported {
-                        self.note_drained();
+                        self.note_left();
+                    } else {
+                        self.note_emptied();
                     }
                     return Poll::Ready(Ok(n));
                 }
@@ -414,9 +411,9 @@ impl Inner {
                             return Poll::Pending;
                         }
                     }
-                    io::ErrorKind::Interrupted => self.note_left(was_reported),
+                    io::ErrorKind::Interrupted => self.note_left(),
                     io::ErrorKind::UnexpectedEof => {
-                        self.note_left(was_reported);
+                        self.note_left();
                         self.end_input(Some(error));
                         return Poll::Ready(self.end_of_input());
                     }

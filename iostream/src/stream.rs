@@ -156,6 +156,8 @@ pub(crate) enum News {
     Needed,
     /// The transport reports to the registration.
     Reported,
+    /// The same, and the last read has left something: the next is worth a try.
+    Left,
 }
 
 impl IoStream {
@@ -426,7 +428,7 @@ impl Inner {
     /// Whether the transport reports to the registration.
     #[inline]
     pub(crate) fn is_attached(&self) -> bool {
-        self.flags.news.get() == News::Reported
+        matches!(self.flags.news.get(), News::Reported | News::Left)
     }
 
     /// An error for a stream that has outlived its loop: nobody would tell it of anything.
@@ -458,39 +460,56 @@ impl Inner {
     #[cfg(feature = "tls")]
     pub(crate) fn poll_readable(&self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         self.attach()?;
-        let _ready = std::task::ready!(self.registration.poll_ready(cx, ioloop::Interest::READ));
+        if self.flags.news.get() == News::Reported {
+            let _ready = std::task::ready!(self.registration.poll_ready(cx, ioloop::Interest::READ));
+        }
         Poll::Ready(Ok(()))
     }
 
-    /// Waits until reading is worth a try, and takes what says so: that the transport has been emptied is nearly always what comes of a read. After one that has
-    /// left something, [`note_left`](Inner::note_left) is to follow.
+    /// Waits until reading is worth a try, and takes what says so: that the transport has been emptied is nearly always what comes of a
+    /// read. After one that has left something, or that has not come about, [`note_left`](Inner::note_left) is to follow.
     #[inline]
     pub(crate) fn poll_take_readable(&self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        self.attach()?;
+        match self.flags.news.get() {
+            News::NotYet | News::Left => return Poll::Ready(Ok(())),
+            News::Reported | News::Needed => self.attach()?,
+        }
         self.registration.poll_take_readable(cx).map(Ok)
     }
 
-    /// Notes that the transport may have more to read, if a look at the registration `was_taken` from it.
+    /// Notes that the transport may have more to read.
     #[inline]
-    pub(crate) fn note_left(&self, was_taken: bool) {
-        if was_taken {
-            self.registration.restore(Ready::READABLE);
+    pub(crate) fn note_left(&self) {
+        if self.flags.news.get() == News::Reported {
+            self.flags.news.set(News::Left);
+        }
+    }
+
+    /// Notes that a read has emptied the transport. That it was worth a try has been [taken](Inner::poll_take_readable) before, or goes
+    /// now.
+    #[inline]
+    pub(crate) fn note_emptied(&self) {
+        if self.flags.news.get() != News::Reported {
+            self.note_drained();
         }
     }
 
     /// Notes that the transport has nothing to read for now. The end of the peer's side stays noted: data and FIN
     /// that arrive together are one event, and the read that finds the FIN is still to come.
     pub(crate) fn note_drained(&self) {
-        match self.flags.news.get() {
-            News::Reported => self.registration.clear(Ready::READABLE),
-            News::NotYet | News::Needed => self.flags.news.set(News::Needed),
+        match self.is_attached() {
+            true => {
+                self.flags.news.set(News::Reported);
+                self.registration.clear(Ready::READABLE);
+            }
+            false => self.flags.news.set(News::Needed),
         }
     }
 
     /// Whether a read is worth a try without waiting.
     pub(crate) fn may_read(&self) -> bool {
         match self.flags.news.get() {
-            News::NotYet => true,
+            News::NotYet | News::Left => true,
             News::Needed => false,
             News::Reported => self.registration.ready().is_readable(),
         }
