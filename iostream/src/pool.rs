@@ -51,17 +51,85 @@ pub fn release_free_blocks() {
     });
 }
 
+/// A line of the caches. Into memory that begins with one a kernel copies large reads faster by up to a tenth, depending on where it
+/// begins otherwise.
+const LINE_BYTES: usize = 64;
+
+/// Memory from this size on begins with a line; an allocator gives what begins with a quarter of one.
+const ALIGNED_BYTES: usize = 4096;
+
+/// What that takes beside the memory itself.
+const SLACK_BYTES: usize = LINE_BYTES - 1;
+
 /// Memory for reading, and which part of it is filled and not taken.
 #[derive(Debug, Default)]
 pub(crate) struct Piece {
-    pub(crate) bytes: Box<[u8]>,
+    /// With the slack, if there is any.
+    bytes: Box<[u8]>,
+    /// Of what is filled, in `bytes`.
     pub(crate) start: u32,
     pub(crate) end: u32,
 }
 
 impl Piece {
-    fn of(bytes: usize) -> Box<Piece> {
-        Box::new(Piece { bytes: vec![0; bytes].into_boxed_slice(), start: 0, end: 0 })
+    fn of(size: usize) -> Box<Piece> {
+        let slack = if size >= ALIGNED_BYTES { SLACK_BYTES } else { 0 };
+        let mut piece = Box::new(Piece { bytes: vec![0; size + slack].into_boxed_slice(), start: 0, end: 0 });
+        piece.fills(0);
+        piece
+    }
+
+    /// How many bytes it has room for in all.
+    #[inline]
+    pub(crate) fn size(&self) -> usize {
+        let slack = if self.bytes.len() >= ALIGNED_BYTES + SLACK_BYTES { SLACK_BYTES } else { 0 };
+        self.bytes.len() - slack
+    }
+
+    /// Where in `bytes` the memory begins.
+    #[inline]
+    fn base(&self) -> usize {
+        match self.bytes.len() >= ALIGNED_BYTES + SLACK_BYTES {
+            true => self.bytes.as_ptr().align_offset(LINE_BYTES).min(SLACK_BYTES),
+            false => 0,
+        }
+    }
+
+    /// All of the memory.
+    fn memory(&self) -> &[u8] {
+        &self.bytes[self.base()..][..self.size()]
+    }
+
+    pub(crate) fn memory_mut(&mut self) -> &mut [u8] {
+        let (base, size) = (self.base(), self.size());
+        &mut self.bytes[base..][..size]
+    }
+
+    /// Notes that the first `len` bytes are filled, and nothing else.
+    pub(crate) fn fills(&mut self, len: usize) {
+        let base = self.base();
+        (self.start, self.end) = (base as u32, (base + len) as u32);
+    }
+
+    /// The memory behind what is filled.
+    #[inline]
+    pub(crate) fn room(&mut self) -> &mut [u8] {
+        let behind = self.base() + self.size();
+        &mut self.bytes[self.end as usize..behind]
+    }
+
+    /// How much that is.
+    #[inline]
+    pub(crate) fn room_behind(&self) -> usize {
+        self.base() + self.size() - self.end as usize
+    }
+
+    /// Moves what is filled to the beginning.
+    pub(crate) fn move_down(&mut self) {
+        let len = self.len();
+        let base = self.base();
+        self.bytes.copy_within(self.start as usize..self.end as usize, base);
+        self.fills(len);
     }
 
     #[inline]
@@ -75,7 +143,7 @@ impl Piece {
     }
 
     fn is_pooled(&self) -> bool {
-        self.bytes.len() == BLOCK_BYTES
+        self.size() == BLOCK_BYTES
     }
 }
 
@@ -122,7 +190,7 @@ impl Block {
     /// Ends the lease: the memory is the caller's from here on.
     pub(crate) fn give_away(mut self) -> GivenAway {
         let piece = self.0.take();
-        let bytes = piece.as_ref().map_or(0, |piece| piece.bytes.len());
+        let bytes = piece.as_ref().map_or(0, |piece| piece.size());
         budget::leave(bytes);
         if bytes == BLOCK_BYTES {
             let _ = POOL.try_with(Pool::count_return);
@@ -135,13 +203,13 @@ impl std::ops::Deref for Block {
     type Target = [u8];
 
     fn deref(&self) -> &[u8] {
-        self.piece().map_or(&[], |piece| &piece.bytes)
+        self.piece().map_or(&[], Piece::memory)
     }
 }
 
 impl std::ops::DerefMut for Block {
     fn deref_mut(&mut self) -> &mut [u8] {
-        self.piece_mut().map_or(&mut [], |piece| &mut piece.bytes)
+        self.piece_mut().map_or(&mut [], Piece::memory_mut)
     }
 }
 
@@ -157,7 +225,7 @@ impl Drop for Block {
 
 #[inline(never)]
 fn give_back(piece: Box<Piece>) {
-    budget::leave(piece.bytes.len());
+    budget::leave(piece.size());
     if piece.is_pooled() {
         let _ = POOL.try_with(|pool| {
             pool.count_return();
@@ -218,7 +286,7 @@ impl Pool {
     }
 
     fn keep(&self, mut piece: Box<Piece>) {
-        (piece.start, piece.end) = (0, 0);
+        piece.fills(0);
         self.free.put(piece);
     }
 }
@@ -226,6 +294,26 @@ impl Pool {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn all_but_small_memory_begins_with_a_line_and_has_the_size_that_was_asked_for() {
+        let most = ALIGNED_BYTES + 2 * LINE_BYTES;
+        for size in (1..most).chain([BLOCK_BYTES - 1, BLOCK_BYTES, BLOCK_BYTES + SLACK_BYTES, 1 << 20]) {
+            let mut block = Block::of(size);
+            assert_eq!((block.len(), block.piece().unwrap().size()), (size, size));
+            assert!(size < ALIGNED_BYTES || (block.as_ptr() as usize).is_multiple_of(LINE_BYTES), "{size}");
+            let piece = block.piece_mut().unwrap();
+            assert_eq!((piece.len(), piece.room().len(), piece.room_behind()), (0, size, size));
+            piece.room().fill(7);
+            piece.end += size as u32;
+            piece.start += size as u32 / 3;
+            piece.move_down();
+            let len = size - size / 3;
+            assert_eq!((piece.filled(), piece.room_behind()), (&vec![7; len][..], size - len));
+            assert_eq!(piece.memory().as_ptr(), piece.filled().as_ptr());
+            assert_eq!(piece.is_pooled(), size == BLOCK_BYTES);
+        }
+    }
 
     /// A loop that is its thread's current one closes its streams when the thread ends, and TLS says goodbye then.
     #[test]

@@ -4,7 +4,7 @@
 //!   ┌──────────┬───────────────────┬──────────────────┐
 //!   │ taken    │ buffered          │ room to read into│      empty: no block at all
 //!   └──────────┴───────────────────┴──────────────────┘
-//!   0        start                end            block.len()
+//!            start                end
 //! ```
 
 use std::cell::Cell;
@@ -148,7 +148,7 @@ impl ReadBuffer {
     ) -> (io::Result<usize>, usize) {
         self.make_room(chunk, limit);
         let Some(piece) = self.block.piece_mut() else { return (Ok(0), 0) }; // nobody asks for nothing
-        let free = &mut piece.bytes[piece.end as usize..];
+        let free = piece.room();
         let room = chunk.min(free.len());
         let result = read(&mut free[..room]);
         if let Ok(n) = result {
@@ -166,8 +166,8 @@ impl ReadBuffer {
         let (len, end) = (self.len(), self.len() + later.len());
         self.move_to(Block::of(end));
         if let Some(piece) = self.block.piece_mut() {
-            piece.bytes[len..end].copy_from_slice(later);
-            piece.end = end as u32;
+            piece.memory_mut()[len..end].copy_from_slice(later);
+            piece.fills(end);
         }
     }
 
@@ -185,15 +185,15 @@ impl ReadBuffer {
 
     /// The memory that it holds.
     pub(crate) fn size(&self) -> usize {
-        self.block.piece().map_or(0, |piece| piece.bytes.len())
+        self.block.piece().map_or(0, Piece::size)
     }
 
     /// Bytes that can be read without more memory, where that is worth it: room behind what is buffered, and what moving that
     /// down would make.
     pub(crate) fn room(&self) -> usize {
         let Some(piece) = self.block.piece() else { return 0 };
-        let (len, size) = (piece.filled().len(), piece.bytes.len());
-        if len <= size / 2 { size - len } else { size - piece.end as usize }
+        let (len, size) = (piece.len(), piece.size());
+        if len <= size / 2 { size - len } else { piece.room_behind() }
     }
 
     /// Makes room for half a chunk at least, so that reads stay large; never for more than `limit` bytes in all. There
@@ -203,15 +203,14 @@ impl ReadBuffer {
             self.block = Block::of(chunk.min(limit));
             return;
         };
-        let (len, size) = (piece.filled().len(), piece.bytes.len());
+        let (len, size) = (piece.len(), piece.size());
         let enough = chunk.min(limit - len).div_ceil(2);
-        if size - piece.end as usize >= enough {
+        if piece.room_behind() >= enough {
             return;
         }
         if size - len >= enough && (len <= size / 2 || size >= limit) {
             // Moving down costs no more than what was taken off the front since the last time.
-            piece.bytes.copy_within(piece.start as usize..piece.end as usize, 0);
-            (piece.start, piece.end) = (0, len as u32);
+            piece.move_down();
         } else if size < BLOCK_BYTES && len <= BLOCK_BYTES / 2 && chunk == BLOCK_BYTES && limit >= BLOCK_BYTES
         {
             self.move_to(Block::lease()); // a parked remainder comes back into a block
@@ -225,8 +224,8 @@ impl ReadBuffer {
     fn move_to(&mut self, mut block: Block) {
         if let Some(piece) = block.piece_mut() {
             let filled = self.filled();
-            piece.bytes[..filled.len()].copy_from_slice(filled);
-            (piece.start, piece.end) = (0, filled.len() as u32);
+            piece.memory_mut()[..filled.len()].copy_from_slice(filled);
+            piece.fills(filled.len());
         }
         self.block = block;
     }
@@ -313,7 +312,7 @@ mod tests {
         assert!(buffer.is_empty());
         assert_eq!(leased_blocks(), before);
         drop(taken);
-        assert_eq!(Block::lease().piece().unwrap().bytes.as_ptr(), at, "the block serves again");
+        assert_eq!(Block::lease().as_ptr(), at, "the block serves again");
     }
 
     #[test]

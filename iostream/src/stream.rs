@@ -373,8 +373,13 @@ impl Inner {
     }
 
     /// The error of an operation on a stream that is closed.
+    #[inline]
     pub(crate) fn closed_error(&self) -> Option<StreamError> {
-        self.closed().map(|reason| StreamError::Closed(reason.clone()))
+        #[cold]
+        fn closed_for(reason: &CloseReason) -> StreamError {
+            StreamError::Closed(reason.clone())
+        }
+        self.closed().map(closed_for)
     }
 
     /// Lets `work` use the transport. That is out of its place meanwhile, because a transport of the user's own may call
