@@ -110,6 +110,12 @@ fn entity_tag(text: &[u8]) -> Option<(&[u8], &[u8])> {
     Some(text.split_at(text.len() - inner.len() + end + 1))
 }
 
+/// Whether this is an entity tag and nothing else: what is quoted has neither blanks nor quotes (§8.8.3).
+pub(crate) fn is_entity_tag(text: &str) -> bool {
+    let is_whole = matches!(entity_tag(text.as_bytes()), Some((_, [])));
+    is_whole && text.bytes().all(|byte| byte > b' ' && byte != 0x7F)
+}
+
 /// The strong comparison of RFC 9110 §8.8.3.2: the same, byte by byte.
 fn is_same(one: &[u8], other: &[u8]) -> bool {
     one == other && !one.starts_with(b"W/")

@@ -12,7 +12,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use http::{Method, StatusCode};
 
 use crate::arguments::{Plus, percent_decode};
-use crate::conditional::{Validators, Verdict, judge};
+use crate::conditional::{Validators, Verdict, is_entity_tag, judge};
 use crate::error::HttpError;
 use crate::facts::RequestFacts;
 use crate::file_body::{FileBody, Segment};
@@ -140,8 +140,11 @@ impl StaticFile {
     ///
     /// # Errors
     ///
-    /// When the entity tag has a byte that no field can have.
+    /// When the entity tag is none: no quotes around it, or a byte that it cannot have.
     pub fn response_to(&self, request: &RequestFacts) -> Result<Response, HeaderError> {
+        if self.etag.as_deref().is_some_and(|etag| !is_entity_tag(etag)) {
+            return Err(HeaderError::InvalidValue);
+        }
         let validators = Validators { etag: self.etag.as_deref(), last_modified: self.modified };
         let answer = match judge(request.method(), request.headers(), &validators, SystemTime::now()) {
             Verdict::Failed => return Ok(Response::new(StatusCode::PRECONDITION_FAILED)),

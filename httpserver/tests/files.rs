@@ -142,6 +142,31 @@ fn a_client_that_has_the_file_is_told_so() {
 }
 
 #[test]
+fn an_entity_tag_of_ones_own_must_be_one() {
+    let folder = Folder::new();
+    folder.file("a", b"0123456789");
+    let path = folder.0.join("a");
+    let running = Running::start(move || {
+        let tagged = async move |request: Request| -> Result<Response, HttpError> {
+            let tag = request.query_arguments().text("tag").map(str::to_owned);
+            let file = StaticFile::open(&path).await?.expect("it is there");
+            Ok(file.etag(tag).response_to(&request)?)
+        };
+        HttpServer::new(tagged).options(unhurried(plain()))
+    });
+    for good in ["%22v1%22", "W/%22v1%22", "%22%22"] {
+        let path = format!("/a?tag={good}");
+        let back = ask(&running, "GET", &path, "");
+        let tag = back.header("etag").expect("a tag");
+        assert_eq!(ask(&running, "GET", &path, &format!("If-None-Match: {tag}\r\n")).status, 304, "{tag}");
+    }
+    for bad in ["v1", "%22v1", "%22v%221%22", "w/%22v1%22", "%22v+1%22", "%22v1%22+", "*"] {
+        assert_eq!(ask(&running, "GET", &format!("/a?tag={bad}"), "").status, 500, "{bad}");
+    }
+    assert_eq!(ask(&running, "GET", "/a", "").header("etag"), None);
+}
+
+#[test]
 fn parts_of_a_file() {
     let folder = Folder::new();
     folder.file("digits.txt", b"0123456789");
