@@ -234,6 +234,9 @@ impl Inner {
     }
 
     /// Has the task woken after the next round of sending that finds `position` sent, or when the stream closes.
+    ///
+    /// A step for each other that waits for the very same position, as only those do who have flushed with nothing written in between: of 16,000
+    /// such each costs 5 µs. A set by waker would be quicker for them, and wake in no order (IO25).
     fn wake_when_sent(&self, cx: &mut Context<'_>, position: u64) {
         let place = &self.rare().waiting;
         let waiting = place.take();

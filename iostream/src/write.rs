@@ -137,7 +137,8 @@ impl IoStream {
         self.inner.write.sent()
     }
 
-    /// Sends what has been written up to here, at once, and waits until all of it is in the kernel.
+    /// Sends what has been written up to here, at once, and waits until all of it is in the kernel. Waiting costs a step for each other task
+    /// that waits for the same bytes to leave; those that wait for others cost nothing.
     ///
     /// # Errors
     ///
