@@ -38,7 +38,8 @@ pub struct HttpOptions {
     pub header_timeout: Duration,
     /// How long a connection may idle between requests; `None` for ever (HS3), zero not at all, as
     /// [`no_keep_alive`](HttpOptions::no_keep_alive) has it. It is idle once the peer has taken the last
-    /// response; empty lines do not count as a request. 75 seconds is what common proxies and servers use, so that their connection
+    /// response; empty lines do not count as a request. While newcomers find no place, those that idle longest close before:
+    /// [`WhenFull`](tcpserver::WhenFull). 75 seconds is what common proxies and servers use, so that their connection
     /// pools agree with ours.
     pub idle_connection_timeout: Option<Duration>,
     /// How long a request body may take, and how long it may pause, in addition to what `minimum_body_rate` grants (H1-19). Only time
