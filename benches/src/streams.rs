@@ -23,7 +23,7 @@ const LONG: usize = 4096;
 const PING: usize = 64;
 
 macro_rules! case {
-    ($name:literal, $what:literal, $iterations:expr, $work:ident, $link:ident) => {
+    ($name:literal, $what:literal, $iterations:expr, $work:ident, $link:ident $(, $also:literal: $more:ident)?) => {
         Case {
             name: $name,
             what: $what,
@@ -32,17 +32,37 @@ macro_rules! case {
             contenders: &[
                 Contender { name: "iostream", prepare: || on_iostream::$work(counterpart::Link::$link) },
                 Contender { name: "tokio", prepare: || on_tokio::$work(counterpart::Link::$link) },
+                $(Contender { name: $also, prepare: || on_tokio::$more(counterpart::Link::$link) },)?
             ],
         }
     };
 }
 
+/// Read through a buffer as large as ours, and through one of the size that tokio's readers have unless they are told otherwise.
+macro_rules! lines {
+    ($name:literal, $what:literal, $iterations:expr, $work:ident, $by_default:ident) => {
+        case!($name, $what, $iterations, $work, Plain, "tokio-8k": $by_default)
+    };
+}
+
 /// All cases, in the order of the table.
 pub const CASES: &[Case] = &[
-    case!("lines-short", "a line of 64 bytes, 64 MiB of them", 1 << 20, short_lines, Plain),
-    case!("lines-short-owned", "the same, each a value of its own", 1 << 20, short_owned_lines, Plain),
-    case!("lines-4k", "a line of 4 KiB, 64 MiB of them", 1 << 14, long_lines, Plain),
-    case!("lines-4k-owned", "the same, each a value of its own", 1 << 14, long_owned_lines, Plain),
+    lines!("lines-short", "a line of 64 bytes, 64 MiB of them", 1 << 20, short_lines, short_lines_by_default),
+    lines!(
+        "lines-short-owned",
+        "the same, each a value of its own",
+        1 << 20,
+        short_owned_lines,
+        short_owned_lines_by_default
+    ),
+    lines!("lines-4k", "a line of 4 KiB, 64 MiB of them", 1 << 14, long_lines, long_lines_by_default),
+    lines!(
+        "lines-4k-owned",
+        "the same, each a value of its own",
+        1 << 14,
+        long_owned_lines,
+        long_owned_lines_by_default
+    ),
     case!("receive", "receive 64 KiB, 1 GiB of them", 1 << 14, receive, Plain),
     case!("send", "send 64 KiB, 1 GiB of them", 1 << 14, send, Plain),
     case!("round-trip", "64 bytes there and back", 20_000, round_trips, Plain),

@@ -9,8 +9,11 @@ use super::aligned::Aligned;
 use super::counterpart::{Counterpart, Link, Orders, Role};
 use super::{LONG, Measure, PIECE, PING, SHORT};
 
-/// As large as the blocks of our streams: its own default of 8 KiB would cost it eight times the system calls.
-const BUFFER: usize = 64 * 1024;
+/// As large as the blocks of our streams.
+const LARGE: usize = 64 * 1024;
+
+/// What `BufReader::new` takes: eight times the system calls.
+const DEFAULT: usize = 8 * 1024;
 
 trait Stream: AsyncRead + AsyncWrite + Unpin {}
 
@@ -21,7 +24,10 @@ fn runtime() -> Runtime {
 }
 
 macro_rules! measure {
-    ($role:expr, $link:expr, |$stream:ident, $times:ident| $work:expr) => {{
+    ($role:expr, $link:expr, |$stream:ident, $times:ident| $work:expr) => {
+        measure!($role, $link, LARGE, |$stream, $times| $work)
+    };
+    ($role:expr, $link:expr, $buffer:expr, |$stream:ident, $times:ident| $work:expr) => {{
         let Counterpart { socket, tls, orders } = Counterpart::start($role, $link);
         socket.set_nonblocking(true).expect("an option");
         let runtime = runtime();
@@ -35,14 +41,14 @@ macro_rules! measure {
                 let stream = runtime.block_on(acceptor.accept(socket)).expect("a handshake");
                 measured(
                     runtime,
-                    BufReader::with_capacity(BUFFER, stream),
+                    BufReader::with_capacity($buffer, stream),
                     orders,
                     async move |$stream, $times| $work,
                 )
             }
             None => measured(
                 runtime,
-                BufReader::with_capacity(BUFFER, socket),
+                BufReader::with_capacity($buffer, socket),
                 orders,
                 async move |$stream, $times| $work,
             ),
@@ -64,9 +70,9 @@ fn measured<S: Stream + 'static>(
 }
 
 /// Into memory that is used again.
-fn lines(length: usize, link: Link) -> Measure {
+fn lines(length: usize, link: Link, buffer: usize) -> Measure {
     let mut line = Vec::new();
-    measure!(Role::Lines(length), link, |stream, times| {
+    measure!(Role::Lines(length), link, buffer, |stream, times| {
         for _ in 0..times {
             line.clear();
             stream.read_until(b'\n', &mut line).await.expect("a line");
@@ -76,16 +82,24 @@ fn lines(length: usize, link: Link) -> Measure {
 }
 
 pub(super) fn short_lines(link: Link) -> Measure {
-    lines(SHORT, link)
+    lines(SHORT, link, LARGE)
+}
+
+pub(super) fn short_lines_by_default(link: Link) -> Measure {
+    lines(SHORT, link, DEFAULT)
 }
 
 pub(super) fn long_lines(link: Link) -> Measure {
-    lines(LONG, link)
+    lines(LONG, link, LARGE)
+}
+
+pub(super) fn long_lines_by_default(link: Link) -> Measure {
+    lines(LONG, link, DEFAULT)
 }
 
 /// Each a value of its own.
-fn owned_lines(length: usize, link: Link) -> Measure {
-    measure!(Role::Lines(length), link, |stream, times| {
+fn owned_lines(length: usize, link: Link, buffer: usize) -> Measure {
+    measure!(Role::Lines(length), link, buffer, |stream, times| {
         for _ in 0..times {
             let mut line = Vec::new();
             stream.read_until(b'\n', &mut line).await.expect("a line");
@@ -95,11 +109,19 @@ fn owned_lines(length: usize, link: Link) -> Measure {
 }
 
 pub(super) fn short_owned_lines(link: Link) -> Measure {
-    owned_lines(SHORT, link)
+    owned_lines(SHORT, link, LARGE)
+}
+
+pub(super) fn short_owned_lines_by_default(link: Link) -> Measure {
+    owned_lines(SHORT, link, DEFAULT)
 }
 
 pub(super) fn long_owned_lines(link: Link) -> Measure {
-    owned_lines(LONG, link)
+    owned_lines(LONG, link, LARGE)
+}
+
+pub(super) fn long_owned_lines_by_default(link: Link) -> Measure {
+    owned_lines(LONG, link, DEFAULT)
 }
 
 pub(super) fn receive(link: Link) -> Measure {
