@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use bytes::{Bytes, BytesMut};
 use http::StatusCode;
-use iostream::HeldBytes;
+use iostream::{CloseReason, HeldBytes, StreamError};
 
 use crate::error::{Fault, HttpError};
 use crate::form::BodyError;
@@ -437,8 +437,7 @@ impl<'s> Active<'s> {
         let (is_large, is_shared) = (data.len() >= COPY_BODY_BYTES, !data.is_unique());
         self.send_plain_data(data)?;
         if self.left_out.get() > 0 {
-            self.room_for_more_that_is_left_out().await;
-            return Ok(());
+            return self.room_for_more_that_is_left_out().await;
         }
         match (is_large, is_shared) {
             (false, _) => self.session.room_for_more().await,
@@ -478,19 +477,19 @@ impl<'s> Active<'s> {
         #[cfg(feature = "gzip")]
         self.flush_encoder()?;
         self.session.flushed().await?;
-        if self.left_out.get() > 0 {
-            self.room_for_more_that_is_left_out().await;
-        }
-        Ok(())
+        if self.left_out.get() > 0 { self.room_for_more_that_is_left_out().await } else { Ok(()) }
     }
 
     /// Nothing holds up a handler whose body nobody is sent, so one that streams without an end would never stop. When it has made as
     /// much as may wait for a peer, it has made enough.
-    async fn room_for_more_that_is_left_out(&self) {
-        if self.left_out.get() >= self.session.core.options.max_buffered_response {
-            self.left_out.set(0);
-            Box::pin(self.make_no_more()).await;
+    async fn room_for_more_that_is_left_out(&self) -> Result<(), HttpError> {
+        // Who has ended the answer makes nothing more, and is not dropped.
+        let goes_on = self.protocol.borrow().leaves_body_out();
+        if !goes_on || self.left_out.get() < self.session.core.options.max_buffered_response {
+            return Ok(());
         }
+        self.left_out.set(0);
+        Box::pin(self.make_no_more()).await
     }
 
     /// Whether the handler of an answer to HEAD waits for nothing, and has not ended the answer itself meanwhile.
@@ -499,13 +498,19 @@ impl<'s> Active<'s> {
     }
 
     /// Where the handler of an answer to HEAD is dropped, which is complete with its head. One that is to run to its end lets others have
-    /// their turn.
-    pub(crate) async fn make_no_more(&self) {
+    /// their turn. That its peer has gone no write will ever tell it, as nothing is sent, so the end of the peer's side does.
+    pub(crate) async fn make_no_more(&self) -> Result<(), HttpError> {
         if self.session.core.options.cancel_on_disconnect {
             self.has_made_enough.set(true);
             std::future::pending::<()>().await;
         }
         ioloop::yield_now().await;
+        let stream = &self.session.stream;
+        if stream.has_peer_ended() {
+            let reason = stream.close_reason().unwrap_or(CloseReason::EndOfStream);
+            return Err(StreamError::Closed(reason).into());
+        }
+        Ok(())
     }
 
     pub(crate) fn finish(&self, trailers: Option<&Headers>) -> Result<(), HttpError> {

@@ -133,7 +133,7 @@ impl Exchange<'_> {
         let mut writer = response.start().await?;
         writer.flush().await?;
         if writer.leaves_body_out() {
-            self.active().make_no_more().await;
+            self.active().make_no_more().await?;
         }
         Ok(EventStream { writer })
     }

@@ -114,7 +114,11 @@ impl<'e> ResponseBuilder<'e> {
         self.active.announce_end_if_too_much_is_unread();
         self.length = ResponseLength::Known(body.len() as u64);
         let mut writer = self.start().await?;
-        writer.write(body).await?;
+        writer.send_head()?;
+        // To HEAD that is all, and no reason to drop who has nothing more to write.
+        if !writer.leaves_body_out() {
+            writer.write(body).await?;
+        }
         writer.finish().await
     }
 }
@@ -161,7 +165,8 @@ impl ResponseWriter<'_> {
     ///
     /// To a HEAD request nothing of the body is sent. A handler that has made `max_buffered_response` of it is dropped here: the response
     /// is complete with its head, and nobody would ever hold up one that streams without an end. With
-    /// [`no_cancel_on_disconnect`](crate::HttpOptions::no_cancel_on_disconnect) it goes on.
+    /// [`no_cancel_on_disconnect`](crate::HttpOptions::no_cancel_on_disconnect) it goes on, and each time that it has made so much again
+    /// this fails if the peer has ended its side.
     ///
     /// # Errors
     ///

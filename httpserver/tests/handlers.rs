@@ -9,8 +9,9 @@ use std::rc::Rc;
 use std::task::Poll;
 use std::time::Duration;
 
-use httpserver::{Exchange, HttpError, HttpServer, Request, Response, ResponseWriter, StatusCode};
+use httpserver::{Exchange, Headers, HttpError, HttpServer, Request, Response, ResponseWriter, StatusCode};
 use iostream::IoStream;
+use iostream::testing::Script;
 use support::{Stage, answer, answers, answers_with, plain};
 
 const GET: &str = "GET /story?a=b HTTP/1.1\r\nHost: example.org:80\r\nX-Word: yes\r\n\r\n";
@@ -422,4 +423,51 @@ fn h1_37_a_handler_that_no_longer_waits_to_write_to_head_ends_by_itself() {
     assert_eq!(answers_with(&stage.exchange(&peer, HEAD), |_| true).len(), 1);
     stage.time.advance(Duration::from_secs(1));
     assert!(ended.get() && !peer.is_shut());
+}
+
+#[test]
+fn h1_37_a_handler_that_has_ended_its_answer_to_head_or_says_all_of_it_at_once_runs_to_its_end() {
+    let ended = Rc::new(Cell::new(0));
+    let end = Rc::clone(&ended);
+    let server = HttpServer::new(async move |exchange: &mut Exchange<'_>| {
+        if exchange.path() == "/classic" {
+            exchange.write_headers(StatusCode::OK, &Headers::new());
+            exchange.write(vec![b'x'; 100_000]);
+            exchange.finish();
+            exchange.flush().await?;
+        } else {
+            exchange.respond(StatusCode::OK).send(vec![b'x'; 100_000]).await?;
+        }
+        end.set(end.get() + 1);
+        Ok(())
+    });
+    let stage = Stage::new();
+    for path in ["/", "/classic"] {
+        let peer = stage.connect(&server.clone().options(plain()));
+        let back =
+            answers_with(&stage.exchange(&peer, HEAD.replace("/ ", &format!("{path} ")).repeat(2)), |_| true);
+        assert_eq!((back.len(), ended.take(), peer.is_shut()), (2, 2, false), "{path}");
+    }
+}
+
+/// Nothing that is sent would ever tell.
+#[test]
+fn h1_37_a_handler_that_is_to_finish_whatever_happens_hears_that_the_peer_has_ended_its_side_while_it_answers_head()
+ {
+    for leave in [Script::finish, Script::reset] {
+        let script = Rc::<RefCell<Option<Script>>>::default();
+        let leaves = Rc::clone(&script);
+        let server = endless(async move |_| {
+            if let Some(script) = leaves.take() {
+                leave(&script);
+            }
+        });
+        let stage = Stage::new();
+        let server = server.options(plain().no_cancel_on_disconnect().max_buffered_response(9_600));
+        let (peer, other) = (stage.connect(&server), stage.connect(&server));
+        script.replace(Some((*peer).clone()));
+        peer.send(HEAD);
+        stage.time.run_until_stalled();
+        assert_eq!(answer(stage.exchange(&other, COUNT)).text(), "100");
+    }
 }

@@ -246,6 +246,13 @@ impl IoStream {
         self.inner.is_gone()
     }
 
+    /// Whether the peer will send nothing more, as far as is known without asking the system: it has ended its side, or is
+    /// [gone](IoStream::is_peer_gone). What it sent before may be unread.
+    #[must_use]
+    pub fn has_peer_ended(&self) -> bool {
+        self.inner.has_ended()
+    }
+
     /// Turns Nagle's algorithm off (`true`) or on. Harmless where there is none (IO40).
     ///
     /// # Errors
