@@ -119,9 +119,10 @@ impl Facts {
         self.peer.whole().or_else(long).expect("an address is kept here or there")
     }
 
-    /// Whether nothing is unread or unsent.
+    /// Whether nothing is unread or unsent. What waits for memory to be read into is with the kernel.
     fn holds_nothing(&self) -> bool {
-        self.stream.as_ref().is_some_and(|stream| stream.buffered() == 0 && stream.pending() == 0)
+        let is_empty = |stream: &IoStream| stream.buffered() == 0 && stream.pending() == 0;
+        self.stream.as_ref().is_some_and(|stream| is_empty(stream) && !stream.is_held_back())
     }
 
     /// Whether bytes have come that nobody has taken yet.

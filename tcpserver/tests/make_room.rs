@@ -10,7 +10,7 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use ioloop::testing::VirtualLoop;
-use iostream::IoStream;
+use iostream::{HeldBytes, IoStream, MemoryBudget};
 use support::{Log, connect, echo_until_drained as echo, loopback, read_to_end, talk_on};
 use tcpserver::{ConnectionContext, ConnectionState, HandleStream, ListenOptions, TcpServer, WhenFull};
 use tracing::Level;
@@ -163,6 +163,27 @@ fn ts7_who_still_takes_what_was_sent_does_not_idle_and_who_is_looked_at_without_
     }
     assert_eq!((server.metrics().shed.idle, server.accepted_connections()), (1, 3));
     assert!(is_closed(&clients[1]));
+}
+
+/// What it has asked for is with the kernel, and stays there until there is memory to read it into.
+#[test]
+fn ts7_who_has_asked_and_is_not_read_for_want_of_memory_does_not_idle() {
+    let test = virtual_loop();
+    MemoryBudget::new(1 << 20, 2 << 20).install();
+    let server = TcpServer::new(echo).idle_makes_room().max_connections(1);
+    let address = listen(&server);
+    let mut client = in_turn(&test, address, 1).remove(0);
+    let mut all = HeldBytes::new();
+    all.set(2 << 20);
+    client.write_all(b"hello\n").expect("it is queued");
+    test.run_until_stalled();
+    let _waits = connect(address);
+    test.advance(WHILE);
+    assert_eq!((is_closed(&client), server.metrics().shed.idle), (false, 0));
+    drop(all);
+    test.advance(LOOK);
+    let mut heard = [0; 6];
+    client.read_exact(&mut heard).expect("it is served");
 }
 
 #[test]
