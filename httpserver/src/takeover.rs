@@ -104,6 +104,7 @@ fn check_offer(request: &RequestFacts, response: &Headers) -> Result<(), HttpErr
 async fn take_over(active: &Active<'_>) -> Result<IoStream, HttpError> {
     drop_body(active).await?;
     active.taken_over.set(true);
+    active.session.context.keep_place(); // its peer may only listen
     Ok(active.session.stream.clone())
 }
 

@@ -7,7 +7,7 @@ use std::io::{ErrorKind, Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::time::Duration;
 
-use httpserver::{HttpServer, Request, Response};
+use httpserver::{Exchange, Handler, HttpServer, Request, Response, StatusCode};
 use ioloop::testing::VirtualLoop;
 use support::{answer, plain};
 
@@ -23,7 +23,7 @@ async fn serve(request: Request) -> Response {
     Response::text("hello\n")
 }
 
-fn listen(server: &HttpServer<impl httpserver::Handler<httpserver::Whole>, httpserver::Whole>) -> SocketAddr {
+fn listen<M: 'static, H: Handler<M>>(server: &HttpServer<H, M>) -> SocketAddr {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = listener.local_addr().unwrap();
     server.add_socket(listener).unwrap();
@@ -115,4 +115,31 @@ fn who_begins_a_request_or_asks_each_second_keeps_its_place() {
     time.advance(2 * SECOND);
     assert!(has_ended(&mut busy));
     assert_eq!(server.accepted_connections(), 2);
+}
+
+#[test]
+fn who_has_been_upgraded_may_listen_and_keeps_its_place_until_the_server_drains() {
+    let time = VirtualLoop::new();
+    time.make_current();
+    let upgrades = async |exchange: &mut Exchange<'_>| {
+        let context = exchange.connection().clone();
+        let response = exchange.respond(StatusCode::SWITCHING_PROTOCOLS).header("Upgrade", "lines");
+        let stream = response.switch().await?;
+        while let Some(line) = context.until_drained(stream.read_until_max(b"\n", 100)).await {
+            stream.write(line?).await?;
+        }
+        Ok(())
+    };
+    let server = HttpServer::new(upgrades).options(plain()).max_connections(1);
+    let address = listen(&server);
+    let mut listens =
+        client(address, &GET.replace("\r\n\r\n", "\r\nConnection: upgrade\r\nUpgrade: lines\r\n\r\n"));
+    time.run_until_stalled();
+    let waits = client(address, GET);
+    time.advance(60 * SECOND);
+    assert!(!has_ended(&mut listens));
+    assert_eq!((server.accepted_connections(), server.handle().metrics().shed.idle), (1, 0));
+    drop(waits);
+    let drain = time.run_sync(server.drain(60 * SECOND)).unwrap();
+    assert!(has_ended(&mut listens) && drain.took < SECOND);
 }

@@ -65,9 +65,18 @@ pub(crate) struct Facts {
     /// Since when it waits for its peer, if it does. Who does so for more than five hours passes for less.
     idle_since: Cell<u16>,
     /// Whether the peer has asked for something yet.
-    pub(crate) asked: Cell<bool>,
+    asked: Cell<Asked>,
     pub(crate) admitted: Admitted,
     rare: OnceCell<Box<Rare>>,
+}
+
+/// Whether a peer has asked for something.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Asked {
+    NotYet,
+    Yes,
+    /// For something that goes on: it may say nothing more, and is not idle for that.
+    ForGood,
 }
 
 /// What is known of few connections.
@@ -94,7 +103,7 @@ impl Facts {
         }
         let state = Cell::new(ConnectionState::Serving);
         let opened = entrance.server.state.connections.nanos_since_first(opened);
-        let (place, asked, idle_since) = (Cell::new(0), Cell::new(false), Cell::new(0));
+        let (place, asked, idle_since) = (Cell::new(0), Cell::new(Asked::NotYet), Cell::new(0));
         Rc::new(Facts {
             id,
             stream,
@@ -146,6 +155,27 @@ impl Facts {
         if let Some(stream) = &self.stream {
             self.idle_since.set(stream.coarse_now());
         }
+    }
+
+    /// The peer asks for something.
+    #[inline]
+    pub(crate) fn note_asked(&self) {
+        if self.asked.get() == Asked::NotYet {
+            self.asked.set(Asked::Yes);
+        }
+    }
+
+    pub(crate) fn has_asked(&self) -> bool {
+        self.asked.get() != Asked::NotYet
+    }
+
+    pub(crate) fn keep_place(&self) {
+        self.asked.set(Asked::ForGood);
+    }
+
+    /// Whether it idles, and is not one that keeps its place.
+    fn could_leave(&self) -> bool {
+        self.state.get() == ConnectionState::Idle && self.asked.get() != Asked::ForGood
     }
 
     /// How long it has waited for its peer, if it does.
@@ -298,7 +328,7 @@ impl Connections {
         let looked_at = open.len().min(PLACES_PER_LOOK);
         self.hand.set(from + looked_at); // which may be past the end, and is brought back above
         let in_turn = open[from..].iter().chain(&open[..from]).take(looked_at);
-        let idle = in_turn.filter(|facts| facts.state.get() == ConnectionState::Idle && may_leave(facts));
+        let idle = in_turn.filter(|facts| facts.could_leave() && may_leave(facts));
         let ages = idle.filter_map(|facts| Some((facts.idle_for()?, facts)));
         let mut idle: Vec<_> =
             ages.filter(|(age, facts)| *age >= LEAST_IDLE && facts.holds_nothing()).collect();

@@ -378,7 +378,7 @@ impl ConnectionContext {
         let idle = Idle(self);
         let output = poll_fn(|cx| match read.as_mut().poll(cx) {
             Poll::Ready(output) => {
-                self.facts().asked.set(true);
+                self.facts().note_asked();
                 Poll::Ready(Some(output))
             }
             Poll::Pending => {
@@ -409,7 +409,13 @@ impl ConnectionContext {
             return self.facts().idle();
         }
         self.facts().state.set(ConnectionState::Serving);
-        self.facts().asked.set(true);
+        self.facts().note_asked();
+    }
+
+    /// From now on the connection makes no [room](crate::WhenFull) for newcomers, however long it waits: for where the peer may only
+    /// listen, as one of HTTP does that has been upgraded. It still hears of a drain.
+    pub fn keep_place(&self) {
+        self.facts().keep_place();
     }
 
     /// Whether the connection is to end as soon as it waits for its peer: the server drains, and the peer has asked for something
@@ -424,7 +430,7 @@ impl Facts {
     pub(crate) fn ends_when_idle(&self) -> bool {
         let drain = &self.server().state.drain;
         let is_told = self.state.get() == ConnectionState::Closing;
-        is_told || drain.is_draining() && (self.asked.get() || self.id <= drain.accepted.get())
+        is_told || drain.is_draining() && (self.has_asked() || self.id <= drain.accepted.get())
     }
 }
 
