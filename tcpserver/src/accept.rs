@@ -162,8 +162,13 @@ struct Accepting {
 struct Round {
     /// When the next is due.
     next: Instant,
-    is_anybody_leaving: bool,
+    /// Until when those are waited for who were told to, if any were.
+    leaving_until: Option<Instant>,
 }
+
+/// How long those who were told to leave are waited for before others are: handlers may have something to say yet. As soon as one
+/// has left, the newcomer is let in, and the next begins a round of its own.
+const TIME_TO_LEAVE: Duration = Duration::from_secs(1);
 
 impl std::fmt::Debug for Accepting {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
@@ -282,7 +287,7 @@ impl Accepting {
             self.round.set(round); // or those who are turned away one by one would cost a look each
         }
         let is_done = if is_wanted {
-            admission.turns_away() && !round.is_some_and(|round| round.is_anybody_leaving)
+            admission.turns_away() && round.is_none_or(|round| round.leaving_until.is_none())
         } else {
             // Who has nobody to turn away, or no more to wait for, finds that out by accepting.
             admission.turns_away() || self.last_ones.get().is_some()
@@ -300,14 +305,16 @@ impl Accepting {
     /// Has others leave, now and then. Where newcomers wait it begins with a pause: another loop may have room, and take them.
     fn make_room(&self, now: Instant) -> Round {
         let pause = if self.admission().turns_away() { Duration::ZERO } else { PAUSES.0 };
-        let mut round = self.round.get().unwrap_or(Round { next: now + pause, is_anybody_leaving: false });
+        let mut round = self.round.get().unwrap_or(Round { next: now + pause, leaving_until: None });
         if round.next <= now {
-            // While the server drains they leave anyway.
-            let is_for_new_ones = self.last_ones.get().is_none();
-            let is_anybody_leaving =
-                is_for_new_ones && self.entrance.make_room(self.admission().lack(&self.entrance.gate)) > 0;
-            let pause = if is_anybody_leaving { PAUSES.0 } else { PAUSES.1 };
-            round = Round { next: now + pause, is_anybody_leaving };
+            if round.leaving_until.is_none_or(|until| until <= now) {
+                // While the server drains they leave anyway.
+                let is_for_new_ones = self.last_ones.get().is_none();
+                let is_anybody_told = is_for_new_ones
+                    && self.entrance.make_room(self.admission().lack(&self.entrance.gate)) > 0;
+                round.leaving_until = is_anybody_told.then(|| now + TIME_TO_LEAVE);
+            }
+            round.next = now + if round.leaving_until.is_some() { PAUSES.0 } else { PAUSES.1 };
         }
         round
     }

@@ -21,8 +21,8 @@ use crate::per_ip::PerIp;
 ///
 /// Before that, connections [make room](crate::TcpServer::idle_makes_room) that idle, those of HTTP between requests: their handlers wait for the peer to ask for
 /// something, nothing is unread or unsent, and that has been so for a second or so. While somebody waits at the listener, those that idle longest end in good order, as for a
-/// [drain](crate::TcpServer::drain): an eighth of them at a time, 32 at most, looked for fifty times a second at most among 4,096 connections in turn. They are
-/// counted in [`Shed::idle`](crate::Shed::idle). A client has to expect the end of a connection that idles at any time (RFC 9112 §9.5), and a request
+/// [drain](crate::TcpServer::drain): an eighth of them at a time, 32 at most, looked for fifty times a second at most among 4,096 connections in turn. No others are told so before one of
+/// them has left, or a second has passed. They are counted in [`Shed::idle`](crate::Shed::idle). A client has to expect the end of a connection that idles at any time (RFC 9112 §9.5), and a request
 /// that comes in that moment is served. Who has never asked counts as idle from its beginning on. Who idles for less than a second stays, however
 /// many wait, so that a crowd that asks again and again is not kept busy with connecting. At the limit of one
 /// [listener](crate::ListenOptions::max_connections) its own connections make room, for want of descriptors those of all servers of

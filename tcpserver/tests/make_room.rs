@@ -250,6 +250,34 @@ fn ts7_of_a_crowd_an_eighth_leaves_at_a_time_and_32_at_most() {
     }
 }
 
+/// Its handler takes its leave of the peer, say, which takes a while.
+#[test]
+fn ts7_not_all_leave_for_one_newcomer_though_those_who_were_told_to_take_their_time() {
+    let test = virtual_loop();
+    let slow = async |stream: IoStream, context: ConnectionContext| {
+        let ended = echo(stream, context).await;
+        ioloop::sleep(Duration::from_millis(1_500)).await;
+        ended
+    };
+    for when_full in [WhenFull::Wait, WhenFull::Close] {
+        let server = TcpServer::new(slow).idle_makes_room().max_connections(40).when_full(when_full);
+        let address = listen(&server);
+        let mut clients = Vec::new();
+        for _ in 0..40 {
+            clients.push(connect(address));
+            test.run_until_stalled();
+        }
+        test.advance(WHILE);
+        let newcomer = connect(address);
+        test.advance(Duration::from_millis(900));
+        assert_eq!(server.metrics().shed.idle, 5);
+        test.advance(Duration::from_secs(10));
+        assert_eq!((server.metrics().shed.total(), server.metrics().accepted), (10, 41));
+        assert!(!is_closed(&newcomer));
+        drop(clients);
+    }
+}
+
 #[test]
 fn ts7_a_server_that_closes_newcomers_lets_them_in_where_somebody_can_leave() {
     let test = virtual_loop();
