@@ -1,5 +1,7 @@
 //! The limits of a stream, with their defaults.
 
+use crate::pool::MOST_BYTES;
+
 /// The limits of a stream. Sizes are in bytes.
 ///
 /// | limit | default | why |
@@ -11,7 +13,7 @@
 #[non_exhaustive]
 pub struct StreamOptions {
     /// The most bytes that are buffered for reading (IO2). Exactly full is allowed; one more closes the stream
-    /// with [`ReadBufferFull`](crate::CloseReason::ReadBufferFull). 1 to 4 GiB − 1.
+    /// with [`ReadBufferFull`](crate::CloseReason::ReadBufferFull). 1 to 4 GiB − 64.
     pub max_buffer_size: usize,
     /// The most bytes that may wait to be sent before a write counts as waiting for room (IO32). One write may be larger
     /// than this. Zero means one write at a time.
@@ -42,7 +44,7 @@ impl StreamOptions {
     ///
     /// # Panics
     ///
-    /// When it is zero or does not fit 32 bits.
+    /// When it is zero or more than 4 GiB − 64.
     #[must_use]
     pub fn max_buffer_size(mut self, bytes: usize) -> StreamOptions {
         self.max_buffer_size = bytes;
@@ -76,8 +78,8 @@ impl StreamOptions {
 
     /// The fields are public, so they are looked at again when a stream is made.
     pub(crate) fn check(&self) -> Result<(), &'static str> {
-        if self.max_buffer_size == 0 || u32::try_from(self.max_buffer_size).is_err() {
-            return Err("max_buffer_size must be 1 to 4 GiB - 1");
+        if self.max_buffer_size == 0 || self.max_buffer_size > MOST_BYTES {
+            return Err("max_buffer_size must be 1 to 4 GiB - 64");
         }
         if self.read_chunk_size == 0 {
             return Err("read_chunk_size must not be zero");

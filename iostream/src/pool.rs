@@ -61,6 +61,9 @@ const ALIGNED_BYTES: usize = 4096;
 /// What that takes beside the memory itself.
 const SLACK_BYTES: usize = LINE_BYTES - 1;
 
+/// The most that one piece may have: places in it are counted in 32 bits.
+pub(crate) const MOST_BYTES: usize = u32::MAX as usize - SLACK_BYTES;
+
 /// Memory for reading, and which part of it is filled and not taken.
 #[derive(Debug, Default)]
 pub(crate) struct Piece {
