@@ -6,7 +6,7 @@ use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Context, Poll};
 
-use bytes::{Buf, Bytes};
+use bytes::Bytes;
 
 use crate::error::{CloseReason, StreamError};
 use crate::flush::ReturnsEmptyBuffer;
@@ -34,9 +34,9 @@ impl IoStream {
         let data = data.into();
         let inner = &self.inner;
         let state = if inner.can_write() && data.len() >= SHARE_BYTES && inner.may_send_at_once() {
-            let queue = |buffer: &mut WriteBuffer, mut rest: Bytes, sent| {
-                rest.advance(sent);
-                buffer.push_as_it_is(rest);
+            let queue = |buffer: &mut WriteBuffer, data, sent| {
+                buffer.push(data); // all of it, as all of it is kept
+                buffer.advance(sent);
             };
             WriteState::Queued(inner.send_at_once(data, queue))
         } else {

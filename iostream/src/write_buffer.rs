@@ -117,16 +117,12 @@ impl WriteBuffer {
     }
 
     pub(crate) fn push(&mut self, data: Bytes) {
-        match data.len() < SHARE_BYTES {
-            true => self.push_copy(&data),
-            false => self.push_as_it_is(data),
+        if data.len() < SHARE_BYTES {
+            self.push_copy(&data);
+        } else {
+            self.len += data.len();
+            self.push_chunk(if data.is_unique() { Chunk::Owned(data) } else { Chunk::Lent(data) });
         }
-    }
-
-    /// Queues `data`, which is not empty, without a copy.
-    pub(crate) fn push_as_it_is(&mut self, data: Bytes) {
-        self.len += data.len();
-        self.push_chunk(if data.is_unique() { Chunk::Owned(data) } else { Chunk::Lent(data) });
     }
 
     /// Copies `data` behind what is there, into pieces of a fixed size.
