@@ -223,7 +223,9 @@ impl IoStream {
     /// May be dropped at any time; nothing is consumed before it returns.
     pub async fn read_until_close(&self) -> Result<Bytes, StreamError> {
         match self.read_while(|_| Found::NotYet).await {
-            Err(StreamError::Closed(CloseReason::EndOfStream | CloseReason::Local)) => {}
+            Err(StreamError::Closed(CloseReason::EndOfStream | CloseReason::Local)) => {
+                self.inner.end_of_input()?; // closing since makes no end of a cut
+            }
             Err(error) => return Err(error),
             Ok(_) => unreachable!("nothing satisfies this read but the end"),
         }

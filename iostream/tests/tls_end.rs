@@ -54,6 +54,8 @@ fn io53_an_end_without_a_word_is_not_the_end() {
             for _ in 0..2 {
                 assert_eq!(tls_error(stream.read_partial(1).await), TlsError::Truncated);
             }
+            stream.close();
+            assert!(stream.read_until_close().await.is_err(), "nor does closing make it one");
         });
         run(async {
             let (stream, mut peer) = Peer::connected(version).await;
