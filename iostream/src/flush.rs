@@ -220,7 +220,7 @@ impl Inner {
 
     /// Wakes who waits for a position that has been reached, in the order of the writes (IO25).
     #[inline(never)]
-    fn wake_reached(&self, rare: &Rare) {
+    pub(crate) fn wake_reached(&self, rare: &Rare) {
         let (sent, mut waiting) = (self.write.sent(), rare.waiting.take());
         if waiting.is_empty() {
             return;
@@ -260,6 +260,9 @@ impl Inner {
         }
         match self.with_socket(Socket::shutdown_write) {
             Some(Err(error)) if error.kind() == io::ErrorKind::WouldBlock => {
+                if let Some(error) = self.closed_error() {
+                    return Poll::Ready(Err(error)); // the transport has closed its stream
+                }
                 let sent = self.write.sent();
                 self.wake_when_sent(cx, sent); // first, as waiting for room may close the stream
                 if let Err(error) = self.may_wait() {
@@ -324,6 +327,9 @@ impl Inner {
     }
 
     pub(crate) fn send_when_there_is_room(self: &Rc<Self>) {
+        if self.is_closed() {
+            return; // by the transport, while it was offered something; waiting, the stream would keep itself
+        }
         self.flags.awaits_room.set(true);
         match self.attach() {
             Ok(()) => self.registration.call_when_writable(Rc::clone(self) as Rc<dyn BeforePoll>),

@@ -28,6 +28,9 @@ impl Inner {
         // Counted before: what a transport of the user's own writes meanwhile comes behind it.
         let position = self.write.count_queued(bytes);
         let sent = self.offer(data.as_ref());
+        if let Some(rare) = self.rare_if_any() {
+            self.wake_reached(rare); // who waits already does so from inside the transport
+        }
         if sent < bytes && !self.is_closed() {
             self.write.queue_in_front(|buffer| queue(buffer, data, sent));
             self.flush_at_end_of_turn();

@@ -464,8 +464,11 @@ impl Inner {
     #[cold]
     fn attach_now(&self) -> io::Result<()> {
         self.may_wait()?;
-        self.flags.news.set(News::Reported);
-        self.with_socket(|socket| socket.attach(&self.registration)).unwrap_or(Ok(()))
+        let before = self.flags.news.replace(News::Reported); // first: the transport may call the stream
+        self.with_socket(|socket| socket.attach(&self.registration)).unwrap_or_else(|| {
+            self.flags.news.set(before); // it is at work, and this call comes from there: the next to wait attaches it
+            Ok(())
+        })
     }
 
     /// Waits until reading is worth a try.

@@ -8,7 +8,9 @@ use std::io::{self, IoSlice};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::pin;
 use std::rc::Rc;
-use std::task::{Context, Poll, Waker};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::task::{Context, Poll, Wake, Waker};
 
 use ioloop::{IoLoop, Registration};
 use iostream::testing::{Script, Scripted, scripted};
@@ -76,6 +78,16 @@ fn meddled(deed: impl FnMut(&IoStream) + 'static) -> (IoStream, Script, Deed) {
     let stream = IoStream::new(Box::new(transport)).unwrap();
     own.replace(Some(stream.clone()));
     (stream, script, deed)
+}
+
+/// A waker that only notes that it was used.
+#[derive(Default)]
+struct Woken(AtomicBool);
+
+impl Wake for Woken {
+    fn wake(self: Arc<Woken>) {
+        self.0.store(true, Ordering::Relaxed);
+    }
 }
 
 /// Polls a future that may not wait, from where there is no task.
@@ -149,6 +161,84 @@ fn what_a_transport_writes_while_it_takes_what_was_not_queued_is_sent_behind_tha
         let inside = format!("[inside]{}", "[large]".repeat(5_000));
         assert!(script.received() == format!("outside{}", inside.repeat(2)).as_bytes());
         assert_eq!((stream.pending(), leased_blocks()), (0, 0));
+    });
+}
+
+#[test]
+fn who_waits_from_inside_a_write_for_what_it_takes_is_told_when_it_is_sent() {
+    for large in [false, true] {
+        run(async {
+            let woken = Arc::new(Woken::default());
+            let waker = Waker::from(Arc::clone(&woken));
+            let mut is_first = true;
+            let (stream, script, _) = meddled(move |stream| {
+                if std::mem::take(&mut is_first) {
+                    let polled = stream.poll_flush_to(&mut Context::from_waker(&waker), 0);
+                    assert!(polled.is_pending(), "the transport is at work");
+                }
+            });
+            drop(if large { stream.write(vec![1; 50_000]) } else { stream.write_now(b"all of it") });
+            assert_eq!(stream.pending(), 0);
+            assert!(woken.0.load(Ordering::Relaxed));
+            assert!(!script.received().is_empty());
+        });
+    }
+}
+
+#[test]
+fn a_transport_that_closes_its_stream_in_a_write_and_has_no_room_keeps_nothing_of_it() {
+    /// Has no room, and closes.
+    struct Full(Rc<RefCell<Option<IoStream>>>);
+    impl Transport for Full {
+        fn attach(&mut self, _: &Registration) -> io::Result<()> {
+            Ok(())
+        }
+        fn read(&mut self, _: &mut [u8]) -> io::Result<usize> {
+            Err(io::ErrorKind::WouldBlock.into())
+        }
+        fn write(&mut self, _: &[u8]) -> io::Result<usize> {
+            if let Some(stream) = self.0.take() {
+                stream.close();
+            }
+            Err(io::ErrorKind::WouldBlock.into())
+        }
+        fn shutdown_write(&mut self) -> io::Result<()> {
+            self.write(b"").map(drop)
+        }
+    }
+    run(async {
+        let sources = IoLoop::current().counters().sources;
+        for way in 0..3 {
+            let own = Rc::default();
+            let stream = IoStream::new(Box::new(Full(Rc::clone(&own)))).unwrap();
+            own.replace(Some(stream.clone()));
+            match way {
+                0 => assert_closed_here(stream.write("queued").await),
+                1 => assert_closed_here(stream.write_now(b"at once").await),
+                _ => assert_closed_here(stream.shutdown_write().await),
+            }
+            drop(stream);
+            turns(2).await;
+            assert_eq!(IoLoop::current().counters().sources, sources, "{way}");
+        }
+    });
+}
+
+#[test]
+fn a_transport_that_sets_a_watch_from_inside_a_read_is_attached_all_the_same() {
+    run(async {
+        let called = Rc::new(Cell::new(false));
+        let told = Rc::clone(&called);
+        let (stream, script, _) = meddled(move |stream| {
+            let told = Rc::clone(&told);
+            stream.set_close_callback(Some(Box::new(move || told.set(true))));
+        });
+        assert!(poll_once(stream.read_bytes(3)).await.is_none());
+        script.send("abc");
+        assert_eq!(stream.read_bytes(3).await.unwrap(), "abc");
+        script.finish();
+        turns(3).await;
+        assert!(called.get());
     });
 }
 
