@@ -6,7 +6,8 @@ use std::io::ErrorKind;
 use std::time::Duration;
 
 use ioloop::{IoLoop, Ready, timeout};
-use support::{assert_end_of_stream, assert_failed_with, run, stream, turns};
+use iostream::StreamOptions;
+use support::{assert_end_of_stream, assert_failed_with, poll_once, run, stream, stream_with, turns};
 
 #[test]
 fn data_and_the_end_in_one_event_are_both_found_although_the_read_was_short() {
@@ -223,5 +224,26 @@ fn what_comes_behind_a_short_read_that_never_waited_is_found_at_once_by_who_asks
         let look = std::future::poll_fn(|cx| std::task::Poll::Ready(stream.poll_fill(cx).is_ready()));
         assert!(look.await);
         assert_eq!(stream.buffered(), 6);
+    });
+}
+
+#[test]
+fn a_read_that_finds_what_an_earlier_one_has_left_and_no_more_is_followed_by_none() {
+    run(async {
+        let (stream, script) = stream_with(StreamOptions::new().read_chunk_size(4));
+        assert!(poll_once(stream.fill()).await.is_none()); // from here on it waits for news
+        script.send("abcd");
+        assert_eq!(stream.fill().await.unwrap(), 4);
+        assert!(stream.has_input(), "all of its room was used");
+        script.send("ef");
+        turns(2).await; // which is in the news
+        assert_eq!(stream.fill().await.unwrap(), 2);
+        stream.consume(6);
+        assert!(!stream.has_input());
+        let reads = script.calls().reads;
+        assert!(poll_once(stream.fill()).await.is_none());
+        assert_eq!(script.calls().reads, reads);
+        script.send("g");
+        assert_eq!(stream.fill().await.unwrap(), 1);
     });
 }
