@@ -183,8 +183,10 @@ fn hu27_hs7_a_form_that_is_none_is_refused_before_anything_is_done_with_it() {
 #[test]
 fn a_handler_that_streams_and_refuses_what_a_whole_body_says_keeps_the_connection() {
     async fn form(exchange: &mut Exchange<'_>) -> Result<(), HttpError> {
-        if exchange.path() == "/p" {
-            exchange.read_body().await?;
+        match exchange.path() {
+            "/p" => drop(exchange.read_body().await?),
+            "/parts" => drop(exchange.multipart()?),
+            _ => {}
         }
         let fields = exchange.form()?.arguments.len();
         exchange.send(Response::text(fields.to_string())).await
@@ -200,6 +202,9 @@ fn a_handler_that_streams_and_refuses_what_a_whole_body_says_keeps_the_connectio
     assert_eq!(back[0].header("accept-encoding"), Some("identity"));
     let unread = answers(stage.exchange(&peer, coded.replace("/p?", "/unread?")));
     assert_eq!((unread[0].status, unread[0].closes()), (500, true), "the handler's own mistake");
+    let parts = stage.connect(&HttpServer::new(form).options(plain()));
+    let none = answers(stage.exchange(&parts, post(FORM, "a=1").replace("/p?", "/parts?") + &get("/")));
+    assert_eq!((none.len(), none[0].status, none[0].closes()), (1, 415, true), "its body is not waited for");
 }
 
 #[test]
