@@ -8,11 +8,12 @@ mod support;
 #[allow(dead_code, reason = "each test file uses its part")]
 mod wire;
 
+use std::io::ErrorKind;
 use std::time::Duration;
 
 use ioloop::IoLoop;
 use iostream::tls::{TlsError, TlsVersion};
-use iostream::{CloseReason, StreamError};
+use iostream::{AsyncIo, CloseReason, IoStream, StreamError};
 use peer::Peer;
 use support::{assert_end_of_stream, noise, poll_once, run, turns};
 use wire::{VERSIONS, Wire, connected, tls_error};
@@ -92,6 +93,89 @@ fn io53_who_is_cut_off_can_still_be_answered_and_is_watched() {
             peer.script.reset();
             stream.closed().await;
         });
+    }
+}
+
+/// Everything up to the end, by calls of one kind or another: what came, and whether that was all.
+async fn read_to_the_end(stream: &IoStream, way: usize) -> (Vec<u8>, bool) {
+    let mut all = Vec::new();
+    match way {
+        0 => match stream.read_until_close().await {
+            Ok(bytes) => (bytes.to_vec(), true),
+            Err(_) => (stream.take_buffered(usize::MAX).to_vec(), false),
+        },
+        1 => loop {
+            match stream.read_partial(4).await {
+                Ok(bytes) => all.extend(bytes),
+                Err(_) => return (all, stream.is_end_of_stream()),
+            }
+        },
+        2 => loop {
+            match stream.fill().await {
+                Ok(0) => return (all, true),
+                Ok(_) => all.extend(stream.take_buffered(usize::MAX)),
+                Err(_) => return (all, false),
+            }
+        },
+        3 => match futures_lite::AsyncReadExt::read_to_end(&mut AsyncIo::new(stream.clone()), &mut all).await
+        {
+            Ok(_) => (all, true),
+            Err(error) => {
+                assert_eq!(error.kind(), ErrorKind::UnexpectedEof);
+                (all, false)
+            }
+        },
+        _ => {
+            let copied = tokio::io::copy_buf(&mut AsyncIo::new(stream.clone()), &mut all).await;
+            (all, copied.is_ok())
+        }
+    }
+}
+
+#[test]
+fn io53_wherever_it_is_cut_only_what_ends_with_a_word_is_all_however_it_is_read() {
+    for version in VERSIONS {
+        let mut at = 0;
+        loop {
+            let was_whole = run(async {
+                let (stream, mut peer) = Peer::connected(version).await;
+                peer.say(b"two ");
+                let mut said = peer.ciphertext();
+                let first = said.len();
+                peer.say(b"records");
+                said.extend(peer.ciphertext());
+                let both = said.len();
+                peer.tls.send_close_notify();
+                said.extend(peer.ciphertext());
+                let waits = at % 2 == 0 && poll_once(stream.fill()).await.is_none();
+                match at % 3 {
+                    0 => said[..at].iter().for_each(|byte| peer.script.send([*byte])),
+                    _ => peer.script.send(&said[..at]),
+                }
+                peer.script.finish();
+                let (read, was_all) = read_to_the_end(&stream, at % 5).await;
+                let whole = if at < first {
+                    0
+                } else if at < both {
+                    4
+                } else {
+                    11
+                };
+                assert_eq!(read, b"two records"[..whole], "{at} of {}", said.len());
+                assert_eq!(was_all, at == said.len(), "{at} of {}", said.len());
+                assert!(at % 2 == 1 || waits);
+                drop(stream.write("an answer"));
+                stream.shutdown_write().await.unwrap();
+                if !was_all {
+                    assert_eq!(peer.receive(), b"an answer");
+                }
+                at == said.len()
+            });
+            if was_whole {
+                break;
+            }
+            at += 1;
+        }
     }
 }
 
