@@ -34,7 +34,7 @@ use crate::registration::Registration;
 /// may wait in each direction; a second in the same direction takes the place of the first, which is then not told.
 ///
 /// Dropping it deregisters the source and drops it. On a loop that has closed [`ready`](AsyncSource::ready) waits for ever, and
-/// [`io`](AsyncSource::io) fails where it would wait.
+/// [`io`](AsyncSource::io) fails where it would wait; a task of another loop that waits already when this one closes is not told.
 #[doc(alias = "AsyncFd")]
 pub struct AsyncSource<S: Source> {
     registration: Registration,

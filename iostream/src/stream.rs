@@ -23,7 +23,8 @@ use crate::turn_share::TurnShares;
 /// This is a handle: clones share one stream, and the stream closes when the last of them goes. All methods take
 /// `&self`, so one task may read while another writes. It belongs to the loop that was current when it was made,
 /// and to that loop's thread. What must wait on a loop that has closed fails instead, with
-/// [`RunError::Closed`](ioloop::RunError::Closed) inside; what has been read stays readable.
+/// [`RunError::Closed`](ioloop::RunError::Closed) inside; what has been read stays readable. Only a task of another loop that waits
+/// already when this one closes is not told.
 ///
 /// Nothing is read before somebody reads: the kernel's buffer is the back-pressure (IO5). No socket option is
 /// set. The transport is registered with the poller once in its life, the first time it would have blocked.
