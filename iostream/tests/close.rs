@@ -10,7 +10,9 @@ use std::time::Duration;
 use ioloop::{IoLoop, Ready, Registration, timeout};
 use iostream::testing::{Scripted, scripted};
 use iostream::{IoStream, Transport, leased_blocks};
-use support::{assert_closed_here, assert_end_of_stream, assert_failed_with, poll_once, run, stream, turns};
+use support::{
+    assert_closed_here, assert_end_of_stream, assert_failed_with, noise, poll_once, run, stream, turns,
+};
 
 const SECOND: Duration = Duration::from_secs(1);
 
@@ -499,4 +501,47 @@ fn io37_a_peer_that_sends_a_byte_and_leaves_is_noticed_though_nobody_reads() {
         turns(3).await;
         assert_eq!((calls.get(), stream.buffered()), (1, 1));
     });
+}
+
+#[test]
+fn who_has_had_its_share_of_a_turn_of_a_loop_that_has_closed_does_not_keep_another_busy() {
+    let (stream, script) = run(async { stream() });
+    run(async {
+        script.send(noise(1 << 20));
+        let ended = loop {
+            if let Err(error) = stream.fill().await {
+                break Err::<(), _>(error);
+            }
+        };
+        assert_failed_with(ended, ErrorKind::Other);
+        assert!((1..1 << 20).contains(&stream.buffered()), "its share, and that stays readable");
+    });
+}
+
+#[test]
+fn an_end_that_waits_for_room_on_a_loop_that_has_closed_fails() {
+    /// Has no room for its end.
+    struct Full;
+    impl Transport for Full {
+        fn attach(&mut self, _: &Registration) -> io::Result<()> {
+            Ok(())
+        }
+        fn read(&mut self, _: &mut [u8]) -> io::Result<usize> {
+            Err(ErrorKind::WouldBlock.into())
+        }
+        fn write(&mut self, _: &[u8]) -> io::Result<usize> {
+            Err(ErrorKind::WouldBlock.into())
+        }
+        fn shutdown_write(&mut self) -> io::Result<()> {
+            Err(ErrorKind::WouldBlock.into())
+        }
+    }
+    for waited_before in [false, true] {
+        let stream = run(async {
+            let stream = IoStream::new(Box::new(Full)).unwrap();
+            assert!(!waited_before || poll_once(stream.shutdown_write()).await.is_none());
+            stream
+        });
+        run(async { assert_failed_with(stream.shutdown_write().await, ErrorKind::Other) });
+    }
 }
