@@ -549,7 +549,8 @@ impl<'s> Active<'s> {
         response.clone().header("Accept-Encoding", codings).unwrap_or(response)
     }
 
-    /// Answers what went wrong, and makes this the last answer unless the connection [goes on](Self::goes_on_after). `false` if part of another is out already.
+    /// Answers what went wrong, and makes this the last answer unless the connection [goes on](Self::goes_on_after). `false` if part of
+    /// another is out already.
     pub(crate) fn send_error(&self, error: &HttpError) -> Result<bool, HttpError> {
         if self.protocol.borrow().is_head_sent() {
             return Ok(false);

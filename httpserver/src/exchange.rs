@@ -374,7 +374,8 @@ impl Body<'_> {
     ///
     /// # Errors
     ///
-    /// As for [`chunk`](Body::chunk), the limit on bodies being also what the budget could hold of one; [`HttpError::OverBudget`]. The next read begins with what has come.
+    /// As for [`chunk`](Body::chunk), the limit on bodies being also what the budget could hold of one; [`HttpError::OverBudget`]. The next
+    /// read begins with what has come.
     ///
     /// # Cancel safety
     ///

@@ -143,8 +143,8 @@ impl RequestFacts {
     }
 
     /// The host that was asked, with the port if one was named. A proxy has to pass on the Host that it was sent (nginx: `proxy_set_header
-    /// Host $http_host`); `X-Forwarded-Host` is not looked at, since those that do not write it pass on the client's. `None` from an HTTP/1.0 client that names none, where Tornado
-    /// says `127.0.0.1` (HU19).
+    /// Host $http_host`); `X-Forwarded-Host` is not looked at, since those that do not write it pass on the client's. `None` from an
+    /// HTTP/1.0 client that names none, where Tornado says `127.0.0.1` (HU19).
     #[must_use]
     pub fn host(&self) -> Option<&str> {
         self.head().host()

@@ -96,7 +96,8 @@ impl Form {
     ///
     /// # Errors
     ///
-    /// [`BodyError::WrongType`] if there are two Content-Type fields, [`BodyError::Encoded`] if there is a Content-Encoding, [`BodyError::TooManyFields`], [`BodyError::Multipart`].
+    /// [`BodyError::WrongType`] if there are two Content-Type fields, [`BodyError::Encoded`] if there is a Content-Encoding,
+    /// [`BodyError::TooManyFields`], [`BodyError::Multipart`].
     #[doc(alias = "parse_body_arguments")]
     pub fn parse(headers: &Headers, body: &Bytes, limits: &FormLimits) -> Result<Form, BodyError> {
         let content_type = sole_content_type(headers)?;

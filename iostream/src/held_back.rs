@@ -1,7 +1,8 @@
 //! Who is not read from because memory is scarce, and how they go on.
 //!
 //! Whoever would hold more than is left waits here, smallest first; behind all others who had room and was slow to fill it, and who wants
-//! most of what there is. When memory is given back, those go on for whom what is left has become enough: their registrations are made ready, as if something had come.
+//! most of what there is. When memory is given back, those go on for whom what is left has become enough: their registrations are made
+//! ready, as if something had come.
 
 use std::cell::RefCell;
 use std::collections::{BTreeSet, HashMap};
@@ -284,8 +285,8 @@ impl HeldBack {
         budget::watch(!(self.order.is_empty() && self.failing.is_empty() && self.resumed.is_empty()));
     }
 
-    /// Has those fail in the last part of the line, and then those that want most, of all who have waited for so long: one, and then twice as many at each
-    /// look, until what they had is enough for the others.
+    /// Has those fail in the last part of the line, and then those that want most, of all who have waited for so long: one, and then twice
+    /// as many at each look, until what they had is enough for the others.
     fn end_largest(&mut self, now: Instant, patience: Duration) {
         let most = (2 * self.failed).max(1);
         let has_waited = |stream: &StreamId| {

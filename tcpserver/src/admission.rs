@@ -19,14 +19,16 @@ use crate::per_ip::PerIp;
 /// What happens to new connections while the server is full: it has
 /// [as many connections as it may](crate::TcpServer::max_connections), or the process has no descriptor left.
 ///
-/// Before that, connections [make room](crate::TcpServer::idle_makes_room) that idle, those of HTTP between requests: their handlers wait for the peer to ask for
-/// something, nothing is unread or unsent, and that has been so for a second or so. While somebody waits at the listener, those that idle longest end in good order, as for a
-/// [drain](crate::TcpServer::drain): an eighth of them at a time, 32 at most, looked for fifty times a second at most among 4,096 connections in turn. No others are told so before one of
-/// them has left, or a second has passed. They are counted in [`Shed::idle`](crate::Shed::idle). A client has to expect the end of a connection that idles at any time (RFC 9112 §9.5), and a request
-/// that comes in that moment is served. Who has never asked counts as idle from its beginning on. Who idles for less than a second stays, however
-/// many wait, so that a crowd that asks again and again is not kept busy with connecting. At the limit of one
-/// [listener](crate::ListenOptions::max_connections) its own connections make room, for want of descriptors those of all servers of
-/// the loop; at the limit [per address](crate::TcpServer::max_connections_per_ip) none do: a client has its idle connections at its own disposal.
+/// Before that, connections [make room](crate::TcpServer::idle_makes_room) that idle, those of HTTP between requests: their handlers wait
+/// for the peer to ask for something, nothing is unread or unsent, and that has been so for a second or so. While somebody waits at the
+/// listener, those that idle longest end in good order, as for a [drain](crate::TcpServer::drain): an eighth of them at a time, 32 at most,
+/// looked for fifty times a second at most among 4,096 connections in turn. No others are told so before one of them has left, or a second
+/// has passed. They are counted in [`Shed::idle`](crate::Shed::idle). A client has to expect the end of a connection that idles at any time
+/// (RFC 9112 §9.5), and a request that comes in that moment is served. Who has never asked counts as idle from its beginning on. Who idles
+/// for less than a second stays, however many wait, so that a crowd that asks again and again is not kept busy with connecting. At the
+/// limit of one [listener](crate::ListenOptions::max_connections) its own connections make room, for want of descriptors those of all
+/// servers of the loop; at the limit [per address](crate::TcpServer::max_connections_per_ip) none do: a client has its idle connections at
+/// its own disposal.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum WhenFull {
@@ -34,9 +36,9 @@ pub enum WhenFull {
     /// in which they came. This is the default: most overloads are short, no client is turned away that could have been
     /// served a moment later, and it costs nothing however many come.
     ///
-    /// Accepting goes on as soon as a connection of this server ends; within a tenth of a second when it is another
-    /// part of the process that gives descriptors back, or a connection has idled for long enough to make room. Before anybody leaves for them newcomers wait for 20
-    /// milliseconds, in which another loop that has room takes them.
+    /// Accepting goes on as soon as a connection of this server ends; within a tenth of a second when it is another part of the process
+    /// that gives descriptors back, or a connection has idled for long enough to make room. Before anybody leaves for them newcomers wait
+    /// for 20 milliseconds, in which another loop that has room takes them.
     #[default]
     Wait,
     /// They are accepted and closed, so that the clients notice and can go elsewhere. Use it where there is another server to go

@@ -224,8 +224,8 @@ const WAKES_PER_TURN: usize = 1_024;
 /// Places that are looked at in one go for those who idle longest: they may lie anywhere, and each is a look at memory of its own.
 const PLACES_PER_LOOK: usize = 4_096;
 
-/// Who has idled for less than a second or so, as [`IoStream::coarse_now`] counts, is not told to leave: it may be about to ask again, and a crowd that does
-/// would otherwise spend its time on connecting.
+/// Who has idled for less than a second or so, as [`IoStream::coarse_now`] counts, is not told to leave: it may be about to ask again, and
+/// a crowd that does would otherwise spend its time on connecting.
 const LEAST_IDLE: u16 = 4;
 
 /// So many leave at a time, and one in so many of those who could: there are often more newcomers than one, and each look costs, but

@@ -349,10 +349,11 @@ impl ConnectionContext {
         }
     }
 
-    /// What `read` gives, a read of the connection's stream that waits for the peer to ask for something; `None` if the peer has not begun to
-    /// ask and the server drains, or wants the place of this connection for a newcomer ([`idle_makes_room`](crate::TcpServer::idle_makes_room)). What has arrived is served before that, also when it arrived in the same
-    /// moment; and who has sent a part may send the rest, until the grace is over. While this waits, and nothing has come
-    /// that is unread, the connection counts as idle.
+    /// What `read` gives, a read of the connection's stream that waits for the peer to ask for something; `None` if the peer has not begun
+    /// to ask and the server drains, or wants the place of this connection for a newcomer
+    /// ([`idle_makes_room`](crate::TcpServer::idle_makes_room)). What has arrived is served before that, also when it arrived in the same
+    /// moment; and who has sent a part may send the rest, until the grace is over. While this waits, and nothing has come that is unread,
+    /// the connection counts as idle.
     ///
     /// A request that crosses the end of its connection is lost, whatever a server does: clients that may not lose one are told to
     /// leave before ([`is_leaving`](ConnectionContext::is_leaving)), or ask again elsewhere.

@@ -60,9 +60,9 @@ impl ListenOptions {
         self
     }
 
-    /// Limits the connections through these listeners that are served at a time; the limits of the server
-    /// apply as well. None by default. With it, a public listener leaves room for a private one.
-    /// With [`AcceptStrategy::Dispatch`](crate::AcceptStrategy::Dispatch) further connections are closed, because the loop that accepts does not know this limit.
+    /// Limits the connections through these listeners that are served at a time; the limits of the server apply as well. None by default.
+    /// With it, a public listener leaves room for a private one. With [`AcceptStrategy::Dispatch`](crate::AcceptStrategy::Dispatch) further
+    /// connections are closed, because the loop that accepts does not know this limit.
     #[must_use]
     pub fn max_connections(mut self, most: usize) -> ListenOptions {
         self.max_connections = Some(most);
@@ -72,9 +72,9 @@ impl ListenOptions {
     /// Speaks TLS. The handshake is done before the handler is called; its result is in
     /// [`ConnectionContext::tls_info`](crate::ConnectionContext::tls_info). None by default.
     ///
-    /// The handshake may take as long as the configuration says, 10 seconds by default, and the number of handshakes
-    /// [at once](crate::TcpServer::max_handshakes) is limited. If one fails, its connection is closed without the handler being called; it is counted, and
-    /// logged at most once in ten seconds. The acceptor takes a new certificate at any time
+    /// The handshake may take as long as the configuration says, 10 seconds by default, and the number of handshakes [at
+    /// once](crate::TcpServer::max_handshakes) is limited. If one fails, its connection is closed without the handler being called; it is
+    /// counted, and logged at most once in ten seconds. The acceptor takes a new certificate at any time
     /// ([`replace`](TlsAcceptor::replace)), for all clones and loops at once.
     #[cfg(feature = "tls")]
     #[must_use]

@@ -59,8 +59,8 @@ impl Eviction {
     }
 }
 
-/// Has some of those leave that idle longest, if any has for long enough; of those who came by `entrance`, if one is given. Gives how many were told so.
-/// A request that comes in that moment is still served, and who has asked stays.
+/// Has some of those leave that idle longest, if any has for long enough; of those who came by `entrance`, if one is given. Gives how many
+/// were told so. A request that comes in that moment is still served, and who has asked stays.
 pub(crate) fn make_room(state: &State, lack: Lack, entrance: Option<&Entrance>) -> usize {
     let told = dismiss(state, entrance);
     if told > 0 || lack != Lack::Descriptors {

@@ -28,8 +28,8 @@
 //! A connection costs one `accept4`, and three allocations: the task's future, the stream, and the connection's record. It has no buffer
 //! before bytes arrive. Nagle's algorithm is turned off on the listener; on Linux accepted sockets inherit that.
 //!
-//! The record of a connection, which its context and [`TcpServer::connections`] show, is 72 bytes, 48 more for a
-//! peer with an IPv6 address, and 8 for its place in the table. A limit [per address](TcpServer::max_connections_per_ip) adds an entry in a hash table for each
+//! The record of a connection, which its context and [`TcpServer::connections`] show, is 72 bytes, 48 more for a peer with an IPv6 address,
+//! and 8 for its place in the table. A limit [per address](TcpServer::max_connections_per_ip) adds an entry in a hash table for each
 //! client; without one nothing is looked up. A span is made only where a subscriber wants it.
 //!
 //! # What is logged

@@ -127,10 +127,11 @@ impl<H: HandleStream> TcpServer<H> {
         self
     }
 
-    /// Lets connections that idle make room for newcomers when the server is full; [`WhenFull`] says which, and how. Those idle that wait in
-    /// [`until_drained`](crate::ConnectionContext::until_drained), which then gives `None` as it does for a drain. For protocols whose
-    /// clients ask, and expect to connect again when they have not asked for a while: as with HTTP, whose server has this on. Off by default, because a
-    /// client that says nothing may listen; a handler can say so of one too ([`keep_place`](crate::ConnectionContext::keep_place)).
+    /// Lets connections that idle make room for newcomers when the server is full; [`WhenFull`] says which, and how. Those idle that wait
+    /// in [`until_drained`](crate::ConnectionContext::until_drained), which then gives `None` as it does for a drain. For protocols whose
+    /// clients ask, and expect to connect again when they have not asked for a while: as with HTTP, whose server has this on. Off by
+    /// default, because a client that says nothing may listen; a handler can say so of one too
+    /// ([`keep_place`](crate::ConnectionContext::keep_place)).
     ///
     /// ```
     /// # use iostream::{IoStream, StreamError};

@@ -1,5 +1,5 @@
-//! What happens when descriptors run out (NU3.4), and who is let in so that they do not (TS7). Each test runs its body in a process of its own, which may open but
-//! few of them.
+//! What happens when descriptors run out (NU3.4), and who is let in so that they do not (TS7). Each test runs its body in a process of its
+//! own, which may open but few of them.
 #![cfg(unix)]
 
 mod support;

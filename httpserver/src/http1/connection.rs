@@ -111,9 +111,9 @@ impl Connection {
 
     /// Looks for a request head at the start of `input`, which is all that was read and not consumed.
     ///
-    /// A whole head costs one pass. One that arrives in pieces is looked at byte by byte as it comes, once, and parsed when it is
-    /// whole, however many pieces there are; `head` is cleared meanwhile. A fault is refused when its byte is seen. The size of the body is not judged here, so
-    /// that its limit can be changed: see [`check_body_size`](Self::check_body_size).
+    /// A whole head costs one pass. One that arrives in pieces is looked at byte by byte as it comes, once, and parsed when it is whole,
+    /// however many pieces there are; `head` is cleared meanwhile. A fault is refused when its byte is seen. The size of the body is not
+    /// judged here, so that its limit can be changed: see [`check_body_size`](Self::check_body_size).
     ///
     /// # Errors
     /// What is wrong with the head. `head` then holds as much as was understood, for logs.

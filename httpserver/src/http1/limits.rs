@@ -16,7 +16,8 @@ pub struct Limits {
     /// has effect.
     #[doc(alias = "max_header_size")]
     pub head_bytes: usize,
-    /// The request line with its CRLF. Beyond it: 414, or 501 if there is nothing but a method within it. Default 8 KiB (RFC 9112 §3 asks for at least 8000).
+    /// The request line with its CRLF. Beyond it: 414, or 501 if there is nothing but a method within it. Default 8 KiB (RFC 9112 §3 asks
+    /// for at least 8000).
     pub request_line_bytes: usize,
     /// Field lines of a head. Beyond it: 431. Default 100, three times what browsers send behind two proxies. At most
     /// [`MAX_FIELDS`](Self::MAX_FIELDS) has effect.
