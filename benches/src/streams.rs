@@ -38,30 +38,36 @@ macro_rules! case {
     };
 }
 
-/// Read through a buffer as large as ours, and through one of the size that tokio's readers have unless they are told otherwise.
+/// Read through the buffer that tokio's readers have unless they are told otherwise, and through one as large as ours.
 macro_rules! lines {
-    ($name:literal, $what:literal, $iterations:expr, $work:ident, $by_default:ident) => {
-        case!($name, $what, $iterations, $work, Plain, "tokio-8k": $by_default)
+    ($name:literal, $what:literal, $iterations:expr, $work:ident, $in_large_reads:ident) => {
+        case!($name, $what, $iterations, $work, Plain, "tokio-64k": $in_large_reads)
     };
 }
 
 /// All cases, in the order of the table.
 pub const CASES: &[Case] = &[
-    lines!("lines-short", "a line of 64 bytes, 64 MiB of them", 1 << 20, short_lines, short_lines_by_default),
+    lines!(
+        "lines-short",
+        "a line of 64 bytes, 64 MiB of them",
+        1 << 20,
+        short_lines,
+        short_lines_in_large_reads
+    ),
     lines!(
         "lines-short-owned",
         "the same, each a value of its own",
         1 << 20,
         short_owned_lines,
-        short_owned_lines_by_default
+        short_owned_lines_in_large_reads
     ),
-    lines!("lines-4k", "a line of 4 KiB, 64 MiB of them", 1 << 14, long_lines, long_lines_by_default),
+    lines!("lines-4k", "a line of 4 KiB, 64 MiB of them", 1 << 14, long_lines, long_lines_in_large_reads),
     lines!(
         "lines-4k-owned",
         "the same, each a value of its own",
         1 << 14,
         long_owned_lines,
-        long_owned_lines_by_default
+        long_owned_lines_in_large_reads
     ),
     case!("receive", "receive 64 KiB, 1 GiB of them", 1 << 14, receive, Plain),
     case!("send", "send 64 KiB, 1 GiB of them", 1 << 14, send, Plain),

@@ -9,11 +9,11 @@ use super::aligned::Aligned;
 use super::counterpart::{Counterpart, Link, Orders, Role};
 use super::{LONG, Measure, PIECE, PING, SHORT};
 
-/// As large as the blocks of our streams.
-const LARGE: usize = 64 * 1024;
-
-/// What `BufReader::new` takes: eight times the system calls.
+/// What `BufReader::new` takes.
 const DEFAULT: usize = 8 * 1024;
+
+/// As large as the blocks of our streams: an eighth of the system calls.
+const LARGE: usize = 64 * 1024;
 
 trait Stream: AsyncRead + AsyncWrite + Unpin {}
 
@@ -25,7 +25,7 @@ fn runtime() -> Runtime {
 
 macro_rules! measure {
     ($role:expr, $link:expr, |$stream:ident, $times:ident| $work:expr) => {
-        measure!($role, $link, LARGE, |$stream, $times| $work)
+        measure!($role, $link, DEFAULT, |$stream, $times| $work)
     };
     ($role:expr, $link:expr, $buffer:expr, |$stream:ident, $times:ident| $work:expr) => {{
         let Counterpart { socket, tls, orders } = Counterpart::start($role, $link);
@@ -81,19 +81,19 @@ fn lines(length: usize, link: Link, buffer: usize) -> Measure {
     })
 }
 
-pub(super) fn short_lines(link: Link) -> Measure {
+pub(super) fn short_lines_in_large_reads(link: Link) -> Measure {
     lines(SHORT, link, LARGE)
 }
 
-pub(super) fn short_lines_by_default(link: Link) -> Measure {
+pub(super) fn short_lines(link: Link) -> Measure {
     lines(SHORT, link, DEFAULT)
 }
 
-pub(super) fn long_lines(link: Link) -> Measure {
+pub(super) fn long_lines_in_large_reads(link: Link) -> Measure {
     lines(LONG, link, LARGE)
 }
 
-pub(super) fn long_lines_by_default(link: Link) -> Measure {
+pub(super) fn long_lines(link: Link) -> Measure {
     lines(LONG, link, DEFAULT)
 }
 
@@ -108,19 +108,19 @@ fn owned_lines(length: usize, link: Link, buffer: usize) -> Measure {
     })
 }
 
-pub(super) fn short_owned_lines(link: Link) -> Measure {
+pub(super) fn short_owned_lines_in_large_reads(link: Link) -> Measure {
     owned_lines(SHORT, link, LARGE)
 }
 
-pub(super) fn short_owned_lines_by_default(link: Link) -> Measure {
+pub(super) fn short_owned_lines(link: Link) -> Measure {
     owned_lines(SHORT, link, DEFAULT)
 }
 
-pub(super) fn long_owned_lines(link: Link) -> Measure {
+pub(super) fn long_owned_lines_in_large_reads(link: Link) -> Measure {
     owned_lines(LONG, link, LARGE)
 }
 
-pub(super) fn long_owned_lines_by_default(link: Link) -> Measure {
+pub(super) fn long_owned_lines(link: Link) -> Measure {
     owned_lines(LONG, link, DEFAULT)
 }
 
