@@ -51,8 +51,7 @@ pub fn release_free_blocks() {
     });
 }
 
-/// A line of the caches. Into memory that begins with one a kernel copies large reads faster by up to a tenth, depending on where it
-/// begins otherwise.
+/// A line of the caches. Into memory that begins with one a kernel copies large reads faster than to a little behind it.
 const LINE_BYTES: usize = 64;
 
 /// Memory from this size on begins with a line; an allocator gives what begins with a quarter of one.

@@ -1,7 +1,7 @@
 //! Reading from a socket and writing to it: the two calls that a connection consists of, and the system's own on Linux.
 //!
 //! The C library's are points at which a thread may be cancelled: where there is more than one, each is framed by two locked
-//! instructions and costs a short read a tenth more. Nobody cancels threads of Rust.
+//! instructions, among some 50 that it costs. Nobody cancels threads of Rust.
 
 use std::io::{self, IoSlice};
 
