@@ -8,20 +8,13 @@ use std::net::TcpStream;
 use std::panic::panic_any;
 use std::rc::Rc;
 
-use ioloop::testing::VirtualLoop;
 use netutil::{BindOptions, bind_sockets};
-use support::{Log, connect, current_loop, loopback, run_until, with_client};
+use support::{Log, connect, current_loop, loopback, run_until, virtual_loop, with_client};
 use tcpserver::{ACCEPTS_PER_TURN, AcceptHandle, Connection, Listener, PeerAddr, add_accept_handler};
 use tracing::Level;
 
 /// A loop on virtual time. The clients of these tests connect before it runs, so the kernel has nothing left to do;
 /// and where a handler would wait for ever, the loop says that it is stalled.
-fn virtual_loop() -> VirtualLoop {
-    let test = VirtualLoop::new();
-    test.make_current();
-    test
-}
-
 type Callback = Box<dyn FnMut(Connection, PeerAddr)>;
 
 /// A callback and the ports of whom it was given, in order.

@@ -10,26 +10,10 @@ use std::net::{Shutdown, SocketAddr, TcpStream};
 use std::rc::Rc;
 use std::time::Duration;
 
-use ioloop::testing::VirtualLoop;
 use iostream::{IoStream, StreamError};
-use support::{Log, connect, echo, loopback, read_to_end, refused};
-use tcpserver::{
-    ConnectionContext, ConnectionState, HandleStream, ListenOptions, PeerAddr, TcpServer, WhenFull,
-};
+use support::{Log, connect, echo, listen, loopback, read_to_end, refused, virtual_loop};
+use tcpserver::{ConnectionContext, ConnectionState, ListenOptions, PeerAddr, TcpServer, WhenFull};
 use tracing::Level;
-
-fn virtual_loop() -> VirtualLoop {
-    let test = VirtualLoop::new();
-    test.make_current();
-    test
-}
-
-/// A listener of `server`, and where it is.
-fn listen<H: HandleStream>(server: &TcpServer<H>) -> SocketAddr {
-    let (listener, address) = loopback();
-    server.add_socket(listener).expect("a listener");
-    address
-}
 
 fn clients(address: SocketAddr, count: usize) -> Vec<TcpStream> {
     std::iter::repeat_with(|| connect(address)).take(count).collect()

@@ -6,10 +6,9 @@ use std::cell::Cell;
 use std::rc::Rc;
 
 use ioloop::IoLoop;
-use ioloop::testing::VirtualLoop;
 use iostream::testing::{Script, scripted};
 use iostream::{HeldBytes, IoStream, MemoryBudget, StreamError, buffered_bytes};
-use support::Log;
+use support::{Log, virtual_loop};
 use tcpserver::{ConnectionContext, PeerAddr, TcpServer};
 use tracing::Level;
 
@@ -23,12 +22,6 @@ async fn much(stream: IoStream, context: ConnectionContext) -> Result<(), Stream
         drop(stream.write(vec![b'x'; kib * KIB]));
     }
     Ok(())
-}
-
-fn virtual_loop() -> VirtualLoop {
-    let test = VirtualLoop::new();
-    test.make_current();
-    test
 }
 
 /// A client that takes nothing.

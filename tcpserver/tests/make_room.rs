@@ -11,27 +11,16 @@ use std::time::Duration;
 
 use ioloop::testing::VirtualLoop;
 use iostream::{HeldBytes, IoStream, MemoryBudget};
-use support::{Log, connect, echo_until_drained as echo, loopback, read_to_end, talk_on};
-use tcpserver::{ConnectionContext, ConnectionState, HandleStream, ListenOptions, TcpServer, WhenFull};
+use support::{
+    Log, connect, echo_until_drained as echo, listen, loopback, read_to_end, talk_on, virtual_loop,
+};
+use tcpserver::{ConnectionContext, ConnectionState, ListenOptions, TcpServer, WhenFull};
 use tracing::Level;
 
 /// As long as nobody is told to leave, and then some.
 const WHILE: Duration = Duration::from_secs(2);
 /// The longest time from one look for who could leave to the next.
 const LOOK: Duration = Duration::from_millis(100);
-
-fn virtual_loop() -> VirtualLoop {
-    let test = VirtualLoop::new();
-    test.make_current();
-    test
-}
-
-/// A listener of `server`, and where it is.
-fn listen<H: HandleStream>(server: &TcpServer<H>) -> SocketAddr {
-    let (listener, address) = loopback();
-    server.add_socket(listener).expect("a listener");
-    address
-}
 
 fn is_closed(client: &TcpStream) -> bool {
     client.set_nonblocking(true).expect("a socket");

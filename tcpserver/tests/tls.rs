@@ -8,13 +8,13 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use ioloop::IoLoop;
-use ioloop::testing::{VirtualLoop, for_each_seed};
+use ioloop::testing::for_each_seed;
 use iostream::testing::{Pair, pair};
 use iostream::tls::{
     DEFAULT_HANDSHAKE_TIMEOUT, Pem, TlsAcceptor, TlsClientConfig, TlsConfigError, TlsServerConfig,
 };
 use iostream::{CloseReason, IoStream, StreamError};
-use support::{Log, echo};
+use support::{Log, echo, virtual_loop};
 use tcpserver::{
     ConnectionContext, ConnectionState, DrainPhase, HandleStream, ListenOptions, PeerAddr, ProxyProtocol,
     TcpServer,
@@ -30,12 +30,6 @@ fn sides() -> (TlsServerConfig, TlsClientConfig) {
     let server = TlsServerConfig::builder().certificate(Pem::text(&chain), Pem::text(&key));
     let client = TlsClientConfig::builder().trust(Pem::text(&chain));
     (server.build().expect("it fits"), client.build().expect("it is one"))
-}
-
-fn virtual_loop() -> VirtualLoop {
-    let test = VirtualLoop::new();
-    test.make_current();
-    test
 }
 
 /// A new connection of `server`: the client's end.

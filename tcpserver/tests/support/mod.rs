@@ -12,10 +12,11 @@ use std::panic::resume_unwind;
 use std::sync::{Arc, Mutex, OnceLock};
 use std::thread;
 
+use ioloop::testing::VirtualLoop;
 use ioloop::{IoLoop, Remote};
 use iostream::{IoStream, StreamError};
 pub(crate) use overdue::{AT_MOST, watch_this_test};
-use tcpserver::ConnectionContext;
+use tcpserver::{ConnectionContext, HandleStream, TcpServer};
 use tracing::field::{Field, Visit};
 use tracing::subscriber::DefaultGuard;
 use tracing::{Dispatch, Event, Level, Metadata, Subscriber, span};
@@ -28,11 +29,25 @@ pub(crate) fn current_loop() -> IoLoop {
     io_loop
 }
 
+/// The same on virtual time.
+pub(crate) fn virtual_loop() -> VirtualLoop {
+    let test = VirtualLoop::new();
+    test.make_current();
+    test
+}
+
 /// A loopback listener and its address.
 pub(crate) fn loopback() -> (TcpListener, SocketAddr) {
     let listener = TcpListener::bind("127.0.0.1:0").expect("a loopback address");
     let address = listener.local_addr().expect("a bound socket has an address");
     (listener, address)
+}
+
+/// A listener of `server`, and where it is.
+pub(crate) fn listen<H: HandleStream>(server: &TcpServer<H>) -> SocketAddr {
+    let (listener, address) = loopback();
+    server.add_socket(listener).expect("a listener");
+    address
 }
 
 /// A client; its reads fail if nothing ever comes.
