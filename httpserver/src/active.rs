@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use bytes::{Bytes, BytesMut};
 use http::StatusCode;
-use iostream::{CloseReason, HeldBytes, StreamError};
+use iostream::HeldBytes;
 
 use crate::error::{Fault, HttpError};
 use crate::form::BodyError;
@@ -16,6 +16,7 @@ use crate::http1::{
     BodyEvent, Connection, DataFrame, LocalError, RemoteError, RequestHead, ResponseHead, ResponseLength,
     check_content_type,
 };
+use crate::left_out::LeftOut;
 use crate::response::Response;
 use crate::session::{Arrival, Session};
 use crate::watch::Ended;
@@ -44,10 +45,7 @@ pub(crate) struct Active<'s> {
     awaits_body: Cell<Option<Instant>>,
     /// Whether the handler speaks to the peer by itself now, and no longer HTTP.
     pub(crate) taken_over: Cell<bool>,
-    /// Bytes that a handler has made of a body that an answer to HEAD leaves out.
-    left_out: Cell<usize>,
-    /// Whether the handler waits, or did, where no more of such a body is wanted.
-    has_made_enough: Cell<bool>,
+    pub(crate) left_out: LeftOut,
     /// Called when the connection is lost before the response is complete.
     pub(crate) on_close: Cell<Option<Box<dyn FnOnce()>>>,
     /// What is gathered and kept of the request beside its stream.
@@ -92,8 +90,7 @@ impl<'s> Active<'s> {
             body_clock: Cell::default(),
             awaits_body: Cell::default(),
             taken_over: Cell::default(),
-            left_out: Cell::default(),
-            has_made_enough: Cell::default(),
+            left_out: LeftOut::default(),
             on_close: Cell::default(),
             held: RefCell::default(),
             given_back: Cell::default(),
@@ -106,8 +103,7 @@ impl<'s> Active<'s> {
     /// Forgets what was noted of the request before.
     pub(crate) fn begin(&self) {
         self.body_clock.set(BodyClock::default());
-        self.left_out.set(0);
-        self.has_made_enough.set(false);
+        self.left_out.begin();
         self.tally.status.set(None);
         self.tally.received.set(0);
         self.tally.sent.set(0);
@@ -436,7 +432,7 @@ impl<'s> Active<'s> {
         }
         let (is_large, is_shared) = (data.len() >= COPY_BODY_BYTES, !data.is_unique());
         self.send_plain_data(data)?;
-        if self.left_out.get() > 0 {
+        if self.left_out.is_any() {
             return self.room_for_more_that_is_left_out().await;
         }
         match (is_large, is_shared) {
@@ -460,8 +456,9 @@ impl<'s> Active<'s> {
         })?;
         let DataFrame::Write { suffix } = frame else {
             // Empty, or left out: then it is counted as if it waited for a peer that takes nothing.
-            let is_left_out = self.protocol.borrow().leaves_body_out();
-            self.left_out.set(self.left_out.get() + if is_left_out { data.len() } else { 0 });
+            if self.protocol.borrow().leaves_body_out() {
+                self.left_out.count(data.len());
+            }
             return Ok(());
         };
         self.tally.sent.set(self.tally.sent.get() + data.len() as u64);
@@ -477,40 +474,7 @@ impl<'s> Active<'s> {
         #[cfg(feature = "gzip")]
         self.flush_encoder()?;
         self.session.flushed().await?;
-        if self.left_out.get() > 0 { self.room_for_more_that_is_left_out().await } else { Ok(()) }
-    }
-
-    /// Nothing holds up a handler whose body nobody is sent, so one that streams without an end would never stop. When it has made as
-    /// much as may wait for a peer, it has made enough.
-    async fn room_for_more_that_is_left_out(&self) -> Result<(), HttpError> {
-        // Who has ended the answer makes nothing more, and is not dropped.
-        let goes_on = self.protocol.borrow().leaves_body_out();
-        if !goes_on || self.left_out.get() < self.session.core.options.max_buffered_response {
-            return Ok(());
-        }
-        self.left_out.set(0);
-        Box::pin(self.make_no_more()).await
-    }
-
-    /// Whether the handler of an answer to HEAD waits for nothing, and has not ended the answer itself meanwhile.
-    pub(crate) fn has_made_enough(&self) -> bool {
-        self.has_made_enough.get() && self.protocol.borrow().leaves_body_out()
-    }
-
-    /// Where the handler of an answer to HEAD is dropped, which is complete with its head. One that is to run to its end lets others have
-    /// their turn. That its peer has gone no write will ever tell it, as nothing is sent, so the end of the peer's side does.
-    pub(crate) async fn make_no_more(&self) -> Result<(), HttpError> {
-        if self.session.core.options.cancel_on_disconnect {
-            self.has_made_enough.set(true);
-            std::future::pending::<()>().await;
-        }
-        ioloop::yield_now().await;
-        let stream = &self.session.stream;
-        if stream.has_peer_ended() {
-            let reason = stream.close_reason().unwrap_or(CloseReason::EndOfStream);
-            return Err(StreamError::Closed(reason).into());
-        }
-        Ok(())
+        if self.left_out.is_any() { self.room_for_more_that_is_left_out().await } else { Ok(()) }
     }
 
     pub(crate) fn finish(&self, trailers: Option<&Headers>) -> Result<(), HttpError> {

@@ -67,6 +67,7 @@ mod helpers;
 pub mod http1;
 #[cfg(feature = "json")]
 mod json;
+mod left_out;
 mod lifecycle;
 mod log_limit;
 mod media_type;
